@@ -1,0 +1,116 @@
+"""The judge: an image-text model trained contrastively, saved as an open_clip ``local-dir:`` folder.
+
+It shares nothing with the generator: a residual image tower instead of a latent, its own text tower of other width and depth,
+its own pictures.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, log_softmax
+
+from bench.toybox.stages.augment import soften
+from bench.toybox.stages.data import draw, to_unit
+from bench.toybox.stages.loop import Stage
+from bench.toybox.stages.tokens import build_tokenizer
+from bench.toybox.vocabulary import ACCESSORIES, BACKGROUNDS, OBJECTS, caption, held_out, wears_hat
+
+__all__ = ["JudgeStage", "build_judge", "judge_config"]
+
+CONTEXT = 24
+NEGATIVES = 96
+"""Captions of the grammar added to each batch's own."""
+
+
+def judge_config() -> dict[str, Any]:
+    """The contents of ``open_clip_config.json``."""
+    return {
+        "model_cfg": {
+            "embed_dim": 96,
+            "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32, "head_width": 64},
+            "text_cfg": {
+                "context_length": CONTEXT,
+                "vocab_size": len(build_tokenizer()),
+                "hf_tokenizer_name": "clip",
+                "width": 96,
+                "heads": 3,
+                "layers": 3,
+                "pool_type": "argmax",
+            },
+        },
+        "preprocess_cfg": {
+            "size": 64,
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+            "interpolation": "bicubic",
+            "resize_mode": "shortest",
+        },
+    }
+
+
+def build_judge() -> nn.Module:
+    """An untrained image-text model of the shipped architecture."""
+    model: nn.Module = open_clip.CLIP(**judge_config()["model_cfg"])
+    return model
+
+
+def _training_captions() -> list[str]:
+    pairs = [(o.name, b.name) for o in OBJECTS for b in BACKGROUNDS if (o.name, b.name) not in held_out()]
+    return [caption(o, b, a) for o, b in pairs for a in ACCESSORIES if a != "hat" or wears_hat(o)]
+
+
+class JudgeStage(Stage):
+    name = "judge"
+    learning_rate = 1.5e-3
+    weight_decay = 0.05
+    ema_decay = 0.995
+    warm_up = 300
+
+    def __init__(self, seed: int, pool_size: int = 14_000, batch: int = 48) -> None:
+        torch.manual_seed(10_000 + seed)
+        self.modules = nn.ModuleDict({"judge": build_judge()})
+        self.pool = draw(pool_size, seed=4_000 + seed)
+        self.batch = batch
+        self.captions = _training_captions()
+        index = {text: i for i, text in enumerate(self.captions)}
+        self.caption_of = np.array([index[s.caption] for s in self.pool.scenes])
+        self.tokenizer = build_tokenizer()
+        self.tokens = self.tokenizer(self.captions, padding="max_length", max_length=CONTEXT, return_tensors="pt").input_ids
+
+    def loss(self, step: int, progress: float, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
+        """Contrastive in both directions; pictures of one caption are positives of each other's text.
+
+        Half of the added captions are neighbours of the batch's own in the grammar's order: same object, other place or accessory.
+        """
+        judge = self.modules["judge"]
+        device = judge.logit_scale.device
+        rows = rng.integers(len(self.pool), size=self.batch)
+        own = self.caption_of[rows]
+        neighbours = np.clip(rng.choice(own, NEGATIVES // 2) + rng.integers(-12, 13, NEGATIVES // 2), 0, len(self.captions) - 1)
+        candidates = np.concatenate([own, neighbours, rng.integers(len(self.captions), size=NEGATIVES // 2)])
+        texts = np.unique(candidates)
+        target = torch.from_numpy(np.searchsorted(texts, own)).to(device)
+        x = soften(to_unit(self.pool.images[rows]), generator).to(device)
+        image = judge.encode_image(x, normalize=True)
+        text = judge.encode_text(self.tokens[torch.from_numpy(texts)].to(device), normalize=True)
+        logits = judge.logit_scale.exp().clamp(max=100) * image @ text.T
+        positives = nn.functional.one_hot(target, len(texts)).float()
+        present = positives.sum(0) > 0
+        by_text = log_softmax(logits.T[present], dim=1)
+        share = positives.T[present] / positives.T[present].sum(1, keepdim=True)
+        return cross_entropy(logits, target) + 0.5 * -(share * by_text).sum(1).mean()
+
+    def export(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in self.modules["judge"].cpu().state_dict().items()}
+        save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+        (folder / "open_clip_config.json").write_text(json.dumps(judge_config(), indent=2) + "\n")
+        self.tokenizer.save_pretrained(folder)
