@@ -21,10 +21,10 @@ from bench.toybox.reference import class_of
 from bench.toybox.vocabulary import BACKGROUNDS, OBJECTS, SceneObject, object_named, wears_hat
 from bench.toybox.world import Scene, random_scene, render
 
-__all__ = ["CATEGORIES", "SIZES", "Edit", "edits", "write_manifest"]
+__all__ = ["CATEGORIES", "SEEDS", "SIZES", "Edit", "edits", "write_manifest"]
 
 SIZES = {"toybox": 100, "toybox-mini": 16}
-_SEEDS = {"toybox": 2210, "toybox-mini": 11427}
+SEEDS = {"toybox": 2210, "toybox-mini": 11427}
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=root, help="folder that gets one folder a manifest (default: the package's own)")
     out: Path = parser.parse_args(arguments).out
     for name, count in SIZES.items():
-        write_manifest(out / name, count, _SEEDS[name])
+        write_manifest(out / name, count, SEEDS[name])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 Each stage keeps a checkpoint in ``--work`` and continues from it, draws all its randomness from ``--seed``, runs on a CPU or a
 CUDA device, and ends after ``--minutes`` or ``--steps``, whichever comes first. The generator needs the autoencoder's folder.
+Cores are used best by one process each: ``torchrun --nproc-per-node 2 -m bench.toybox.train generator``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from bench.toybox.atlas import build_atlas
 from bench.toybox.stages.features import FeatureStage
@@ -45,6 +47,8 @@ def train_stage(name: str, models: Path, work: Path, budget: Budget, small: bool
     }
     make, folder = build[name]
     loss = train(make(), work, models / folder, budget)
+    if dist.is_initialized() and dist.get_rank():
+        return
     record = models / "training.json"
     made = json.loads(record.read_text()) if record.exists() else {}
     state = torch.load(work / f"{name}.pt", map_location="cpu", weights_only=True)
@@ -79,6 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
             parser.error("atlas needs --source, the assets folder of the npm package @lobehub/fluent-emoji-3d")
         build_atlas(given.source)
         return
+    if dist.is_torchelastic_launched():
+        dist.init_process_group("gloo")
     for name in STAGES if given.stage == "all" else (given.stage,):
         minutes = MINUTES[name] if given.minutes is None else given.minutes
         train_stage(name, given.models, given.work, Budget(minutes, given.steps, given.seed, given.device))

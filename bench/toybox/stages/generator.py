@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -77,21 +78,23 @@ class GeneratorStage(Stage):
     """U-Net and text encoder trained together on the latents of a finished autoencoder."""
 
     name = "generator"
-    learning_rate = 6e-4
+    learning_rate = 7e-4
     weight_decay = 0.01
     ema_decay = 0.999
     warm_up = 500
 
-    def __init__(self, seed: int, folder: Path, pool_size: int = 16_000, batch: int = 16, device: str = "cpu") -> None:
-        """``folder`` is the pipeline folder that holds the trained ``vae``."""
+    def __init__(self, seed: int, folder: Path, pool_size: int = 16_000, batch: int = 24, device: str = "cpu") -> None:
+        """``folder`` is the pipeline folder that holds the trained ``vae``; parallel processes share pool and batch out."""
+        parallel = dist.is_initialized()
+        world, rank = (dist.get_world_size(), dist.get_rank()) if parallel else (1, 0)
         torch.manual_seed(seed)
         self.tokenizer = build_tokenizer()
         end = int(self.tokenizer.eos_token_id)
         self.modules = nn.ModuleDict({"unet": build_unet(), "text_encoder": build_text_encoder(len(self.tokenizer), end)})
         self.vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
-        self.batch = batch
+        self.batch = max(1, batch // world)
         self.alphas = build_scheduler().alphas_cumprod
-        pool = draw(pool_size, seed=2_000 + seed)
+        pool = draw(pool_size // world, seed=2_000 + 100 * rank + seed)
         self.latents = self._encode(pool.images, device)
         texts = [(s.caption, _without_background(s.object, s.accessory), "") for s in pool.scenes]
         unique = {text: i for i, text in enumerate(dict.fromkeys(t for row in texts for t in row))}

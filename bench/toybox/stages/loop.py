@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
@@ -68,11 +69,34 @@ def _save(path: Path, state: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
+def _rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def _agree(progress: float) -> float:
+    """The largest progress of all processes, so that all stop after the same step."""
+    if dist.is_initialized():
+        shared = torch.tensor(progress)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        progress = float(shared)
+    return progress
+
+
+def _average_gradients(parameters: list[nn.Parameter]) -> None:
+    if dist.is_initialized():
+        flat = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for p, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            p.grad = part.view_as(p)
+
+
 def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:
     """Train ``stage`` within ``budget``, continuing from ``work`` if it holds a checkpoint, and export to ``folder``.
 
     Returns the running mean of the loss. Batches depend on (seed, step) alone, so a resumed run sees the batches that an
-    uninterrupted one would have seen.
+    uninterrupted one would have seen. Under ``torch.distributed.run`` every process takes its own batches, gradients are
+    averaged, and the first process alone writes.
     """
     work.mkdir(parents=True, exist_ok=True)
     path = work / f"{stage.name}.pt"
@@ -91,21 +115,24 @@ def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:
         log.info("%s: continuing from step %d, %.1f minutes", stage.name, step, spent / 60)
 
     def checkpoint() -> None:
+        if _rank():
+            return
         _save(path, {"model": stage.modules.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
                      "step": step, "spent": spent, "loss": smooth})  # fmt: skip
 
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
-    with Progress(*columns, disable=None) as bar:
+    with Progress(*columns, disable=True if _rank() else None) as bar:
         task = bar.add_task(stage.name, total=1000, note="")
         saved = logged = last = time.monotonic()
-        while (progress := max(spent / 60 / budget.minutes, step / budget.steps)) < 1:
-            rng = np.random.default_rng([budget.seed, step])
+        while (progress := _agree(max(spent / 60 / budget.minutes, step / budget.steps))) < 1:
+            rng = np.random.default_rng([budget.seed, step, _rank()])
             generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
             for group in optimiser.param_groups:
                 group["lr"] = stage.learning_rate * _schedule(step, progress, stage.warm_up)
             loss = stage.loss(step, progress, rng, generator)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            _average_gradients(parameters)
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             with torch.no_grad():
@@ -119,7 +146,7 @@ def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:
             now = time.monotonic()
             spent, last = spent + now - last, now
             bar.update(task, completed=int(1000 * progress), note=f"step {step} loss {smooth:.4f}")
-            if not bar.console.is_terminal and now - logged > 30:
+            if not (_rank() or bar.console.is_terminal) and now - logged > 30:
                 log.info("%s: step %d, %.1f minutes, loss %.4f", stage.name, step, spent / 60, smooth)
                 logged = now
             if now - saved > budget.checkpoint_every:
@@ -128,5 +155,6 @@ def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:
     checkpoint()
     stage.modules.load_state_dict(average.state_dict())
     stage.modules.eval()
-    stage.export(folder)
+    if not _rank():
+        stage.export(folder)
     return smooth

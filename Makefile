@@ -1,0 +1,51 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types docs check baseline bench train-toybox clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+install: $(INSTALLED) ## make .venv with everything in it
+
+demo: $(INSTALLED) ## run four editors over their knobs on ToyBox, score them, write runs/demo/report/index.html
+	$(BIN)/etabench run demo --out runs/demo
+
+test: $(INSTALLED) ## run all tests, offline
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED) ## mypy --strict
+	$(BIN)/mypy
+
+docs: $(INSTALLED) ## check that README and docs agree with the command line and the registries
+	$(BIN)/python tests/check_docs.py
+
+check: $(INSTALLED) ## run the ci spec and compare it with the committed baseline
+	$(BIN)/etabench run ci --out runs/ci
+	$(BIN)/etabench check runs/ci --baseline tests/baselines/ci.json
+
+baseline: $(INSTALLED) ## run the ci spec and write the baseline anew; say why in the commit
+	$(BIN)/etabench run ci --out runs/ci
+	$(BIN)/etabench check runs/ci --baseline tests/baselines/ci.json --update
+
+bench: $(INSTALLED) ## time the sweeps against diffusers' pipelines, in one run, as ratios
+	$(BIN)/python -m bench.toybox.benchmark
+
+train-toybox: $(INSTALLED) ## train the four ToyBox models again (hours on a CPU, minutes on a GPU)
+	$(BIN)/python -m bench.toybox.train all
+	$(BIN)/python -m bench.toybox.evaluate
+
+clean: ## remove runs, build folders and the virtual environment
+	rm -rf runs build $(VENV)

@@ -1,0 +1,122 @@
+"""The Python API, one call per command: `run`, `score`, `report`.
+
+    import bench
+
+    finished = bench.run("demo", out="runs/demo")
+    bench.score(finished)
+    bench.report(finished)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.plan import Plan, make_plan, resolve_entries
+from bench.progress import Progress, silent
+from bench.spec import Spec, load_spec, shipped_specs
+from bench.store import Run, write_atomically
+
+if TYPE_CHECKING:
+    from bench.executors import Options
+    from bench.manifest import Manifest
+    from bench.tables import Scores
+
+__all__ = ["Run", "plan", "report", "run", "score"]
+
+
+def run(
+    spec: Spec | str | Path,
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    options: Options | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Make every edit the spec asks for, in the folder `out` (by default `runs/<name>`), and return the run.
+
+    An existing folder is continued: finished units stay, failed ones are tried again. `spec` is a Spec, a file or a shipped name.
+    Raises EtabenchError where the run cannot be made; editors that fail on single samples are recorded, not raised.
+    """
+    from dataclasses import replace
+
+    from bench import environment, models
+    from bench.executors import Options, execute
+
+    resolved = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
+    options = options or Options()
+    if options.device == "auto":
+        options = replace(options, device=resolved.device)
+    folder = Run(Path(out) if out is not None else default_folder(resolved))
+    planned, manifest = plan(resolved)
+    _refuse_another_manifest(folder, manifest)
+    Run.create(folder.path)
+    folder.clean()
+    for record in list(folder.records(unit.key for unit in planned.units)):
+        if record.status == "failed":
+            folder.discard(record.key)
+    _write_head(folder, spec, overrides, resolved, planned, manifest)
+    folder.write_json("environment.json", environment.describe(models.pick_device(resolved.device), resolved.dtype))
+    keys = {unit.key for unit in planned.units}
+    with progress("edit", len(keys)) as advance:
+        advance(sum(folder.record(key) is not None for key in keys))
+        execute(folder, planned, options, advance)
+    return folder
+
+
+def score(run: Run | str | Path, *, progress: Progress = silent) -> Scores:
+    """Score the finished edits of a run; what is scored already is not scored again. Returns the tables."""
+    from bench.scoring import score_run
+
+    return score_run(run if isinstance(run, Run) else Run.open(run), progress=progress)
+
+
+def report(run: Run | str | Path) -> Path:
+    """Write the report of a scored run and return the path of its page."""
+    from bench.reporting import report_run
+
+    return report_run(run if isinstance(run, Run) else Run.open(run))
+
+
+def plan(spec: Spec) -> tuple[Plan, Manifest]:
+    """The plan of a spec and its manifest; nothing is computed or written. Raises EtabenchError."""
+    from bench import models
+    from bench.manifest import open_manifest
+
+    needed = any(entry.needs_model for entry in resolve_entries(spec))
+    checkpoint = models.inspect(spec.model) if needed else None
+    resolution = checkpoint.resolution if checkpoint else None
+    manifest = open_manifest(spec.manifest, resolution)
+    return make_plan(spec, manifest, model=checkpoint.digest if checkpoint else "", resolution=resolution), manifest
+
+
+def default_folder(spec: Spec) -> Path:
+    """`runs/<name>`."""
+    return Path("runs") / spec.name.replace("/", "-")
+
+
+def _refuse_another_manifest(folder: Run, manifest: Manifest) -> None:
+    from bench.errors import RunError
+
+    if (folder.path / "manifest.json").is_file():
+        before = folder.read_json("manifest.json")
+        if before["content_hash"] != manifest.content_hash:
+            was, now = f"{before['name']} {before['content_hash'][:12]}", f"{manifest.name} {manifest.content_hash[:12]}"
+            raise RunError(f"{folder.path} belongs to manifest {was}, the spec names {now}; use another --out")
+
+
+def _write_head(
+    folder: Run, given: Spec | str | Path, overrides: Sequence[str], resolved: Spec, planned: Plan, manifest: Manifest
+) -> None:
+    import yaml
+
+    text = yaml.safe_dump(resolved.resolved(), sort_keys=False, allow_unicode=True)
+    write_atomically(folder.path / "spec.yaml", text.encode())
+    if not isinstance(given, Spec):
+        source = Path(given) if Path(given).is_file() else shipped_specs()[str(given)]
+        head = "".join(f"# --set {override}\n" for override in overrides)
+        write_atomically(folder.path / "spec.given.yaml", head.encode() + source.read_bytes())
+    head_of_manifest = {"name": manifest.name, "content_hash": manifest.content_hash, "policy": manifest.policy, "ids": manifest.ids}
+    folder.write_json("manifest.json", head_of_manifest)
+    folder.write_json("plan.json", planned.as_dict())

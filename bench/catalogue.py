@@ -1,0 +1,97 @@
+"""What there is to choose from, and what is installed: rows for `etabench list` and `etabench doctor`."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import os
+from typing import Any
+
+import data_manifests
+from bench import environment, models, registry
+from bench.errors import EtabenchError
+from bench.spec import load_spec, shipped_specs
+
+__all__ = ["editors", "embedded_models", "health", "manifests", "metrics", "specs"]
+
+Rows = list[dict[str, Any]]
+NETWORKS = {"generator": "model_index.json", "judge": "open_clip_model.safetensors", "features": "model.safetensors"}
+EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
+
+
+def editors() -> Rows:
+    """Registered editors; one that cannot be imported says why."""
+    rows: Rows = []
+    for name, point in registry.editors().items():
+        row: dict[str, Any] = {"name": name, "knob": "", "grid": [], "presets": [], "needs": [], "summary": "", "target": point.value}
+        try:
+            cls = registry.load_editor(name)
+        except EtabenchError as error:
+            rows.append(row | {"summary": str(error)})
+            continue
+        knob = {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
+        rows.append(row | knob | {"presets": sorted(cls.presets), "needs": sorted(cls.needs), "summary": _summary(cls)})
+    return rows
+
+
+def metrics() -> Rows:
+    """Registered metrics; one that cannot be imported says why."""
+    rows: Rows = []
+    for name, point in registry.metrics().items():
+        try:
+            cls = registry.load_metric(name)
+            kind, summary = "pair" if hasattr(cls, "score") else "set", _summary(cls)
+        except EtabenchError as error:
+            kind, summary = "", str(error)
+        rows.append({"name": name, "kind": kind, "summary": summary, "target": point.value})
+    return rows
+
+
+def manifests() -> Rows:
+    """Manifests that come with the package."""
+    rows: Rows = []
+    for name in data_manifests.names():
+        folder = data_manifests.path(name)
+        with (folder / "metadata.jsonl").open(encoding="utf-8") as lines:
+            rows.append({"name": name, "samples": sum(bool(line.strip()) for line in lines), "folder": str(folder)})
+    return rows
+
+
+def embedded_models() -> Rows:
+    """Models that come with the package."""
+    folder = models.TOYBOX / "generator"
+    return [{"name": "toybox", "present": (folder / "model_index.json").is_file(), "folder": str(folder)}]
+
+
+def specs() -> Rows:
+    """Specs that come with the package."""
+    return [{"name": name, "description": load_spec(name).description, "file": str(file)} for name, file in shipped_specs().items()]
+
+
+def health() -> Rows:
+    """Python, packages, extras, devices and embedded weights; status is ok, absent (optional) or missing (needed)."""
+    rows = [{"item": name, "status": "ok", "detail": version} for name, version in environment.versions().items()]
+    have = {row["item"] for row in rows}
+    needed = [name for name in environment.PACKAGES if name not in EXTRAS and name not in have]
+    rows += [{"item": name, "status": "missing", "detail": "pip install -e ."} for name in needed]
+    rows += [{"item": name, "status": "absent", "detail": f"only for {use}"} for name, use in EXTRAS.items() if name not in have]
+    if importlib.util.find_spec("torch"):
+        import torch
+
+        devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+        rows.append({"item": "device", "status": "ok", "detail": ", ".join(devices) or f"cpu, {os.cpu_count()} cores"})
+    for name, file in NETWORKS.items():
+        there = (models.TOYBOX / name / file).is_file()
+        detail = str(models.TOYBOX / name) if there else f"{models.TOYBOX / name / file} is not there: `make train-toybox`"
+        rows.append({"item": f"toybox {name}", "status": "ok" if there else "missing", "detail": detail})
+    for name, row in (("editor", editors()), ("metric", metrics())):
+        rows += [
+            {"item": f"{name} {each['name']}", "status": "missing", "detail": each["summary"]}
+            for each in row
+            if "cannot be imported" in each["summary"]
+        ]
+    return rows
+
+
+def _summary(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").split("\n", 1)[0]

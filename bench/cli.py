@@ -1,0 +1,299 @@
+"""The command `etabench`. Only the standard library, typer and rich are imported before a command needs more."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bench.errors import EtabenchError, RunError
+
+if TYPE_CHECKING:
+    from bench.gate import Verdict
+    from bench.plan import Plan
+    from bench.store import Run
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="etabench",
+    help="Measure text-guided image editors: edits over the whole range of their knobs, scored, drawn, compared.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+out = Console()
+log = Console(stderr=True)
+
+INTERRUPTED = 130
+SHOWN_FINDINGS = 12
+LEAVES = {"editors.base": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+class Executor(StrEnum):
+    """Where workers run."""
+
+    auto = "auto"
+    inline = "inline"
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
+class Kind(StrEnum):
+    """What there is to list."""
+
+    editors = "editors"
+    metrics = "metrics"
+    manifests = "manifests"
+    models = "models"
+    specs = "specs"
+
+
+@app.command()
+def run(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")],
+    folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
+    no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
+    executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
+    fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
+) -> None:
+    """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
+    from bench import api
+    from bench.executors import Options
+    from bench.progress import shown
+    from bench.spec import load_spec
+
+    overrides = [*(settings or []), *([f"limit={limit}"] if limit else [])]
+    if dry_run:
+        resolved = load_spec(spec, overrides)
+        _print_plan(resolved.name, folder or api.default_folder(resolved), api.plan(resolved)[0])
+        return
+    options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
+    try:
+        finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log))
+        _check_something_done(finished)
+        if no_score:
+            out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
+            return
+        api.score(finished, progress=shown(log))
+    except KeyboardInterrupt:
+        log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    _report(finished)
+
+
+@app.command()
+def score(run: RunArgument) -> None:
+    """Score what is not scored yet."""
+    from bench import api
+    from bench.progress import shown
+
+    scores = api.score(run, progress=shown(log))
+    out.print(f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write report/index.html with its figures and tables."""
+    from bench.store import Run
+
+    _report(Run.open(run))
+
+
+@app.command()
+def check(
+    run: RunArgument,
+    baseline: Annotated[Path, typer.Option("--baseline", metavar="FILE", help="a baseline file")],
+    update: Annotated[bool, typer.Option("--update", help="write the baseline instead of comparing with it")] = False,
+) -> None:
+    """Compare with a baseline: exit 0 if all is within its tolerances, 1 on a regression, 2 if it cannot be compared."""
+    from bench import gate
+    from bench.store import Run
+
+    if update:
+        number = gate.write_baseline(Run.open(run), baseline)
+        out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
+        return
+    verdict = gate.compare(Run.open(run), baseline)
+    _print_verdict(verdict)
+    raise typer.Exit(1 if verdict.regressions else 0)
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="what to list")], as_json: Json = False) -> None:
+    """Show what there is: editors, metrics, manifests, models, specs."""
+    from bench import catalogue
+
+    rows = {
+        Kind.editors: catalogue.editors,
+        Kind.metrics: catalogue.metrics,
+        Kind.manifests: catalogue.manifests,
+        Kind.models: catalogue.embedded_models,
+        Kind.specs: catalogue.specs,
+    }
+    _print_rows(rows[kind](), as_json)
+
+
+@app.command()
+def lint(manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")], as_json: Json = False) -> None:
+    """Report everything that is wrong or odd in a manifest; exit 2 if a run would refuse it."""
+    from dataclasses import asdict
+
+    from bench.lint import lint as examine
+
+    findings = examine(manifest)
+    errors = sum(finding.severity == "error" for finding in findings)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            where = ": ".join(
+                part for part in (f"row {finding.row}" if finding.row else "", f"id {finding.id!r}" if finding.id else "", finding.field) if part
+            )
+            out.print(f"{finding.severity:7} {where or manifest}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{manifest}: {errors} errors, {len(findings) - errors} other findings", markup=False, soft_wrap=True)
+    if errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, which device there is, and which weights are present; exit 1 if something needed is missing."""
+    from bench import catalogue
+
+    rows = catalogue.health()
+    _print_rows(rows, as_json)
+    if any(row["status"] == "missing" for row in rows):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line. What a user can mend is one line on stderr and exit code 2, never a traceback."""
+    try:
+        app()
+    except Exception as error:
+        leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
+        if not isinstance(error, (EtabenchError, OSError, *leaves)):
+            raise
+        print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
+
+
+def _check_something_done(run: Run) -> None:
+    from bench.plan import Plan
+    from bench.runner import failure_line
+
+    plan = Plan.from_dict(run.read_json("plan.json"))
+    failed = []
+    for unit in plan.units:
+        record = run.record(unit.key)
+        if record is not None and record.status == "done":
+            break
+        failed += [failure_line(unit, plan, record)] if record else []
+    else:
+        raise RunError(f"all {len(plan.units)} units failed; the first: {failed[0] if failed else 'none was run'}")
+
+
+def _report(run: Run) -> None:
+    from bench.reporting import report_data
+    from reports import write_report
+
+    data = report_data(run)
+    page = write_report(run.report, data)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    columns = [
+        *("editor", "value", "clip", "one_minus_lpips", "fid", "csfid", "seconds_per_edit", "unet_evaluations_per_edit"),
+        *("expected", "done", "failed", "scored"),
+    ]
+    present = [name for name in columns if name in data.leaderboard]
+    for name in present:
+        table.add_column(name.removesuffix("_per_edit").replace("_", " "), justify="left" if name == "editor" else "right")
+    for row in data.leaderboard.to_dict("records"):
+        table.add_row(*(_cell(row[name]) for name in present))
+    out.print(table)
+    for warning in data.warnings:
+        log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"report: {page}", markup=False, soft_wrap=True)
+
+
+def _print_plan(name: str, folder: Path, plan: Plan) -> None:
+    from bench.progress import duration
+    from bench.store import Run
+
+    outlooks = plan.describe(Run(folder))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("editor", "knob", "units", "edits", "done", "failed", "to do", "time left"):
+        table.add_column(title, justify="left" if title in {"editor", "knob"} else "right")
+    for entry, look in zip(plan.entries, outlooks, strict=True):
+        knob = f"{entry.knob} {', '.join(f'{value:g}' for value in entry.values)}" if entry.knob else "none"
+        time = "unknown" if math.isnan(look.seconds) else duration(look.seconds)
+        counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
+        table.add_row(escape(entry.label), escape(knob), *map(str, counts), time)
+    out.print(f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {folder}", markup=False, soft_wrap=True)
+    identity = f"manifest {plan.manifest_hash[:12]}, model {plan.model[:12] or 'none'}, {plan.resolution or 'own'} px, {plan.dtype}"
+    out.print(identity, markup=False, highlight=False)
+    out.print(table)
+    for look in outlooks:
+        for field, number in look.lacking.items():
+            out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
+    unknown = sum(math.isnan(look.seconds) for look in outlooks)
+    known = sum(look.seconds for look in outlooks if not math.isnan(look.seconds))
+    estimate = f"at least {duration(known)}" if unknown else duration(known)
+    text = "unknown: nothing is measured yet" if unknown == len(outlooks) else f"{estimate} of one worker's time"
+    out.print(f"estimate: {text}", markup=False)
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    for title, findings in (("regressions", verdict.regressions), ("improvements", verdict.improvements)):
+        if findings:
+            table = Table(title=f"{len(findings)} {title}", box=None, header_style="bold", title_justify="left", pad_edge=False)
+            for name in ("editor", "value", "metric", "sample", "baseline", "run", "difference", "tolerance"):
+                table.add_column(name)
+            for item in findings[:SHOWN_FINDINGS]:
+                numbers = (f"{item.before:.5g}", f"{item.after:.5g}", f"{item.after - item.before:+.3g}", f"{item.tolerance:.3g}")
+                table.add_row(escape(item.editor), f"{item.value:g}", escape(item.metric), escape(item.sample or "mean"), *numbers)
+            out.print(table)
+    extra = f", {verdict.extra} scores are not in the baseline" if verdict.extra else ""
+    state = f"{len(verdict.regressions)} regressions" if verdict.regressions else "no regression"
+    out.print(f"{state} among {verdict.compared} scores{extra}", markup=False, highlight=False)
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return escape(", ".join(map(str, value)))
+    return "" if value is None else escape(str(value))
+
+
+if __name__ == "__main__":
+    main()

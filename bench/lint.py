@@ -1,0 +1,231 @@
+"""Everything that is wrong or odd in a manifest, all rows reported: what to mend before a run, what to know of its results."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bench.errors import ManifestError
+from bench.manifest import policy_of, source_id
+from bench.manifest_rows import Entry, Examined, examine
+from bench.manifest_sources import as_ref, read_source
+from bench.pictures import Header, PictureError, PictureFile, read_header, read_mask, read_rgb
+from bench.spec import ManifestRef
+
+__all__ = ["Finding", "Severity", "lint"]
+
+Severity = Literal["error", "warning", "info"]
+
+_SMALL, _LARGE = 32, 4096
+"""Sides in pixels below and above which a picture is called tiny or huge."""
+_MANY_WORDS = 60
+"""More words than a CLIP text encoder can surely take: it reads 77 tokens."""
+_SPELLING = 0.8
+"""Likeness (difflib ratio) from which two words are taken for spellings of one: enterance and entrance, dog and dogs."""
+_EXTENSIONS = {
+    "PNG": {".png"},
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "MPO": {".jpg", ".jpeg", ".mpo"},
+    "WEBP": {".webp"},
+    "BMP": {".bmp", ".dib"},
+    "GIF": {".gif"},
+    "TIFF": {".tif", ".tiff"},
+    "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know. ``error``: a run refuses the manifest; ``warning``: probably a mistake; ``info``: worth knowing."""
+
+    severity: Severity
+    row: int | None
+    """From 1, in a JSONL file the line; None for the manifest as a whole."""
+    id: str | None
+    field: str
+    message: str
+
+
+@dataclass(frozen=True)
+class _Row:
+    entry: Entry
+    source_id: str
+
+
+def lint(ref: str | Path | ManifestRef) -> list[Finding]:
+    """All findings about a manifest, in the order of its rows and then those about the whole. Decodes every picture."""
+    try:
+        ref = as_ref(ref)
+        source = read_source(ref)
+    except ManifestError as error:
+        return [Finding("error", None, None, "", str(error))]
+    if not source.rows:
+        return [Finding("error", None, None, "", "empty; a manifest needs at least one sample")]
+    findings: list[Finding] = []
+    rows: list[_Row] = []
+    for examined in examine(source, policy_of(ref)):
+        findings += _problems(examined)
+        if examined.entry:
+            found, key = _pictures(examined.entry, ref.alpha)
+            findings += found
+            findings += _texts(examined.entry, ref.strip_brackets)
+            if key:
+                rows.append(_Row(examined.entry, key))
+    return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows)]
+
+
+def _problems(examined: Examined) -> list[Finding]:
+    return [Finding("error", examined.row.number, examined.id, problem.field, problem.message) for problem in examined.problems]
+
+
+def _finding(entry: Entry, severity: Severity, name: str, message: str) -> Finding:
+    return Finding(severity, entry.row, entry.id, name, message)
+
+
+def _pictures(entry: Entry, alpha: str) -> tuple[list[Finding], str | None]:
+    """Findings about the pictures of a row, and its source id, None when the picture cannot be decoded."""
+    findings: list[Finding] = []
+    key = truth_key = None
+    for name, file in (("image", entry.image), ("mask", entry.mask), ("truth", entry.truth)):
+        if file is None:
+            continue
+        try:
+            header = read_header(file)
+            if name == "mask":
+                oddities = _mask_oddities(file, header)
+            else:
+                identity = source_id(read_rgb(file, alpha))
+                key, truth_key = (identity, truth_key) if name == "image" else (key, identity)
+                oddities = _oddities(file, header, alpha)
+            findings += [_finding(entry, severity, name, message) for severity, message in oddities]
+        except PictureError as error:
+            findings.append(_finding(entry, "error", name, str(error)))
+    if key is not None and key == truth_key:
+        findings.append(_finding(entry, "warning", "truth", "the ground truth is the picture itself; nothing is edited"))
+    return findings, key
+
+
+def _file_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity, str]]:
+    suffix = Path(file.label).suffix.lower()
+    if suffix and suffix not in _EXTENSIONS.get(header.format, {suffix}):
+        yield "warning", f"{file.label} is a {header.format} file by its content; it is read as such"
+    if header.frames > 1:
+        yield "warning", f"{file.label} has {header.frames} frames; the first is used"
+    if header.turned:
+        yield "info", f"{file.label} is turned upright by its EXIF orientation"
+
+
+def _oddities(file: PictureFile, header: Header, alpha: str) -> Iterator[tuple[Severity, str]]:
+    yield from _file_oddities(file, header)
+    if header.transparent:
+        how = "transparent pixels are laid over white" if alpha == "white" else "its alpha channel is dropped"
+        yield "warning", f"{file.label} has transparency ({header.mode}); {how}"
+    elif header.mode != "RGB":
+        yield "info", f"{file.label} has colour mode {header.mode}; it is converted to RGB"
+    if min(header.width, header.height) < _SMALL:
+        yield "warning", f"{file.label} is tiny, {header.size} pixels"
+    if max(header.width, header.height) > _LARGE:
+        yield "warning", f"{file.label} is huge, {header.size} pixels"
+    if max(header.width, header.height) > 2 * min(header.width, header.height):
+        yield "info", f"{file.label} is {header.size} pixels; the policy's fit decides what of it is seen"
+
+
+def _mask_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity, str]]:
+    mask = read_mask(file)
+    yield from _file_oddities(file, header)
+    if not mask.any():
+        yield "warning", f"{file.label} is black everywhere; nothing may be edited"
+    elif mask.all():
+        yield "info", f"{file.label} is white everywhere; scores of the background are undefined"
+
+
+def _texts(entry: Entry, strip_brackets: bool) -> list[Finding]:
+    findings = []
+    for name, text in (("target_text", entry.raw_target_text), ("source_text", entry.source_text or "")):
+        for severity, message in _text_oddities(text, strip_brackets):
+            findings.append(_finding(entry, severity, name, message))
+    if entry.source_text is not None:
+        if entry.source_text == entry.target_text:
+            findings.append(_finding(entry, "warning", "target_text", "the same as the source text; nothing is asked for"))
+        elif _plain(entry.source_text) == _plain(entry.target_text):
+            message = "differs from the source text in case, spaces or punctuation only"
+            findings.append(_finding(entry, "warning", "target_text", message))
+    return findings
+
+
+def _text_oddities(text: str, strip_brackets: bool) -> Iterator[tuple[Severity, str]]:
+    if "[" in text or "]" in text:
+        yield (
+            ("info", "bracket markup, which is stripped")
+            if strip_brackets
+            else (
+                "warning",
+                "bracket markup goes to the editors as it is; set strip_brackets: true if it marks changed words",
+            )
+        )
+    if "<" in text and ">" in text:
+        yield "warning", "looks like HTML; it goes to the editors as it is"
+    if text and (text != text.strip() or "  " in text):
+        yield "info", "spaces at an end or double spaces"
+    if not text.isprintable():
+        yield "warning", "has control characters, such as a line break"
+    if len(text.split()) > _MANY_WORDS:
+        yield "warning", f"{len(text.split())} words; a CLIP text encoder reads 77 tokens and cuts the rest"
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
+
+
+def _missing(entries: list[Entry]) -> Iterator[Finding]:
+    """What some rows have and others lack, and what none has."""
+    optional: dict[str, tuple[Callable[[Entry], object], str]] = {
+        "mask": (lambda entry: entry.mask, "editors that use one must find their own"),
+        "source_text": (lambda entry: entry.source_text, "editors that need a source caption cannot run"),
+        "truth": (lambda entry: entry.truth, "the oracle and the reference set 'truths' are not available"),
+        "target_class": (lambda entry: entry.target_class, "class-conditional metrics are not available"),
+        "category": (lambda entry: entry.category, "no tables by category"),
+    }
+    for name, (get, consequence) in optional.items():
+        lacking = [entry for entry in entries if get(entry) is None]
+        if entries and len(lacking) == len(entries):
+            yield Finding("info", None, None, name, f"no row has it: {consequence}")
+        else:
+            for entry in lacking:
+                yield _finding(entry, "warning", name, f"missing here, while other rows have it: {consequence}")
+
+
+def _repeated(rows: list[_Row]) -> Iterator[Finding]:
+    """Pictures and texts that are there more than once."""
+    by_picture: dict[str, list[_Row]] = defaultdict(list)
+    by_text: dict[str, Entry] = {}
+    for row in rows:
+        entry = row.entry
+        same_picture = by_picture[row.source_id]
+        if same_picture:
+            first = same_picture[0].entry
+            yield _finding(
+                entry, "info", "image", f"the same pixels as in row {first.row} (id '{first.id}'); they count as one cluster"
+            )
+        near = next((other.entry for other in same_picture if _alike(other.entry.target_text, entry.target_text)), None)
+        plain = _plain(entry.target_text)
+        if near:
+            message = f"nearly the text of row {near.row} (id '{near.id}') for the same picture: '{near.target_text}'"
+            yield _finding(entry, "warning", "target_text", message)
+        elif plain in by_text:
+            other = by_text[plain]
+            yield _finding(entry, "info", "target_text", f"the same text as in row {other.row} (id '{other.id}')")
+        same_picture.append(row)
+        by_text.setdefault(plain, entry)
+
+
+def _alike(a: str, b: str) -> bool:
+    """Whether two texts are the same but for the spelling of their words."""
+    words_a, words_b = _plain(a).split(), _plain(b).split()
+    return len(words_a) == len(words_b) and all(
+        x == y or difflib.SequenceMatcher(None, x, y).ratio() >= _SPELLING for x, y in zip(words_a, words_b, strict=True)
+    )

@@ -1,0 +1,162 @@
+"""Manifests that are tables: local parquet files and datasets of the hub, both read through ``datasets``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.errors import ManifestError
+from bench.manifest_rows import RawRow, Source
+from bench.pictures import PictureFile
+from bench.spec import MANIFEST_FIELDS, ManifestRef
+from bench.suggest import did_you_mean
+
+__all__ = ["read_hub", "read_parquet"]
+
+_PICTURES = ("image", "mask", "truth")
+_TEDBENCH = {"original_image", "caption", "edited_image"}
+"""TEdBench's columns on the hub; edited_image is the output of Imagic, not a ground truth."""
+
+
+def read_parquet(ref: ManifestRef, path: Path, name: str) -> Source:
+    """One parquet file, or all in a folder; pictures are structs of bytes and path, or plain bytes."""
+    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    folder = path.parent if path.is_file() else path
+    table = _load(str(path), "parquet", data_files={"rows": [str(file) for file in files]}, split="rows", local=files)
+    return Source(name, str(path), "row", *_table(ref, table, str(path)), (folder,))
+
+
+def read_hub(ref: ManifestRef, hub: str) -> Source:
+    """A dataset of the hub, or a local folder laid out like one."""
+    folder = Path(hub).expanduser()
+    local = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else None
+    if local is None and hub.startswith((".", "/", "~")):
+        raise ManifestError(f"{hub}: no such dataset folder")
+    place = f"{hub}@{ref.revision}" if ref.revision else hub
+    where = str(folder) if local is not None else hub
+    table = _load(place, where, ref.subset, revision=ref.revision, split=ref.split, local=local)
+    if isinstance(table, dict):
+        if len(table) > 1:
+            raise ManifestError(f"{place}: the dataset has the splits {', '.join(table)}; say which one with split")
+        table = next(iter(table.values()))
+    name, roots = (hub, _hub_caches()) if local is None else (folder.resolve().name, (folder,))
+    return Source(name, place, "row", *_table(ref, table, place), roots, absolute_paths=True)
+
+
+def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> Any:
+    """``datasets.load_dataset`` without progress bars; local files are cached apart, by path, size and time of change."""
+    import datasets
+
+    cache = None
+    if local is not None:
+        stamp = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in local]
+        cache = str(_cache_folder() / hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24])
+    try:
+        with _quiet():
+            return datasets.load_dataset(*args, cache_dir=cache, **kwargs)
+    except Exception as error:
+        cause = error.__cause__ or error
+        raise ManifestError(f"{place}: the dataset cannot be loaded: {' '.join(str(cause).split())[:300]}") from error
+
+
+def _cache_folder() -> Path:
+    """Where tables read from local files are kept: ``$ETABENCH_CACHE``, else the user's cache folder, else a temporary one."""
+    given = os.environ.get("ETABENCH_CACHE")
+    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "etabench"
+    try:
+        (folder / "datasets").mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.gettempdir()) / f"etabench-{Path.home().name}"
+    return folder / "datasets"
+
+
+def _hub_caches() -> tuple[Path, ...]:
+    import datasets
+    import huggingface_hub.constants
+
+    return Path(huggingface_hub.constants.HF_HUB_CACHE), Path(datasets.config.HF_CACHE_HOME)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    import datasets
+
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _table(ref: ManifestRef, table: Any, place: str) -> tuple[dict[str, str], list[RawRow]]:
+    """Our field to their column, and the rows."""
+    columns = _table_columns(ref, table.column_names, place)
+    pictures = {ours: theirs for ours, theirs in columns.items() if ours in _PICTURES}
+    raw = {ours: _undecoded(table, theirs) for ours, theirs in pictures.items()}
+    texts = {ours: _texts(table, theirs) for ours, theirs in columns.items() if ours not in pictures}
+    rows = []
+    for i in range(len(table)):
+        values: dict[str, object] = {ours: column[i] for ours, column in texts.items()}
+        values |= {ours: _cell(column, i, pictures[ours]) for ours, column in raw.items()}
+        rows.append(RawRow(i + 1, values))
+    return columns, rows
+
+
+def _table_columns(ref: ManifestRef, present: list[str], place: str) -> dict[str, str]:
+    """Our field to their column; ManifestError when a mapping does not fit or is needed."""
+    if ref.columns:
+        for ours, theirs in ref.columns.items():
+            if theirs not in present:
+                raise ManifestError(f"{place}: no column '{theirs}' for {ours}; {did_you_mean(theirs, present)}")
+        if set(present) >= _TEDBENCH and ref.columns.get("truth") == "edited_image":
+            raise ManifestError(f"{place}: edited_image is the output of Imagic, not a ground truth; leave truth unmapped")
+        return dict(ref.columns)
+    if set(present) == _TEDBENCH:
+        return {"image": "original_image", "target_text": "caption"}
+    columns = {name: name for name in present if name in MANIFEST_FIELDS}
+    unknown = [name for name in present if name not in MANIFEST_FIELDS]
+    if unknown or not {"image", "target_text"} <= columns.keys():
+        raise ManifestError(
+            f"{place}: columns {', '.join(present)} are not those of a manifest; "
+            "map them, such as columns: {image: ..., target_text: ...}"
+        )
+    return columns
+
+
+def _texts(table: Any, column: str) -> list[Any]:
+    """All values of a column, class labels by their names."""
+    import datasets
+
+    values = list(table[column])
+    feature = table.features[column]
+    if isinstance(feature, datasets.ClassLabel):
+        return [None if value is None else feature.int2str(value) for value in values]
+    return values
+
+
+def _undecoded(table: Any, column: str) -> Any:
+    import datasets
+
+    table = table.select_columns([column])
+    is_picture = isinstance(table.features[column], datasets.Image)
+    return table.cast_column(column, datasets.Image(decode=False)) if is_picture else table
+
+
+def _cell(table: Any, row: int, column: str) -> object:
+    """The picture of one row: bytes stay in the table until they are asked for."""
+    value = table[row][column]
+    if isinstance(value, bytes):
+        return PictureFile(column, fetch=lambda: bytes(table[row][column]))
+    if isinstance(value, dict) and value.keys() == {"bytes", "path"}:
+        if value["bytes"] is None:
+            return value["path"]
+        return PictureFile(value["path"] or column, fetch=lambda: bytes(table[row][column]["bytes"]))
+    return value

@@ -1,0 +1,90 @@
+"""Model references of a spec to checkpoints, their identity, and loaded diffusion models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import ModelError
+
+if TYPE_CHECKING:
+    from bench.spec import ModelRef
+    from editors.diffusion import DiffusionModel
+
+__all__ = ["TOYBOX", "Checkpoint", "inspect", "load", "pick_device"]
+
+TOYBOX = Path(__file__).parent / "toybox" / "models"
+"""Folder of the embedded models: `generator`, `judge` and `features`."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A Stable-Diffusion-family folder on disk. `digest` (64 hex) covers the files that are read; `resolution` is in pixels."""
+
+    folder: Path
+    digest: str
+    resolution: int
+
+
+def inspect(ref: ModelRef) -> Checkpoint:
+    """The checkpoint that `ref` names, without loading it; a hub id is fetched first. Raises ModelError or CheckpointError."""
+    from editors.checkpoint import digest
+
+    folder = _folder(ref)
+    return Checkpoint(folder, digest(folder, ref.allow_pickle), _resolution(folder))
+
+
+def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
+    """The model on `device` in `dtype` (a torch dtype's name). Raises ModelError or CheckpointError."""
+    import torch
+
+    from editors.diffusion import DiffusionModel
+
+    folder = _folder(ref)
+    try:
+        return DiffusionModel.load(folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle)
+    except (RuntimeError, OSError) as error:
+        raise ModelError(f"model {folder} cannot be loaded on {device}: {' '.join(str(error).split())[:300]}") from error
+
+
+def pick_device(name: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU; any other name is checked. Raises ModelError."""
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"device {name!r} was asked for but torch sees no CUDA device; use `device: auto` or cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("device 'mps' was asked for but torch has none here; use `device: auto` or cpu")
+    return name
+
+
+def _folder(ref: ModelRef) -> Path:
+    from editors.checkpoint import locate
+
+    if ref.hub is not None:
+        return locate(ref.hub, ref.revision, ref.allow_pickle)
+    if ref.path is not None:
+        folder = Path(ref.path).expanduser()
+        if not folder.is_dir():
+            raise ModelError(f"model folder {folder} does not exist; give a diffusers folder, or {{hub: owner/name}}")
+        return locate(folder, None, ref.allow_pickle)
+    if ref.name != "toybox":
+        raise ModelError(f"unknown model {ref.name!r}: the embedded one is 'toybox'; others need `path:` or `hub:`")
+    if not (TOYBOX / "generator" / "model_index.json").is_file():
+        raise ModelError(f"the embedded model is not in {TOYBOX / 'generator'}; run `make train-toybox` or reinstall")
+    return locate(TOYBOX / "generator", None, False)
+
+
+def _resolution(folder: Path) -> int:
+    try:
+        unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+        vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        size = unet["sample_size"]
+        return int(size[0] if isinstance(size, list) else size) * 2 ** (len(vae["block_out_channels"]) - 1)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ModelError(f"model {folder}: unet/config.json and vae/config.json do not tell the resolution ({reason})") from error

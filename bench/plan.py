@@ -1,0 +1,256 @@
+"""Spec x manifest -> units: what a run consists of, before anything is computed.
+
+A unit is one (sample, editor with its parameters, model, seed) and yields one edit per knob value. Its key hashes what determines the
+result and nothing else, so that a changed spec reuses every unit it shares with the old one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.errors import EtabenchError, SpecError
+
+if TYPE_CHECKING:
+    from bench.manifest import Manifest, Sample
+    from bench.spec import EditorSpec, Spec
+    from bench.store import Run
+
+__all__ = ["Entry", "Outlook", "Plan", "SampleInfo", "Unit", "make_plan", "resolve_entries", "unit_seed"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One editor of a run, resolved. `target` is what the registry loads; `name` and `version` are the editor's own."""
+
+    label: str
+    target: str
+    name: str
+    version: str
+    params: dict[str, Any]
+    knob: str
+    values: tuple[float, ...]
+    anchor: bool
+    needs: tuple[str, ...]
+    needs_model: bool
+    deterministic: bool
+
+
+@dataclass(frozen=True)
+class SampleInfo:
+    """What tables and reports need of a sample without opening its pictures."""
+
+    id: str
+    row: int
+    digest: str
+    source_id: str
+    target_text: str
+    source_text: str | None
+    source_class: str | None
+    target_class: str | None
+    category: str | None
+    has_mask: bool
+    has_truth: bool
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The grain of work: `entry` and `sample` index the plan; `missing` names inputs the editor needs and the sample lacks."""
+
+    key: str
+    entry: int
+    sample: int
+    seed: int
+    identity: dict[str, Any]
+    missing: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run of the plan would do for one editor. `seconds` is the time still to spend, NaN where nothing was measured yet."""
+
+    editor: str
+    units: int
+    edits: int
+    done: int
+    failed: int
+    lacking: dict[str, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All units of a run, in the order in which they are worked on: sample by sample, so that a partial run compares editors.
+
+    `first_seed` is the smallest seed: the one that deterministic editors, set metrics and galleries use.
+    """
+
+    manifest_hash: str
+    model: str
+    resolution: int | None
+    dtype: str
+    first_seed: int
+    entries: tuple[Entry, ...]
+    samples: tuple[SampleInfo, ...]
+    units: tuple[Unit, ...] = field(repr=False)
+
+    @property
+    def edits(self) -> int:
+        """Number of images the plan yields."""
+        return sum(len(self.entries[unit.entry].values) for unit in self.units)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of `plan.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Plan:
+        """The plan written by `as_dict`."""
+        entries = tuple(Entry(**_tuples(entry, "values", "needs")) for entry in content["entries"])
+        samples = tuple(SampleInfo(**sample) for sample in content["samples"])
+        units = tuple(Unit(**_tuples(unit, "missing")) for unit in content["units"])
+        return cls(**(content | {"entries": entries, "samples": samples, "units": units}))
+
+    def describe(self, run: Run) -> list[Outlook]:
+        """One outlook per editor, from the records that `run` holds already (none, if it does not exist)."""
+        outlooks = []
+        for index, entry in enumerate(self.entries):
+            units = [unit for unit in self.units if unit.entry == index]
+            records = list(run.records(unit.key for unit in units))
+            times = [sum(record.seconds.values()) for record in records if record.status == "done"]
+            todo = sum(not unit.missing for unit in units) - len(times)
+            lacking = Counter(name for unit in units for name in unit.missing)
+            seconds = 0.0 if todo <= 0 else math.fsum(times) / len(times) * todo if times else math.nan
+            failed = len(records) - len(times)
+            outlooks.append(Outlook(entry.label, len(units), len(units) * len(entry.values), len(times), failed, dict(lacking), seconds))
+        return outlooks
+
+
+def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | None) -> Plan:
+    """The plan of `spec` over `manifest`, with `model` the digest of the weights. Reads every selected sample once.
+
+    Raises SpecError for editors, presets, parameters, knob values and sample ids that do not exist.
+    """
+    entries = resolve_entries(spec)
+    first = min(spec.seeds)
+    samples = [manifest.load(row) for row in _rows(spec, manifest)]
+    units = [
+        _unit(entry, index, sample, position, seed, spec.dtype, model, resolution)
+        for position, sample in enumerate(samples)
+        for index, entry in enumerate(entries)
+        for seed in ([first] if entry.deterministic else spec.seeds)
+    ]
+    infos = tuple(_info(sample) for sample in samples)
+    return Plan(manifest.content_hash, model, resolution, spec.dtype, first, tuple(entries), infos, tuple(units))
+
+
+def unit_seed(seed: int, sample_id: str, editor: str) -> int:
+    """The 63-bit seed of a unit's noise. Knob values are no part of it: they share noise, so that a curve is one family."""
+    mixed = hashlib.sha256(json.dumps([seed, sample_id, editor]).encode()).digest()
+    return int.from_bytes(mixed[:8], "big") >> 1
+
+
+def resolve_entries(spec: Spec) -> list[Entry]:
+    """The spec's editors and anchors with resolved parameters and knob values. Raises SpecError."""
+    entries = [_entry(item.name, item.label or item.name, item.preset, dict(item.params), item) for item in spec.editors]
+    for name in spec.anchors:
+        if all(entry.label != name for entry in entries):
+            presets = registry.load_editor(name).presets
+            entries.append(_entry(name, name, "toybox" if spec.model.name == "toybox" and "toybox" in presets else "", {}, None))
+    for label, count in Counter(entry.label for entry in entries).items():
+        if count > 1:
+            raise SpecError(f"editors: {count} entries are called {label!r}; give each its own `label:`")
+    if not entries:
+        raise SpecError("editors: the list is empty; name at least one (`etabench list editors`)")
+    return entries
+
+
+def _entry(target: str, label: str, preset: str, params: dict[str, Any], item: EditorSpec | None) -> Entry:
+    cls = registry.load_editor(target)
+    try:
+        resolved = cls.resolve(preset, params)
+    except EtabenchError:
+        raise
+    except Exception as error:
+        raise SpecError(f"editor {label}: {' '.join(str(error).split())}") from error
+    grid = item.grid if item is not None else None
+    return Entry(
+        label=label,
+        target=target,
+        name=cls.name,
+        version=str(cls.version),
+        params=resolved.model_dump(mode="json"),
+        knob=cls.knob.name if cls.knob else "",
+        values=_values(label, cls.knob, grid),
+        anchor=bool(cls.anchor),
+        needs=tuple(sorted(cls.needs)),
+        needs_model=bool(cls.needs_model),
+        deterministic=bool(cls.deterministic),
+    )
+
+
+def _values(label: str, knob: Any, grid: Sequence[float] | None) -> tuple[float, ...]:
+    if knob is None:
+        if grid:
+            raise SpecError(f"editor {label}: it has no knob, so `grid: {list(grid)}` means nothing; remove it")
+        return (0.0,)
+    values = sorted(float(value) for value in (knob.grid if grid is None else grid))
+    if not values:
+        raise SpecError(f"editor {label}: the grid of {knob.name} is empty; leave `grid` out for the default {list(knob.grid)}")
+    for value in values:
+        if not knob.low <= value <= knob.high:
+            raise SpecError(f"editor {label}: {knob.name} = {value:g} is out of bounds [{knob.low:g}, {knob.high:g}]; mend `grid`")
+    if len(set(values)) < len(values):
+        raise SpecError(f"editor {label}: the grid of {knob.name} has a value twice: {values}")
+    return tuple(values)
+
+
+def _rows(spec: Spec, manifest: Manifest) -> Iterable[int]:
+    rows = {name: row for row, name in enumerate(manifest.ids)}
+    for name in spec.samples or ():
+        if name not in rows:
+            near = difflib.get_close_matches(name, rows, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise SpecError(f"samples: manifest {manifest.name} has no sample {name!r}{hint}")
+    chosen = [rows[name] for name in spec.samples] if spec.samples else list(range(len(manifest.ids)))
+    chosen = chosen if spec.limit is None else chosen[: spec.limit]
+    if not chosen:
+        raise SpecError(f"no sample is left of manifest {manifest.name} ({len(manifest.ids)} samples, limit {spec.limit})")
+    return chosen
+
+
+def _unit(
+    entry: Entry, index: int, sample: Sample, position: int, seed: int, dtype: str, model: str, resolution: int | None
+) -> Unit:
+    identity = {
+        "sample": sample.digest,
+        "sample_id": sample.id,
+        "editor": entry.name,
+        "version": entry.version,
+        "params": entry.params,
+        "values": list(entry.values),
+        "seed": seed,
+        "unit_seed": unit_seed(seed, sample.id, entry.name),
+        "model": model if entry.needs_model else "",
+        "resolution": resolution if entry.needs_model else None,
+        "dtype": dtype if entry.needs_model else "",
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()[:24]
+    missing = tuple(name for name in entry.needs if getattr(sample, name, None) is None)
+    return Unit(key, index, position, seed, identity, missing)
+
+
+def _info(sample: Sample) -> SampleInfo:
+    texts = (sample.target_text, sample.source_text, sample.source_class, sample.target_class, sample.category)
+    return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, sample.mask is not None, sample.truth is not None)
+
+
+def _tuples(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return content | {name: tuple(content[name]) for name in names}

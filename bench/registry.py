@@ -1,0 +1,140 @@
+"""Names to classes: the entry-point groups of editors and metrics, and ``path/to/file.py:Class``.
+
+Built-in editors and metrics are declared in the project's own metadata and come through the same door as those of other
+distributions. Listing a group reads package metadata only; the class is imported when it is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bench.errors import RegistryError
+from bench.suggest import did_you_mean
+
+__all__ = ["EDITOR_GROUP", "METRIC_GROUP", "editors", "is_file_target", "load_editor", "load_metric", "metrics"]
+
+EDITOR_GROUP = "etabench.editors"
+METRIC_GROUP = "etabench.metrics"
+_REQUIRED = {"editor": (("prepare", "render"),), "metric": (("score",), ("features", "value"))}
+"""Per kind, the sets of methods of which a class must have one in full."""
+
+
+def editors() -> dict[str, EntryPoint]:
+    """All registered editors by name, sorted; ``.value`` is the target ``module:Class``, nothing is imported."""
+    return _group(EDITOR_GROUP)
+
+
+def metrics() -> dict[str, EntryPoint]:
+    """All registered metrics by name, sorted; ``.value`` is the target ``module:Class``, nothing is imported."""
+    return _group(METRIC_GROUP)
+
+
+def load_editor(name: str) -> type[Any]:
+    """The editor class registered as ``name``, or the class in ``path/to/file.py:Class``.
+
+    Raises RegistryError when there is none, when its module cannot be imported, or when it is not an editor.
+    """
+    return _load("editor", name, editors)
+
+
+def load_metric(name: str) -> type[Any]:
+    """The metric class registered as ``name``, or the class in ``path/to/file.py:Class``.
+
+    Raises RegistryError when there is none, when its module cannot be imported, or when it is not a metric.
+    """
+    return _load("metric", name, metrics)
+
+
+def is_file_target(name: str) -> bool:
+    """Whether ``name`` has the form ``path/to/file.py:Class``."""
+    return name.rpartition(":")[0].endswith(".py")
+
+
+def _group(group: str) -> dict[str, EntryPoint]:
+    found: dict[str, EntryPoint] = {}
+    for point in entry_points(group=group):
+        other = found.setdefault(point.name, point)
+        if other.value != point.value:
+            raise RegistryError(
+                f"two installed packages register '{point.name}' in {group}: {_origin(other)} and {_origin(point)}; uninstall one"
+            )
+    return dict(sorted(found.items()))
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.value} of {point.dist.name}" if point.dist else point.value
+
+
+def _load(kind: str, name: str, listing: Any) -> type[Any]:
+    if is_file_target(name):
+        found = _from_file(kind, name)
+    elif name.endswith(".py"):
+        raise RegistryError(f"{kind} '{name}': a file needs the class too: '{name}:ClassName'")
+    else:
+        found = _from_entry_point(kind, name, listing())
+    return _checked(kind, name, found)
+
+
+def _from_entry_point(kind: str, name: str, known: dict[str, EntryPoint]) -> object:
+    if not known:
+        raise RegistryError(f"no {kind} is registered: install the package first (pip install -e .)")
+    if name not in known:
+        raise RegistryError(f"unknown {kind} '{name}'; {did_you_mean(name, known)}")
+    try:
+        return known[name].load()
+    except Exception as error:
+        raise RegistryError(
+            f"{kind} '{name}' ({_origin(known[name])}) cannot be imported: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _from_file(kind: str, name: str) -> object:
+    location, _, attribute = name.rpartition(":")
+    file = Path(location).expanduser()
+    if not file.is_file():
+        raise RegistryError(f"{kind} '{name}': no such file: {file}")
+    module = _module(kind, name, file)
+    if not hasattr(module, attribute):
+        raise RegistryError(f"{kind} '{name}': {file} has no '{attribute}'; {did_you_mean(attribute, _own_classes(module))}")
+    return getattr(module, attribute)
+
+
+def _module(kind: str, name: str, file: Path) -> ModuleType:
+    """The module of a file, imported once per place and content under a name of its own."""
+    resolved = file.resolve()
+    identity = hashlib.sha256(str(resolved).encode() + b"\0" + resolved.read_bytes()).hexdigest()[:12]
+    unique = f"etabench_plugin_{file.stem}_{identity}"
+    if unique in sys.modules:
+        return sys.modules[unique]
+    spec = importlib.util.spec_from_file_location(unique, resolved)
+    if spec is None or spec.loader is None:
+        raise RegistryError(f"{kind} '{name}': {file} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[unique] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[unique]
+        raise RegistryError(f"{kind} '{name}': {file} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _own_classes(module: ModuleType) -> Iterable[str]:
+    return (key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__)
+
+
+def _checked(kind: str, name: str, found: object) -> type[Any]:
+    if not isinstance(found, type):
+        raise RegistryError(f"{kind} '{name}' is not a class but {type(found).__name__}")
+    choices = _REQUIRED[kind]
+    if not any(all(callable(getattr(found, method, None)) for method in methods) for methods in choices):
+        wanted = " or ".join(" and ".join(methods) for methods in choices)
+        raise RegistryError(f"{kind} '{name}': class {found.__name__} is not a {kind}: it needs the methods {wanted}")
+    return found

@@ -1,0 +1,154 @@
+"""Run -> report: gathers tables, pictures and the header that `reports` draws."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from bench import aggregate
+from bench.errors import RunError
+from bench.plan import Plan, SampleInfo
+from bench.runner import open_planned_manifest, read_spec
+from bench.store import Record, Run, png_bytes, write_atomically
+from bench.tables import Scores, read_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bench.manifest import Manifest
+    from bench.spec import Spec
+    from reports import GalleryRow, ReportData
+
+__all__ = ["report_data", "report_run"]
+
+GALLERY_SAMPLES = 24
+
+
+def report_run(run: Run) -> Path:
+    """Write `report/` from the scores of the run and return its index.html. Raises RunError where nothing is scored."""
+    from reports import ReportError, write_report
+
+    try:
+        return write_report(run.report, report_data(run))
+    except ReportError as error:
+        raise RunError(str(error)) from error
+
+
+def report_data(run: Run) -> ReportData:
+    """All that a report shows of a run."""
+    from reports import ReportData
+
+    spec, plan, scores = read_spec(run), Plan.from_dict(run.read_json("plan.json")), read_scores(run)
+    if not len(scores.pairs) and not len(scores.sets):
+        raise RunError(f"{run.path} has no scores: run `etabench score {run.path}` first")
+    records = aggregate.records_by_unit(run, plan)
+    unit_table = aggregate.units(plan, records)
+    count_table = aggregate.counts(plan, unit_table, scores)
+    curve_table = aggregate.curves(plan, scores)
+    return ReportData(
+        title=spec.name,
+        pairs=scores.pairs,
+        sets=scores.sets,
+        units=unit_table,
+        samples=_samples(plan),
+        curves=curve_table,
+        tradeoff=aggregate.tradeoff(plan, scores),
+        leaderboard=aggregate.leaderboard(plan, records, unit_table, count_table, curve_table),
+        counts=count_table,
+        cards=scores.cards,
+        meta=_meta(run, spec, plan),
+        gallery=_gallery(run, spec, plan, records),
+        warnings=_warnings(count_table, scores),
+        interval=_interval(plan),
+    )
+
+
+def _samples(plan: Plan) -> pd.DataFrame:
+    rows = [
+        {
+            "sample_id": sample.id,
+            "source_id": sample.source_id,
+            "category": sample.category,
+            "source_text": sample.source_text,
+            "target_text": sample.target_text,
+        }
+        for sample in plan.samples
+    ]
+    return pd.DataFrame(rows)
+
+
+def _meta(run: Run, spec: Spec, plan: Plan) -> dict[str, str]:
+    manifest, environment = run.read_json("manifest.json"), run.read_json("environment.json")
+    model = spec.model.name or spec.model.path or spec.model.hub or ""
+    written = datetime.datetime.fromtimestamp((run.path / "plan.json").stat().st_mtime, tz=datetime.UTC)
+    meta = {
+        "date": written.strftime("%Y-%m-%d %H:%M UTC"),
+        "spec": spec.description or spec.name,
+        "model": f"{model} ({plan.model[:12]})" if plan.model else "none",
+        "manifest": f"{manifest['name']}, {len(plan.samples)} of {len(manifest['ids'])} samples",
+        "manifest_hash": plan.manifest_hash[:16],
+        "seeds": ", ".join(map(str, spec.seeds)),
+        "dtype": plan.dtype,
+        "resolution": f"{plan.resolution} px" if plan.resolution else "as given",
+        "operating_point": "highest mean of CLIP score and 1-LPIPS, scaled between the anchors copy and regenerate where the run has both",
+    }
+    return meta | {f"environment.{key}": str(value) for key, value in _flat(environment).items() if value is not None}
+
+
+def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _warnings(count_table: pd.DataFrame, scores: Scores) -> list[str]:
+    totals = count_table[["expected", "done", "failed"]].sum()
+    said = []
+    if totals["done"] < totals["expected"]:
+        missing = int(totals["expected"] - totals["done"] - totals["failed"])
+        said.append(f"{int(totals['failed'])} of {int(totals['expected'])} units failed and {missing} were not run: means cover the rest.")
+    undefined = int(scores.pairs["score"].isna().sum())
+    if undefined:
+        said.append(f"{undefined} of {len(scores.pairs)} scores are undefined and left out of every mean; n says how many remain.")
+    return said + [str(note) for note in dict.fromkeys(scores.sets["note"]) if note]
+
+
+def _interval(plan: Plan) -> str:
+    clusters = len({sample.source_id for sample in plan.samples})
+    kind = "bootstrap (BCa)" if clusters >= 50 else "Student t"
+    return f"95 % {kind} interval clustered by source image ({clusters} sources)"
+
+
+def _gallery(run: Run, spec: Spec, plan: Plan, records: Mapping[str, Record]) -> list[GalleryRow]:
+    from reports import GalleryRow
+
+    manifest, rows = open_planned_manifest(spec, plan), []
+    for position, sample in enumerate(plan.samples[:GALLERY_SAMPLES]):
+        source, truth, mask = _sample_pictures(run, manifest, sample)
+        edits = []
+        for unit in plan.units:
+            record = records.get(unit.key)
+            if unit.sample == position and unit.seed == plan.first_seed:
+                folder = run.units / unit.key
+                shown = [(edit.value, folder / edit.file) for edit in record.edits] if record else []
+                pictures = {name: folder / file for name, file in record.pictures.items()} if record else {}
+                edits.append((plan.entries[unit.entry].label, shown, pictures))
+        rows.append(GalleryRow(sample.id, sample.category, sample.source_text, sample.target_text, source, truth, mask, edits))
+    return rows
+
+
+def _sample_pictures(run: Run, manifest: Manifest, sample: SampleInfo) -> tuple[Path, Path | None, Path | None]:
+    """Source, truth and mask as the editors saw them, written once to `samples/<digest>/`."""
+    folder = run.path / "samples" / sample.digest[:24]
+    paths = {"source": folder / "source.png", "truth": folder / "truth.png", "mask": folder / "mask.png"}
+    wanted = {"source": True, "truth": sample.has_truth, "mask": sample.has_mask}
+    if not all(paths[name].is_file() for name, there in wanted.items() if there):
+        loaded = manifest.load(manifest.index(sample.id))
+        for name, picture in (("source", loaded.image), ("truth", loaded.truth), ("mask", loaded.mask)):
+            if picture is not None:
+                write_atomically(paths[name], png_bytes(picture))
+    return paths["source"], paths["truth"] if sample.has_truth else None, paths["mask"] if sample.has_mask else None

@@ -1,0 +1,249 @@
+"""The spec: what to run, as a YAML file that is validated before anything expensive starts.
+
+Relative paths in a spec file are seen from the folder of that file; relative paths in overrides from the current folder.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from bench.errors import SpecError
+from bench.registry import is_file_target
+from bench.spec_errors import one_line
+from bench.spec_yaml import anchor_paths, apply_overrides, expand_shorthands, is_there, read_yaml
+from bench.suggest import did_you_mean
+
+__all__ = [
+    "MANIFEST_FIELDS",
+    "EditorSpec",
+    "ManifestRef",
+    "MetricSpec",
+    "ModelRef",
+    "ReferenceSpec",
+    "Spec",
+    "load_spec",
+    "shipped_specs",
+]
+
+MANIFEST_FIELDS = (
+    "id", "image", "target_text", "source_text", "mask", "truth", "source_class", "target_class", "category",
+)  # fmt: skip
+"""What a sample can hold; the left side of a column mapping."""
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    """Refuses unknown keys and does not turn one kind of value into another."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _exactly_one(owner: BaseModel, *fields: str) -> None:
+    given = [field for field in fields if getattr(owner, field) is not None]
+    if len(given) != 1:
+        raise ValueError(f"give exactly one of {', '.join(fields)}; got {' and '.join(given) or 'none'}")
+
+
+def _repeated(values: Iterable[Hashable]) -> Hashable | None:
+    seen: set[Hashable] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+class ManifestRef(_Strict):
+    """Where the samples come from and how their pictures and texts are brought into form."""
+
+    name: Text | None = Field(default=None, description="a shipped manifest")
+    path: Text | None = Field(default=None, description="a folder, .jsonl, .parquet or TEdBench's input_list.json")
+    hub: Text | None = Field(default=None, description="a dataset id of the Hugging Face hub, or a folder laid out like one")
+    revision: Text | None = Field(default=None, description="commit or tag of a hub dataset")
+    subset: Text | None = Field(default=None, description="configuration of a hub dataset")
+    split: Text | None = Field(default=None, description="split of a hub dataset; may be left out where there is one only")
+    columns: dict[str, str] = Field(default_factory=dict, description="our field: their column; unmapped columns are ignored")
+    size: int | None = Field(default=None, ge=8, le=8192, description="side of the square in pixels; None is the model's own")
+    fit: Literal["center-crop", "squash", "pad"] = Field(default="center-crop", description="how a picture becomes a square")
+    alpha: Literal["white", "drop"] = Field(default="white", description="transparent pixels: over white, or alpha ignored")
+    strip_brackets: bool = Field(default=False, description="remove the characters [ and ] from texts")
+
+    @field_validator("columns")
+    @classmethod
+    def _known_fields(cls, columns: dict[str, str]) -> dict[str, str]:
+        for field in columns:
+            if field not in MANIFEST_FIELDS:
+                raise ValueError(f"'{field}' is not a field of a sample; {did_you_mean(field, MANIFEST_FIELDS)}")
+        if columns and not {"image", "target_text"} <= columns.keys():
+            raise ValueError("a column mapping must name at least image and target_text")
+        return columns
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ManifestRef:
+        _exactly_one(self, "name", "path", "hub")
+        for field in ("revision", "subset", "split"):
+            if self.hub is None and getattr(self, field) is not None:
+                raise ValueError(f"{field} applies to hub datasets only")
+        return self
+
+
+class ModelRef(_Strict):
+    """The diffusion model that all editors of a run share."""
+
+    name: Text | None = Field(default=None, description="a model that comes with the package")
+    path: Text | None = Field(default=None, description="a folder of the Stable Diffusion family in diffusers' format")
+    hub: Text | None = Field(default=None, description="a model id of the Hugging Face hub")
+    revision: Text | None = Field(default=None, description="commit or tag of a hub model")
+    allow_pickle: bool = Field(default=False, description="accept .bin checkpoints, which can run code when they are read")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> ModelRef:
+        _exactly_one(self, "name", "path", "hub")
+        if self.name is not None and "/" in self.name:
+            raise ValueError(f"'{self.name}' is not a name; write {{path: {self.name}}} for a folder or {{hub: {self.name}}}")
+        if self.hub is None and self.revision is not None:
+            raise ValueError("revision applies to hub models only")
+        return self
+
+
+class EditorSpec(_Strict):
+    """One editor with its parameters and the knob values of its curve."""
+
+    name: Text = Field(description="a registered editor, or path/to/file.py:Class")
+    label: str = Field(default="", description="its name in tables; by default the name, or the class of a file")
+    preset: str = Field(default="", description="a named set of parameters; empty for the defaults")
+    params: dict[str, Any] = Field(default_factory=dict, description="parameters that differ from the preset")
+    grid: list[float] | None = Field(default=None, description="knob values, ascending; None is the editor's own grid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_label(cls, data: Any) -> Any:
+        if isinstance(data, dict) and not data.get("label") and isinstance(data.get("name"), str):
+            name = data["name"]
+            return {**data, "label": name.rpartition(":")[2] if is_file_target(name) else name}
+        return data
+
+    @field_validator("grid")
+    @classmethod
+    def _ascending(cls, grid: list[float] | None) -> list[float] | None:
+        if grid is None:
+            return None
+        if not grid:
+            raise ValueError("empty; give at least one knob value, or leave grid out for the editor's own")
+        for value in grid:
+            if not math.isfinite(value):
+                raise ValueError(f"knob values must be finite, got {value}")
+        if sorted(set(grid)) != grid:
+            raise ValueError(f"knob values must ascend without repeats; write {sorted(set(grid))}")
+        return grid
+
+
+class MetricSpec(_Strict):
+    """One metric; without parameters it takes the defaults that go with the model."""
+
+    name: Text = Field(description="a registered metric, or path/to/file.py:Class")
+    params: dict[str, Any] = Field(default_factory=dict, description="parameters of the metric")
+
+
+class ReferenceSpec(_Strict):
+    """The pictures that set metrics compare the edits with."""
+
+    kind: Literal["truths", "sources", "toybox", "manifest"]
+    manifest: Text | None = Field(default=None, description="name or path, for kind manifest")
+    per_class: int = Field(default=24, ge=1, description="pictures per target class, for kind toybox")
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _manifest_with_its_kind(self) -> ReferenceSpec:
+        if (self.kind == "manifest") != (self.manifest is not None):
+            raise ValueError("kind manifest and the key manifest go together: give both or neither")
+        return self
+
+
+class Spec(_Strict):
+    """A whole run. Samples named in ``samples`` are taken first, then the first ``limit`` of them."""
+
+    name: Text
+    description: str = ""
+    manifest: ManifestRef
+    limit: int | None = Field(default=None, ge=1)
+    samples: list[str] | None = Field(default=None, min_length=1)
+    model: ModelRef
+    device: str = "auto"
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[0], min_length=1)
+    editors: list[EditorSpec] = Field(min_length=1)
+    metrics: list[MetricSpec] = Field(min_length=1)
+    reference: ReferenceSpec | None = None
+    anchors: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _long_forms(cls, data: Any) -> Any:
+        return expand_shorthands(data) if isinstance(data, dict) else data
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError(f"expected auto, cpu, mps, cuda or cuda:N, got '{device}'")
+        return device
+
+    @field_validator("seeds", "samples", "anchors")
+    @classmethod
+    def _no_repeats(cls, values: list[Any] | None) -> list[Any] | None:
+        repeated = _repeated(values or [])
+        if repeated is not None:
+            raise ValueError(f"{repeated!r} is there twice")
+        return values
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Spec:
+        label = _repeated([*(editor.label for editor in self.editors), *self.anchors])
+        if label is not None:
+            raise ValueError(f"two editors or anchors have the label '{label}'; give one another label")
+        metric = _repeated(f"{metric.name} {metric.params}" for metric in self.metrics)
+        if metric is not None:
+            raise ValueError(f"metrics: the same metric is there twice: {metric}")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Every value, defaults included, as plain data for YAML or JSON; ``Spec.model_validate`` reads it back."""
+        return self.model_dump(mode="json")
+
+
+def shipped_specs() -> dict[str, Path]:
+    """The specs that come with the package: name to file, sorted."""
+    return {file.stem: file for file in sorted((Path(__file__).parent / "specs").glob("*.yaml"))}
+
+
+def load_spec(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Spec:
+    """Read and validate a spec file or a shipped spec, with ``key=value`` overrides such as ``editors.0.preset=paper``.
+
+    A name without folder and suffix is that of a shipped spec unless a file of that name exists. Raises SpecError: one line
+    that names the file or the override, the key, what was expected, what was got, and what to do.
+    """
+    file = _spec_file(path_or_name)
+    raw = anchor_paths(expand_shorthands(read_yaml(file)), file.parent)
+    places = apply_overrides(raw, overrides)
+    raw = anchor_paths(expand_shorthands(raw), Path.cwd())
+    try:
+        return Spec.model_validate(raw)
+    except ValidationError as error:
+        raise SpecError(one_line(error, Spec, str(path_or_name), places)) from error
+
+
+def _spec_file(path_or_name: str | Path) -> Path:
+    path, shipped = Path(path_or_name), shipped_specs()
+    if (is_there(path) and path.is_file()) or path.suffix in (".yaml", ".yml"):
+        return path
+    if str(path_or_name) not in shipped:
+        raise SpecError(f"{path_or_name}: neither a spec file nor a shipped spec; {did_you_mean(str(path_or_name), shipped)}")
+    return shipped[str(path_or_name)]

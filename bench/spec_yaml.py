@@ -1,0 +1,176 @@
+"""A spec's text as plain data: strict YAML, shorthands written out, overrides set, relative paths made absolute."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import data_manifests
+from bench.errors import SpecError
+from bench.registry import is_file_target
+from bench.suggest import did_you_mean, kind_of
+
+__all__ = ["anchor_paths", "apply_overrides", "expand_shorthands", "is_there", "manifest_shorthand", "parse_yaml", "read_yaml"]
+
+_SHORTHANDS = {"model": "name", "editors": "name", "metrics": "name"}
+_MANIFEST_SUFFIXES = (".json", ".jsonl", ".parquet")
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses duplicate keys and reads ``1e-3`` as a number, as YAML 1.2 does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"duplicate key '{key.value}', first on line {seen[key.value]}", key.start_mark
+                    )
+                seen[key.value] = key.start_mark.line + 1
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """The one YAML document in ``text`` as plain data; SpecError names ``source`` and the line of a mistake."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise SpecError(f"{source}{line}: {error.problem or 'not YAML'}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SpecError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; SpecError when it is missing, unreadable, empty or something else."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{file}: no such spec file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{file}: cannot be read as UTF-8 text: {error}") from error
+    data = parse_yaml(text, str(file))
+    if data is None:
+        raise SpecError(f"{file}: empty; a spec needs at least manifest, model, editors and metrics")
+    if not isinstance(data, dict):
+        raise SpecError(f"{file}: expected a mapping of keys to values, got {kind_of(data)}")
+    return data
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file or folder exists; False for what cannot be a path at all."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def manifest_shorthand(text: str) -> dict[str, str]:
+    """The long form of a manifest given by one string: a shipped name, else a path if it looks like one, else a name."""
+    looks_like_path = any(sign in text for sign in "/\\") or text.startswith((".", "~")) or text.endswith(_MANIFEST_SUFFIXES)
+    return {"path": text} if looks_like_path and text not in data_manifests.names() else {"name": text}
+
+
+def expand_shorthands(raw: dict[str, Any]) -> dict[str, Any]:
+    """A copy in which bare strings for manifest, model, editors and metrics are mappings; anything else is left alone."""
+    data = dict(raw)
+    if isinstance(data.get("manifest"), str):
+        data["manifest"] = manifest_shorthand(data["manifest"])
+    for key, field in _SHORTHANDS.items():
+        value = data.get(key)
+        if isinstance(value, str):
+            data[key] = {field: value}
+        elif isinstance(value, list):
+            data[key] = [{field: item} if isinstance(item, str) else item for item in value]
+    return data
+
+
+def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[tuple[str | int, ...], str]:
+    """Set every ``key=value`` in ``raw`` (shorthands already expanded); values are read as YAML.
+
+    An item of a list is named by its index, or by its label or name: ``editors.imagic.preset=paper``.
+    Returns the place that each override set.
+    """
+    places: dict[tuple[str | int, ...], str] = {}
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        parts = [part.strip() for part in path.split(".")]
+        if not equals or not all(parts):
+            raise SpecError(f"--set {override}: expected key=value, such as editors.0.preset=paper")
+        value = parse_yaml(text, f"--set {override}")
+        node: Any = raw
+        place: tuple[str | int, ...] = ()
+        for part in parts[:-1]:
+            key = _key(node, part, place, override)
+            if isinstance(node, dict) and node.get(key) is None:
+                node[key] = {}
+            node, place = node[key], (*place, key)
+        key = _key(node, parts[-1], place, override)
+        node[key] = value
+        places[*place, key] = override
+    return places
+
+
+def _key(node: Any, part: str, place: tuple[str | int, ...], override: str) -> Any:
+    """The key or index that ``part`` means in ``node``, which lies at ``place``."""
+    where = ".".join(map(str, place))
+    if isinstance(node, dict):
+        return part
+    if not isinstance(node, list):
+        raise SpecError(f"--set {override}: {where} is {kind_of(node)}, nothing can be set inside it")
+    if part.isdigit():
+        if int(part) >= len(node):
+            raise SpecError(f"--set {override}: {where} has {len(node)} items, numbered from 0; there is no {part}")
+        return int(part)
+    labels = [item.get("label") or item.get("name") if isinstance(item, dict) else None for item in node]
+    if labels.count(part) != 1:
+        known = [str(label) for label in labels if label]
+        reason = "is there more than once; use its index" if part in labels else f"is not there; {did_you_mean(part, known)}"
+        raise SpecError(f"--set {override}: in {where}, '{part}' {reason}")
+    return labels.index(part)
+
+
+def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """``raw`` (changed in place, shorthands already expanded) with the relative paths it holds seen from ``folder``.
+
+    These are the manifest, the model's folder, the reference manifest, and editors and metrics given as ``file.py:Class``.
+    """
+    manifest, model, reference = (raw.get(key) for key in ("manifest", "model", "reference"))
+    if isinstance(manifest, dict):
+        name = manifest.get("name")
+        if isinstance(name, str) and name not in data_manifests.names() and is_there(folder / name):
+            manifest["path"] = manifest.pop("name")
+        _anchor(manifest, "path", folder)
+        if str(manifest.get("hub", "")).startswith((".", "/", "~")):
+            _anchor(manifest, "hub", folder)
+    if isinstance(model, dict):
+        _anchor(model, "path", folder)
+    if isinstance(reference, dict):
+        given = reference.get("manifest")
+        if isinstance(given, str) and ("path" in manifest_shorthand(given) or is_there(folder / given)):
+            _anchor(reference, "manifest", folder)
+    for plugin in _mappings(raw.get("editors")) + _mappings(raw.get("metrics")):
+        if isinstance(plugin.get("name"), str) and is_file_target(plugin["name"]):
+            _anchor(plugin, "name", folder)
+    return raw
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    items: Iterable[Any] = value if isinstance(value, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _anchor(mapping: dict[str, Any], key: str, folder: Path) -> None:
+    if isinstance(mapping.get(key), str) and mapping[key] and mapping[key] not in data_manifests.names():
+        mapping[key] = str(folder.resolve() / Path(mapping[key]).expanduser())

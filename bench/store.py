@@ -1,0 +1,227 @@
+"""The run folder: what is in it, and how it stays whole when a process dies at any instant.
+
+    spec.yaml         the resolved spec, itself a runnable spec; spec.given.yaml is the text as given
+    environment.json  versions, commit, device
+    manifest.json     name, content hash, policy and ids of the manifest
+    plan.json         the units that the spec asks for
+    units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
+    claims/<key>      who works on a unit now
+    scores/ report/   made from the units, and always makeable again
+
+Every file and every unit is written under a temporary name, flushed and renamed: a reader sees nothing or all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench import claims
+from bench.errors import RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["EditFile", "Record", "Run", "png_bytes", "write_atomically"]
+
+SCHEMA = 1
+TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class EditFile:
+    """One edit of a unit: the knob value, the PNG's name in the unit's folder, and the SHA-256 of its bytes."""
+
+    value: float
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened to one unit: `record.json`.
+
+    identity: the fields that the key hashes.  reason: type and message of a failure.  seconds: `prepare` and `render`.
+    unet_evaluations: samples sent through the U-Net.  peak_memory: `mb` (MiB) and `kind` (what was measured).
+    facts: choices the editor made.  fair_play: what it was allowed to see.  worker: device, dtype, threads.
+    """
+
+    key: str
+    status: Literal["done", "failed"]
+    identity: dict[str, Any]
+    reason: dict[str, str] | None = None
+    edits: tuple[EditFile, ...] = ()
+    pictures: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    unet_evaluations: int = 0
+    peak_memory: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    fair_play: dict[str, Any] = field(default_factory=dict)
+    worker: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+class Run:
+    """A run folder. Opening one writes nothing; `create` makes the skeleton."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.units = self.path / "units"
+        self.claims = self.path / "claims"
+        self.scores = self.path / "scores"
+        self.report = self.path / "report"
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+    @classmethod
+    def create(cls, path: Path | str) -> Run:
+        """Make the folder, or adopt an existing run folder; any other folder with content is refused."""
+        run = cls(path)
+        if run.path.exists() and not run.path.is_dir():
+            raise RunError(f"{run.path} is a file; a run needs a folder: choose another with --out")
+        if run.path.is_dir() and any(run.path.iterdir()) and not run.units.is_dir():
+            raise RunError(f"{run.path} has content but is not a run folder (no units/): choose another with --out")
+        run.units.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """The run at `path`; RunError where there is none."""
+        run = cls(path)
+        missing = [name for name in ("spec.yaml", "manifest.json", "plan.json") if not (run.path / name).is_file()]
+        if missing:
+            raise RunError(f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`")
+        return run
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file of the run; RunError where it is absent or damaged."""
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} cannot be read ({error}); `etabench run` on the same folder writes it anew") from error
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file of the run, atomically and without NaN."""
+        write_atomically(self.path / name, _json_bytes(content))
+
+    def record(self, key: str) -> Record | None:
+        """The record of a unit, or None while it has none (or an unreadable one, which the next run replaces)."""
+        try:
+            content = json.loads((self.units / key / "record.json").read_text(encoding="utf-8"))
+            content["edits"] = tuple(EditFile(**edit) for edit in content["edits"])
+            record = Record(**content)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+        return record if record.schema == SCHEMA else None
+
+    def records(self, keys: Iterable[str]) -> Iterator[Record]:
+        """Records of those of `keys` that have one."""
+        for key in keys:
+            if (record := self.record(key)) is not None:
+                yield record
+
+    def claim(self, key: str) -> claims.Claim | None:
+        """Claim a unit, or None while someone else works on it."""
+        return claims.take(self.claims / key)
+
+    def commit(self, record: Record, files: Mapping[str, bytes] | None = None) -> None:
+        """Write a unit's folder (record and `files` by name) and rename it into place; of two commits the first wins."""
+        scratch = self.units / f"{TEMPORARY}{record.key}-{uuid.uuid4().hex[:8]}"
+        try:
+            scratch.mkdir(parents=True)
+            for name, data in {**(files or {}), "record.json": _json_bytes(asdict(record))}.items():
+                _write_flushed(scratch / name, data)
+            if self.record(record.key) is None:
+                self.discard(record.key)
+                scratch.rename(self.units / record.key)
+        except OSError as error:
+            if self.record(record.key) is None:
+                raise RunError(f"could not write unit {record.key} to {self.units}: {error}") from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def edit_path(self, record: Record, index: int) -> Path:
+        """Path of the unit's `index`-th edit."""
+        return self.units / record.key / record.edits[index].file
+
+    def read_edit(self, record: Record, index: int) -> NDArray[np.uint8]:
+        """The edit as uint8 (H, W, 3); RunError where the file is gone or differs from its record."""
+        import numpy as np
+        from PIL import Image
+
+        path, edit = self.edit_path(record, index), record.edits[index]
+        data = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(data).hexdigest() != edit.sha256:
+            raise RunError(f"{path} is gone or differs from its record; delete {path.parent} and run again")
+        with Image.open(io.BytesIO(data)) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    def discard(self, key: str) -> None:
+        """Remove a unit's folder in one step: it is renamed first."""
+        grave = self.units / f"{TEMPORARY}{key}-{uuid.uuid4().hex[:8]}"
+        with suppress(FileNotFoundError):
+            (self.units / key).rename(grave)
+            shutil.rmtree(grave, ignore_errors=True)
+
+    def clean(self) -> None:
+        """Remove what dead workers left: temporary folders and void claims. What a live worker holds stays."""
+        for path in self.claims.iterdir() if self.claims.is_dir() else ():
+            if path.name.startswith(".void-") or claims.holder(path) is None:
+                path.unlink(missing_ok=True)
+        for path in list(self.units.glob(f"{TEMPORARY}*")):
+            key = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
+            if claims.holder(self.claims / key) is None:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def png_bytes(image: NDArray[Any]) -> bytes:
+    """Lossless PNG of uint8 (H, W, 3) or (H, W); bool is drawn black and white, float is stretched from its minimum to its maximum.
+
+    Fixed settings and no metadata: equal pixels give equal bytes.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(image)
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * 255
+    elif np.issubdtype(pixels.dtype, np.floating):
+        finite = np.nan_to_num(pixels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        span = float(finite.max() - finite.min())
+        pixels = np.round((finite - finite.min()) / (span or 1.0) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=6, optimize=False)
+    return buffer.getvalue()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either what it held before or all of `data`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        _write_flushed(scratch, data)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _write_flushed(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _json_bytes(content: Any) -> bytes:
+    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,231 @@
+"""What an editor is: the task it gets, the knob it sweeps, what it declares about itself, and its two phases."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+if TYPE_CHECKING:
+    from editors.diffusion import DiffusionModel
+
+__all__ = [
+    "Cancelled",
+    "EditTask",
+    "Editor",
+    "EditorError",
+    "FairPlay",
+    "Image",
+    "Knob",
+    "MissingInput",
+    "NotFinite",
+    "Params",
+    "SamplingParams",
+    "State",
+]
+
+Image: TypeAlias = NDArray[np.uint8]
+"""A picture: (H, W, 3) uint8 RGB, 0..255."""
+
+State = TypeVar("State")
+"""What ``prepare`` hands to ``render``; each editor has its own type."""
+
+
+class EditorError(Exception):
+    """Base of everything an editor raises on purpose; the message is one line that says what to do."""
+
+
+class MissingInput(EditorError):  # noqa: N818
+    """The task or the set-up lacks something the editor needs, or holds it in the wrong form."""
+
+
+class NotFinite(EditorError):  # noqa: N818
+    """A step gave NaN or infinity; the message names the step."""
+
+
+class Cancelled(EditorError):  # noqa: N818
+    """The caller's ``cancelled`` hook asked to stop, between two steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class EditTask:
+    """One edit to make. Editors read the arrays and never write to them.
+
+    Raises ``MissingInput`` where an array has the wrong type or size.
+    """
+
+    image: Image
+    """The source picture, (H, W, 3) uint8 RGB."""
+    target_text: str
+    """What the edited picture should show, as a caption."""
+    source_text: str | None = None
+    """What the source picture shows, as a caption."""
+    mask: NDArray[np.bool_] | None = None
+    """(H, W) bool, True where the edit may happen."""
+    seed: int = 0
+    """Seed of everything random in this unit, 0..2**64-1; already mixed from run seed, sample and editor."""
+    truth: Image | None = None
+    """The edit as it ought to be, (H, W, 3) uint8; only the oracle anchor may look at it."""
+
+    def __post_init__(self) -> None:
+        for name, picture in (("image", self.image), ("truth", self.truth)):
+            if picture is not None and (picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3):
+                raise MissingInput(f"{name}: expected a (H, W, 3) uint8 array, got {picture.shape} {picture.dtype}")
+        if self.mask is not None and (self.mask.dtype != np.bool_ or self.mask.shape != self.image.shape[:2]):
+            expected = f"({self.image.shape[0]}, {self.image.shape[1]}) bool array like the image"
+            raise MissingInput(f"mask: expected a {expected}, got {self.mask.shape} {self.mask.dtype}")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """The one parameter an editor sweeps along its curve; a larger value means more edit."""
+
+    name: str
+    low: float
+    """Smallest value allowed."""
+    high: float
+    """Largest value allowed."""
+    grid: tuple[float, ...]
+    """Default values of a curve, ascending."""
+    description: str
+
+
+@dataclass(frozen=True)
+class FairPlay:
+    """What an editor is given that others may not be; columns of a leaderboard."""
+
+    uses_mask: bool = False
+    """Reads the manifest's mask."""
+    uses_source_text: bool = False
+    """Reads the source caption."""
+    uses_truth: bool = False
+    """Reads the ground-truth edit."""
+    candidates: int = 1
+    """Pictures made per returned edit."""
+    selector: str = ""
+    """How one candidate is picked; empty with one candidate."""
+    clip_in_loop: bool = False
+    """Optimises or ranks with a CLIP network."""
+    fine_tunes: bool = False
+    """Trains weights for each picture."""
+
+
+class Params(BaseModel):
+    """Base of an editor's parameters: immutable, unknown names refused, every field described."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SamplingParams(Params):
+    """Parameters of every editor that samples with DDIM and classifier-free guidance."""
+
+    steps: int = Field(50, ge=1, le=1000, description="DDIM steps of the whole schedule; a partial edit executes its share")
+    guidance: float = Field(7.5, ge=0, description="classifier-free guidance scale w of uncond + w (cond - uncond); 1 = none")
+
+
+_Params: TypeAlias = Params
+
+
+class Editor(ABC, Generic[State]):
+    """A method that turns (image, target text) into edited images, in two phases.
+
+    ``prepare`` does all that does not depend on the knob; ``render`` makes one picture per knob value from its state.
+    A result depends on nothing but the model, the parameters, the task and the values: whatever an editor fits, it fits
+    on a copy, and its noise comes from generators seeded by ``task.seed``, never from the global state.
+    """
+
+    name: ClassVar[str]
+    """Registered name."""
+    version: ClassVar[str]
+    """Changes whenever a result may change."""
+    knob: ClassVar[Knob | None]
+    """None for an anchor, which has one result."""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """Optional fields of the task it cannot work without, of ``source_text``, ``mask``, ``truth``."""
+    needs_model: ClassVar[bool] = True
+    anchor: ClassVar[bool] = False
+    """A control row rather than an editing method."""
+    deterministic: ClassVar[bool] = False
+    """The seed has no effect."""
+    Params: ClassVar[type[_Params]] = _Params
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Named parameter values; the name ``""`` always means the defaults of ``Params``."""
+
+    def __init__(self, model: DiffusionModel | None, params: _Params) -> None:
+        """Bind to a model (None only where ``needs_model`` is False) and to parameters of the editor's own class."""
+        if self.needs_model and model is None:
+            raise MissingInput(f"{self.name} needs a diffusion model, got none")
+        if not isinstance(params, self.Params):
+            raise EditorError(f"{self.name}: expected parameters of {self.Params.__name__}, got {type(params).__name__}")
+        self._model = model
+        self.params = params
+
+    @property
+    def model(self) -> DiffusionModel:
+        """The diffusion model; raises ``MissingInput`` where there is none."""
+        if self._model is None:
+            raise MissingInput(f"{self.name} was made without a diffusion model")
+        return self._model
+
+    @abstractmethod
+    def prepare(self, task: EditTask) -> State:
+        """All that is independent of the knob. Raises ``EditorError``; never changes the task or the model's weights."""
+
+    @abstractmethod
+    def render(self, state: State, values: Sequence[float]) -> list[Image]:
+        """One picture per knob value, in order, of the size of the task's image. An anchor gets ``(0.0,)``."""
+
+    def fair_play(self) -> FairPlay:
+        """What the editor is given, with its present parameters."""
+        return FairPlay()
+
+    def pictures(self, state: State) -> dict[str, NDArray[Any]]:
+        """Intermediates worth showing by name: bool (H, W) masks, float maps."""
+        return {}
+
+    def facts(self, state: State) -> dict[str, str | float | bool]:
+        """Choices made for this task that a reader of the result should know."""
+        return {}
+
+    def check(self, task: EditTask) -> None:
+        """Raise ``MissingInput`` where the task lacks something in ``needs``."""
+        for field in sorted(self.needs):
+            if getattr(task, field) is None:
+                raise MissingInput(
+                    f"{self.name} needs {field}, the task has none: add it to the manifest or leave {self.name} out"
+                )
+
+    def check_values(self, values: Sequence[float]) -> None:
+        """Raise ``EditorError`` where a knob value is out of bounds."""
+        if self.knob is not None:
+            for value in values:
+                if not self.knob.low <= value <= self.knob.high:
+                    bounds = f"{self.knob.low:g}..{self.knob.high:g}"
+                    raise EditorError(f"{self.name}: {self.knob.name} must be in {bounds}, got {value!r}")
+
+    @classmethod
+    def resolve(cls, preset: str = "", overrides: Mapping[str, Any] | None = None) -> _Params:
+        """Parameters of a preset with single values replaced; ``EditorError`` with a suggestion on an unknown name."""
+        if preset and preset not in cls.presets:
+            raise EditorError(f"{cls.name}: unknown preset {preset!r}{_instead(preset, cls.presets)}")
+        overrides = overrides or {}
+        for key in overrides:
+            if key not in cls.Params.model_fields:
+                raise EditorError(f"{cls.name}: unknown parameter {key!r}{_instead(key, cls.Params.model_fields)}")
+        try:
+            return cls.Params(**{**cls.presets.get(preset, {}), **overrides})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "parameters"
+            raise EditorError(f"{cls.name}: {where}: {first['msg']}, got {first.get('input')!r}") from None
+
+
+def _instead(word: str, known: Mapping[str, Any]) -> str:
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(sorted(known)) or 'none'}"

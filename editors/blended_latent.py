@@ -1,0 +1,230 @@
+"""Blended Latent Diffusion (Avrahami et al., SIGGRAPH 2023, arXiv 2206.02779): masked generation over the noised source."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d, interpolate, max_pool2d, mse_loss
+
+from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.diffusion import DiffusionModel, derive_seed, to_pictures
+from editors.mask import AutoMask, MaskParams, auto_mask, to_pixels
+from editors.schedule import Schedule
+from editors.sweep import decode_sweep
+
+__all__ = ["BlendedLatent", "BlendedLatentParams", "BlendedLatentState", "reconstruct_background", "shrinking_masks"]
+
+
+class BlendedLatentParams(SamplingParams, MaskParams):
+    """Parameters of Blended Latent Diffusion; those of the automatic mask matter only where it is used."""
+
+    guidance: float = Field(5.0, ge=0, description="classifier-free guidance scale; 1 = none")
+    use_manifest_mask: bool = Field(True, description="use the task's mask where it has one; else DiffEdit's automatic mask")
+    mask_downsampling: Literal["nearest", "any"] = Field(
+        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
+    )
+    dilations: tuple[int, ...] = Field(
+        (7, 5, 3, 1),
+        min_length=1,
+        description="odd kernel sides in cells, falling: the mask's dilation over equal parts of the schedule",
+    )
+    final_blend: bool = Field(
+        False, description="replace the background of the last latent by the clean source latent; the authors' loop does not"
+    )
+    background_reconstruction_steps: int = Field(
+        75, ge=0, description="decoder fine-tuning steps for each edit; 0 = plain decode"
+    )
+    background_reconstruction_lr: float = Field(1e-4, gt=0, description="learning rate (Adam) of the decoder fine-tuning")
+    background_reconstruction_weight: float = Field(100.0, ge=0, description="weight of the background in its loss")
+
+    @field_validator("dilations")
+    @classmethod
+    def _odd_and_falling(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if any(side < 1 or side % 2 == 0 for side in value) or any(a < b for a, b in pairwise(value)):
+            raise ValueError("expected odd kernel sides that do not rise, such as (7, 5, 3, 1)")
+        return value
+
+
+@dataclass(frozen=True, eq=False)
+class BlendedLatentState:
+    """All that no knob value changes."""
+
+    source: Tensor
+    """Source picture, (1, 3, H, W) float32 in -1..1."""
+    x0: Tensor
+    """Source latent z_init, (1, c, h, w)."""
+    seed: int
+    pixels: Tensor
+    """Mask m, (1, 1, H, W) bool."""
+    masks: tuple[Tensor, ...]
+    """Latent masks for the equal parts of the schedule, most dilated first, each (1, 1, h, w) bool."""
+    auto: AutoMask | None
+    """The automatic mask where it was used."""
+    target: Tensor
+    empty: Tensor
+
+
+class BlendedLatent(Editor[BlendedLatentState]):
+    """Blended Latent Diffusion as published, with its latent diffusion (LDM) loop.
+
+    The source latent z_init is noised to the start of the schedule. Before each denoising step at timestep t, everything
+    outside the mask is replaced by q_sample(z_init, t) with fresh noise; then the whole is denoised with the text. The mask
+    starts dilated and shrinks over equal parts of the steps that are executed (progressive mask shrinking, which saves
+    thin masks from drowning in noise). At last the decoder is fine-tuned on a copy, for each edit, so that it shows the
+    edit inside the mask and the source outside: MSE(inside, plain decode) + 100 MSE(outside, source).
+
+    Knob: strength s executes round(s n) steps; 1 is the paper's setting. The noise of start and levels is shared by all
+    knob values. The mask is the manifest's, or DiffEdit's automatic mask where there is none; ``facts`` says which. It
+    is brought to latent resolution by nearest sampling, as published, which can lose a mask thinner than a cell
+    altogether: ``mask_downsampling="any"`` keeps it.
+
+    Departures: the paper makes a batch of candidates and ranks them by CLIP, here there is one. The authors' code has
+    mask shrinking off by default and rounds the parts up; here it is on and the parts are equal. Their loop does not blend
+    after its last step, which leaves the background to the reconstruction; ``final_blend`` adds that blend. Their later
+    script for Stable Diffusion 2 is another algorithm (pure noise start, blending after the step).
+    """
+
+    name = "blended_latent"
+    version = "1"
+    knob = Knob("strength", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is noised and denoised")
+    Params = BlendedLatentParams
+    params: BlendedLatentParams
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {
+            "steps": 50,
+            "guidance": 5.0,
+            "dilations": (7, 5, 3, 1),
+            "mask_downsampling": "nearest",
+            "final_blend": False,
+            "background_reconstruction_steps": 75,
+            "background_reconstruction_lr": 1e-4,
+            "background_reconstruction_weight": 100.0,
+        },
+        "fast": {"steps": 20, "final_blend": True, "background_reconstruction_steps": 0},
+        "toybox": {"steps": 25, "guidance": 5.0, "final_blend": True, "background_reconstruction_steps": 0},
+    }
+
+    def fair_play(self) -> FairPlay:
+        return FairPlay(
+            uses_mask=self.params.use_manifest_mask,
+            uses_source_text=self.params.use_source_text,
+            fine_tunes=self.params.background_reconstruction_steps > 0,
+        )
+
+    def prepare(self, task: EditTask) -> BlendedLatentState:
+        self.check(task)
+        model = self.model
+        x0 = model.encode(task.image)
+        target, empty = model.embed_pair(task.target_text)
+        auto = None
+        if task.mask is not None and self.params.use_manifest_mask:
+            pixels = torch.from_numpy(task.mask.copy()).to(model.device)[None, None]
+            cells = self._to_cells(pixels, x0)
+        else:
+            auto = auto_mask(model, model.schedule(self.params.steps), self.params, task, x0=x0, target=target, empty=empty)
+            cells = auto.cells
+            pixels = torch.from_numpy(to_pixels(cells, model.factor)).to(model.device)[None, None]
+        return BlendedLatentState(
+            source=torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(model.device).float() / 127.5 - 1,
+            x0=x0,
+            seed=task.seed,
+            pixels=pixels,
+            masks=shrinking_masks(cells, self.params.dilations),
+            auto=auto,
+            target=target,
+            empty=empty,
+        )
+
+    def _to_cells(self, pixels: Tensor, x0: Tensor) -> Tensor:
+        if self.params.mask_downsampling == "any":
+            return adaptive_max_pool2d(pixels.float(), x0.shape[-2:]).bool()
+        return interpolate(pixels.float(), x0.shape[-2:], mode="nearest").bool()
+
+    def render(self, state: BlendedLatentState, values: Sequence[float]) -> list[Image]:
+        self.check_values(values)
+        model, schedule = self.model, self.model.schedule(self.params.steps)
+        levels = [schedule.level(value) for value in values]
+        noise = model.noise(state.seed, state.x0.shape)
+        latents = decode_sweep(
+            model,
+            schedule,
+            [(level, schedule.q_sample(state.x0, noise, level)) for level in levels],
+            state.target,
+            guidance=self.params.guidance,
+            uncond=state.empty,
+            before_step=lambda x, level, items: self._blend(state, schedule, x, level, [levels[i] for i in items]),
+        )
+        if self.params.final_blend:
+            latents = torch.where(state.masks[-1], latents, state.x0)
+        if self.params.background_reconstruction_steps == 0:
+            return model.decode(latents)
+        return [self._reconstruct(state, latent) for latent in torch.split(latents, 1)]
+
+    def _blend(self, state: BlendedLatentState, schedule: Schedule, x: Tensor, level: int, starts: list[int]) -> Tensor:
+        """z_t = m z_fg + (1 - m) q_sample(z_init, t), with each item's mask for the part of its schedule it is in."""
+        noise = self.model.noise(derive_seed(state.seed, f"background {level}"), state.x0.shape)
+        parts = len(state.masks)
+        mask = torch.cat([state.masks[(start - level) * parts // start] for start in starts])
+        return torch.where(mask, x, schedule.q_sample(state.x0, noise, level))
+
+    def _reconstruct(self, state: BlendedLatentState, latent: Tensor) -> Image:
+        return reconstruct_background(
+            self.model,
+            latent,
+            state.source,
+            state.pixels,
+            steps=self.params.background_reconstruction_steps,
+            lr=self.params.background_reconstruction_lr,
+            weight=self.params.background_reconstruction_weight,
+        )
+
+    def pictures(self, state: BlendedLatentState) -> dict[str, NDArray[Any]]:
+        shown = {"mask": state.pixels[0, 0].cpu().numpy()}
+        return {**shown, "difference": state.auto.difference.cpu().numpy()} if state.auto else shown
+
+    def facts(self, state: BlendedLatentState) -> dict[str, str | float | bool]:
+        share = float(state.masks[-1].float().mean())
+        own: dict[str, str | float | bool] = {"mask_from": "diffedit" if state.auto else "manifest", "mask_share": share}
+        return {**state.auto.facts(self.params), **own} if state.auto else own
+
+
+def shrinking_masks(cells: Tensor, dilations: Sequence[int]) -> tuple[Tensor, ...]:
+    """The mask (1, 1, h, w) bool dilated by a square of ones of each odd side in cells; 1 is the mask itself."""
+    return tuple(max_pool2d(cells.float(), side, stride=1, padding=side // 2).bool() for side in dilations)
+
+
+def reconstruct_background(
+    model: DiffusionModel, latent: Tensor, source: Tensor, pixels: Tensor, *, steps: int, lr: float, weight: float
+) -> Image:
+    """Decode ``latent`` (1, c, h, w) by a copy of the decoder fine-tuned to the source outside the mask.
+
+    ``source`` is (1, 3, H, W) in -1..1, ``pixels`` (1, 1, H, W) bool, True inside. Both errors are means over the whole
+    frame with the other region zeroed. The model's own decoder is not touched.
+    """
+    if steps < 1:
+        raise EditorError(f"background reconstruction: expected at least 1 step, got {steps}")
+    inside = pixels.float()
+    with torch.no_grad():
+        edited = model.decode_tensor(latent)
+    tuned = model.variant(vae=copy.deepcopy(model.vae).float())
+    weights = list(tuned.vae.decoder.requires_grad_(True).parameters())
+    optimiser = torch.optim.Adam(weights, lr=lr)
+    with torch.enable_grad():
+        for step in range(steps):
+            shown = tuned.decode_tensor(latent)
+            loss = mse_loss(shown * inside, edited * inside)
+            loss = loss + weight * mse_loss(shown * (1 - inside), source * (1 - inside))
+            model.guard(loss, f"background reconstruction, step {step}")
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+    with torch.no_grad():
+        return to_pictures(model.guard(tuned.decode_tensor(latent), "VAE decoding"))[0]

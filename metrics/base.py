@@ -1,0 +1,194 @@
+"""The metric contract: what a metric is given, what it answers, and the card that says exactly what the number is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Card", "FeatureSet", "Image", "MetricError", "MetricWarning", "PairBatch", "PairMetric", "SetMetric", "fingerprint"]
+
+Image = NDArray[np.uint8]
+"""One picture: uint8 (H, W, 3), RGB, 0..255."""
+
+PROSE = ("definition", "source")
+"""Fields of a card that explain the number and do not determine it."""
+
+
+class MetricError(Exception):
+    """A metric cannot be built or cannot score what it was given; the message is one line that says what to do."""
+
+
+class MetricWarning(UserWarning):
+    """A value was computed as asked, but should not be trusted without reading the message."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """The identity of a number.
+
+    Attributes:
+        name: registered name of the metric.
+        version: rises whenever the same input would give another value.
+        network: architecture and whatever else of it determines features (tokenizer, activation, layer); never a path.
+        weights: SHA-256 hex of the weights, "" where there are none.
+        resolution: pixels at which the network looks, e.g. "64x64", or "native".
+        resize: filter and policy that bring a picture to that resolution.
+        value_range: range and normalisation of the network's input.
+        scale: factor and clamping of the value.
+        masking: which pixels count.
+        nan_rule: when the value is NaN, i.e. undefined.
+        higher_is_better: direction.
+        definition: one sentence (prose, outside the fingerprint).
+        source: paper and reference code (prose, outside the fingerprint).
+    """
+
+    name: str
+    version: str
+    network: str
+    weights: str
+    resolution: str
+    resize: str
+    value_range: str
+    scale: str
+    masking: str
+    nan_rule: str
+    higher_is_better: bool
+    definition: str
+    source: str
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits that are equal exactly when all fields but the prose are equal."""
+        return fingerprint({key: value for key, value in asdict(self).items() if key not in PROSE})
+
+
+def fingerprint(fields: dict[str, Any]) -> str:
+    """First 12 hex digits of the SHA-256 of `fields` as canonical JSON."""
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """Edits with all that a pair metric may compare them with; one row per edit, all lists of one length.
+
+    Attributes:
+        edits: edited pictures, uint8 (H, W, 3).
+        sources: the pictures that were edited.
+        target_texts: what was asked for.
+        source_texts: captions of the sources, None where unknown.
+        masks: bool (H, W), True where the edit belongs, None where unknown.
+        truths: ground-truth edits, None where unknown.
+
+    Raises:
+        MetricError: the lists differ in length.
+    """
+
+    edits: list[Image]
+    sources: list[Image]
+    target_texts: list[str]
+    source_texts: list[str | None]
+    masks: list[NDArray[np.bool_] | None]
+    truths: list[Image | None]
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(rows) for name, rows in vars(self).items()}
+        if len(set(lengths.values())) > 1:
+            raise MetricError(f"PairBatch: expected lists of one length, got {lengths}; give one entry (or None) per edit")
+
+    def __len__(self) -> int:
+        return len(self.edits)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """Features of a set of pictures and the class of each.
+
+    Attributes:
+        features: float32 or float64 (n, d), finite, n >= 1.
+        classes: one class name per row; None where a picture has none.
+
+    Raises:
+        MetricError: another shape or dtype, a value that is not finite, or lengths that differ.
+    """
+
+    features: NDArray[np.floating[Any]]
+    classes: list[str | None]
+
+    def __post_init__(self) -> None:
+        features: object = self.features
+        if not isinstance(features, np.ndarray) or features.ndim != 2 or not len(features) or features.dtype.kind != "f":
+            got = f"{features.dtype} {features.shape}" if isinstance(features, np.ndarray) else type(features).__name__
+            raise MetricError(f"FeatureSet.features: expected a floating array (n >= 1, d), got {got}; extract features first")
+        if len(self.classes) != len(features):
+            raise MetricError(
+                f"FeatureSet.classes: expected {len(features)} entries, one per feature row, got {len(self.classes)}; "
+                "use None for a picture without a class"
+            )
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            raise MetricError(
+                f"FeatureSet.features: row {int(np.flatnonzero(~finite)[0])} is not finite; "
+                "look at that picture and at the extractor's weights"
+            )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+class PairMetric(ABC):
+    """Scores each edit by itself.
+
+    A score depends on its own row only: not on the rest of the batch, beyond the rounding that `metrics.images` states.
+    """
+
+    name: ClassVar[str]
+    card: Card
+
+    @abstractmethod
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        """One float64 per row, shape (n,); NaN where the card's NaN rule says that the value is undefined.
+
+        Raises:
+            MetricError: a row is not what the metric can read; the message names list and row.
+        """
+
+
+class SetMetric(ABC):
+    """Scores all edits of one editor at one knob value against a reference set.
+
+    `features` and `value` are apart so that features can be kept, shared between metrics with equal `extractor`, and so that
+    statistics are always derived from them.
+    """
+
+    name: ClassVar[str]
+    card: Card
+    min_samples: int
+
+    @property
+    @abstractmethod
+    def extractor(self) -> Hashable:
+        """Key of the feature extractor: metrics with equal keys give equal features for equal pictures."""
+
+    @abstractmethod
+    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
+        """Features (n, d) of n pictures, in order.
+
+        Raises:
+            MetricError: a picture is not uint8 (H, W, 3), or there is none; the message names the row.
+        """
+
+    @abstractmethod
+    def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        """The metric of the edits against the reference; NaN where the card's NaN rule says so.
+
+        Raises:
+            MetricError: too few samples, differing dimensions, or a class without a reference.
+        """

@@ -1,0 +1,175 @@
+"""Pictures on their way into a network: strict checks, one recorded way of resizing, and batches that cannot change a result.
+
+Batch plan: a network always sees full batches of one fixed size (the last one is filled up with copies of its last row), so
+the kernels that run are the same whatever the batch-mates are. What remains is rounding that depends on the position within
+a batch: below 1e-5 relative to the largest feature, in float32; on one machine it is normally zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from numpy.typing import NDArray
+
+from metrics.base import Image, MetricError
+
+__all__ = [
+    "BATCH_SIZE",
+    "RESIZE_POLICY",
+    "check_batch_size",
+    "check_image",
+    "check_images",
+    "check_number",
+    "check_whole",
+    "exact",
+    "in_batches",
+    "open_device",
+    "resize_square",
+    "to_tensor",
+]
+
+BATCH_SIZE = 8
+"""Rows per forward pass unless told otherwise; small, because every batch is filled up to it."""
+
+RESIZE_POLICY = "squash, Pillow bicubic (antialiased), rounded to uint8; none where the size fits"
+"""What `resize_square` does, in the words of a card."""
+
+
+def check_image(image: object, where: str) -> Image:
+    """Return `image` if it is uint8 (H, W, 3) with at least one pixel.
+
+    Floats are refused, not guessed: 0..1 and 0..255 cannot be told apart on dark pictures.
+
+    Raises:
+        MetricError: anything else; the message begins with `where`.
+    """
+    expected = "expected uint8 (height, width, 3) RGB in 0..255"
+    if not isinstance(image, np.ndarray):
+        raise MetricError(f"{where}: {expected}, got {type(image).__name__}; convert with np.asarray(picture.convert('RGB'))")
+    if image.dtype != np.uint8:
+        advice = "scale to 0..255, round and cast to uint8 first" if image.dtype.kind == "f" else "cast to uint8 first"
+        raise MetricError(f"{where}: {expected}, got {image.dtype} {image.shape}; {advice}")
+    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise MetricError(f"{where}: {expected}, got shape {image.shape}; drop alpha, repeat grey, put channels last")
+    return image
+
+
+def check_images(images: Sequence[object], name: str) -> list[Image]:
+    """`check_image` for each row; `name` and the row number begin the message.
+
+    Raises:
+        MetricError: a row is not uint8 (H, W, 3).
+    """
+    return [check_image(image, f"{name}[{row}]") for row, image in enumerate(images)]
+
+
+def resize_square(image: Image, size: int) -> Image:
+    """Picture at (size, size, 3) by `RESIZE_POLICY`; the aspect ratio is not kept."""
+    if image.shape[:2] == (size, size):
+        return image
+    picture = PIL.Image.fromarray(image).resize((size, size), PIL.Image.Resampling.BICUBIC)
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def to_tensor(images: Sequence[Image], device: torch.device) -> torch.Tensor:
+    """Stack n pictures of one size into uint8 (n, 3, H, W) on `device`."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous().to(device)
+
+
+def check_whole(value: object, what: str, least: int, advice: str) -> int:
+    """Return `value` if it is a whole number of at least `least`.
+
+    Raises:
+        MetricError: anything else; the message begins with `what` and ends with `advice`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise MetricError(f"{what}: expected a whole number of at least {least}, got {value!r}; {advice}")
+    return value
+
+
+def check_batch_size(value: object) -> int:
+    """Return `value` if it is a whole number of at least 1.
+
+    Raises:
+        MetricError: anything else.
+    """
+    return check_whole(value, "batch_size", 1, f"{BATCH_SIZE} is the default")
+
+
+def check_number(value: object, what: str, advice: str) -> float:
+    """Return `value` as float if it is a positive, finite number.
+
+    Raises:
+        MetricError: anything else; the message begins with `what` and ends with `advice`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise MetricError(f"{what}: expected a positive number, got {value!r}; {advice}")
+    return float(value)
+
+
+def open_device(device: str) -> torch.device:
+    """The torch device of that name.
+
+    Raises:
+        MetricError: no such device, or CUDA asked for where there is none.
+    """
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise MetricError(f"device: expected 'cpu', 'cuda' or 'cuda:N', got {device!r}; use 'cpu' if unsure") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise MetricError(f"device: {device!r} was asked for, but torch sees no CUDA device; use 'cpu'")
+    return chosen
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """No gradients; on CUDA full float32 convolutions and deterministic kernels, so that batch plan and input decide alone."""
+    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+    with torch.inference_mode(), flags:
+        yield
+
+
+def in_batches(
+    compute: Callable[..., NDArray[Any]], *columns: Sequence[NDArray[Any]], batch_size: int = BATCH_SIZE
+) -> NDArray[Any]:
+    """Apply `compute` to the rows of equally long columns in full batches, and return its rows in the order given.
+
+    Args:
+        compute: takes one list of exactly `batch_size` arrays per column, all of one shape within a column, and returns an
+            array whose first axis is the batch.
+        columns: rows; rows with other shapes go into other batches.
+        batch_size: rows per call.
+
+    Returns:
+        (n, ...) array; (0,) for no rows.
+
+    Raises:
+        MetricError: the result of a row is not finite.
+    """
+    plans: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for row, values in enumerate(zip(*columns, strict=True)):
+        plans.setdefault(tuple(value.shape for value in values), []).append(row)
+    order: list[int] = []
+    parts: list[NDArray[Any]] = []
+    for rows in plans.values():
+        for start in range(0, len(rows), batch_size):
+            chunk = rows[start : start + batch_size]
+            filled = chunk + chunk[-1:] * (batch_size - len(chunk))
+            with exact():
+                parts.append(compute(*([column[row] for row in filled] for column in columns))[: len(chunk)])
+            order.extend(chunk)
+    if not parts:
+        return np.empty((0,), dtype=np.float64)
+    result = np.concatenate(parts)[np.argsort(order)]
+    broken = ~np.isfinite(result).reshape(len(result), -1).all(axis=1)
+    if broken.any():
+        raise MetricError(
+            f"row {int(np.flatnonzero(broken)[0])}: the network's output is not finite; check the network's weights"
+        )
+    return result

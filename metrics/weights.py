@@ -1,0 +1,91 @@
+"""Weight files: found on this machine or refused with advice, read without running code, and named by their SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metrics.base import MetricError
+
+__all__ = ["digest_of_file", "digest_of_state", "read_state", "require_file", "require_folder"]
+
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt|safetensors)$")
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 hex of the file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of_state(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 hex over name, dtype, shape and bytes of all tensors in name order: the same weights in any file format agree."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        total.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def require_file(path: str | Path, what: str, advice: str) -> Path:
+    """The path of an existing file whose name, where it carries eight hex digits of a hash, tells the truth.
+
+    Raises:
+        MetricError: no such file, or a file that is damaged or renamed; nothing is ever downloaded.
+    """
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise MetricError(f"{what}: no file at {file}; nothing is downloaded: {advice}")
+    promised = HASH_IN_NAME.search(file.name)
+    if promised:
+        digest = digest_of_file(file)
+        if not digest.startswith(promised.group(1)):
+            raise MetricError(
+                f"{what}: {file} should have a SHA-256 that begins with {promised.group(1)}, got {digest[:8]}; "
+                "the file is damaged or misnamed: fetch it again"
+            )
+    return file
+
+
+def require_folder(path: str | Path, what: str, files: tuple[str, ...]) -> Path:
+    """The path of an existing folder that holds `files`.
+
+    Raises:
+        MetricError: folder or file is missing; nothing is ever downloaded.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise MetricError(f"{what}: no folder at {folder}; nothing is downloaded: give a folder that holds {', '.join(files)}")
+    for name in files:
+        if not (folder / name).is_file():
+            raise MetricError(f"{what}: {folder} lacks {name}; expected {', '.join(files)}: save the network there again")
+    return folder
+
+
+def read_state(path: Path, what: str) -> dict[str, torch.Tensor]:
+    """Tensors of a .safetensors file, or of a torch file read with `weights_only=True`, which runs no code.
+
+    Raises:
+        MetricError: the file is unreadable, holds more than tensors, or holds none.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MetricError(
+            f"{what}: cannot read {path} as plain tensors ({reason}); give a state dict or a .safetensors file"
+        ) from error
+    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise MetricError(f"{what}: {path} should hold a state dict of tensors; save model.state_dict() or a .safetensors file")
+    return state

@@ -1,0 +1,8 @@
+"""How a run becomes pictures: data frames and paths in, a folder with a self-contained page, figures and CSV files out."""
+
+from __future__ import annotations
+
+from reports.data import GalleryRow, ReportData, ReportError
+from reports.write import write_report
+
+__all__ = ["GalleryRow", "ReportData", "ReportError", "write_report"]

@@ -1,0 +1,176 @@
+"""What a report is made of. Statistics are made by the caller: this package draws numbers and computes none but the knob zone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import pandas as pd
+
+__all__ = ["COLUMNS", "EditRow", "GalleryRow", "ReportData", "ReportError", "empty"]
+
+EditRow = tuple[str, Sequence[tuple[float, Path]], Mapping[str, Path]]
+"""Editor label, its edits as (knob value, PNG) in ascending order of the knob, further pictures by name."""
+
+
+class ReportError(Exception):
+    """A frame cannot be drawn as it is; the message names the frame and the column."""
+
+
+COLUMNS: dict[str, dict[str, str]] = {
+    "pairs": {
+        "unit": "key of the unit that made the edit",
+        "sample_id": "manifest id of the sample",
+        "source_id": "hash of the decoded source picture; samples that share it form one cluster",
+        "category": "category of the edit, or missing",
+        "editor": "label of the editor, unique in the run",
+        "knob": "name of the editor's knob; missing for anchors",
+        "value": "knob value of the edit; 0 for anchors",
+        "seed": "run seed of the unit",
+        "metric": "name of the pair metric",
+        "score": "the metric's value for this edit, in the units of its card; NaN where undefined",
+        "fingerprint": "identity of the metric, a key of ReportData.cards",
+    },
+    "sets": {
+        "editor": "label of the editor",
+        "knob": "name of the knob",
+        "value": "knob value",
+        "metric": "name of the set metric (fid, csfid)",
+        "score": "value over all edits at this knob value; lower is better for fid and csfid",
+        "n": "number of edits in the set",
+        "fingerprint": "identity of the metric",
+        "per_class": "mean number of edits per class; NaN where the metric has no classes",
+    },
+    "units": {
+        "unit": "key of the unit",
+        "sample_id": "manifest id of the sample",
+        "editor": "label of the editor",
+        "seed": "run seed",
+        "status": "done, failed or missing (planned but never run)",
+        "reason": "why it failed, one line; empty otherwise",
+    },
+    "samples": {
+        "sample_id": "manifest id",
+        "source_id": "hash of the decoded source picture",
+        "category": "category of the edit, or missing",
+        "source_text": "caption of the source, or missing",
+        "target_text": "caption of the wanted edit",
+    },
+    "curves": {
+        "editor": "label of the editor",
+        "anchor": "true for control rows (copy, oracle, ...), which have one point",
+        "knob": "name of the knob; missing for anchors",
+        "value": "knob value; more means more edit",
+        "metric": "clip, lpips, one_minus_lpips, fid, csfid or any other name",
+        "mean": "mean over samples of a pair metric, or the value of a set metric",
+        "low": "lower end of the 95 % interval; NaN for set metrics",
+        "high": "upper end of the 95 % interval; NaN for set metrics",
+        "n": "number of edits scored",
+        "expected": "number of edits planned",
+        "fingerprint": "identity of the metric",
+        "higher_is_better": "direction of the metric",
+    },
+    "tradeoff": {
+        "editor": "label of the editor",
+        "knob": "name of the knob",
+        "value": "knob value",
+        "x_mean": "mean 1-LPIPS to the source; higher is more faithful",
+        "x_low": "lower end of its 95 % interval",
+        "x_high": "upper end of its 95 % interval",
+        "y_mean": "mean CLIP score to the target text; higher is better aligned",
+        "y_low": "lower end of its 95 % interval",
+        "y_high": "upper end of its 95 % interval",
+    },
+    "leaderboard": {
+        "editor": "label of the editor or anchor; every other column is optional and shown in the order given",
+    },
+    "counts": {
+        "editor": "label of the editor",
+        "expected": "units planned",
+        "done": "units finished",
+        "failed": "units that ended in an error",
+        "scored": "units with every pair score",
+    },
+}
+"""Required columns of each frame and their meaning. Frames may have more; an empty frame needs none."""
+
+
+def empty(frame: str) -> pd.DataFrame:
+    """A frame without rows and with the columns of ``frame``."""
+    return pd.DataFrame({name: [] for name in COLUMNS[frame]})
+
+
+@dataclass(frozen=True)
+class GalleryRow:
+    """One sample of the gallery. Paths lead to PNG files; a file that is not there is shown as missing."""
+
+    sample_id: str
+    """Manifest id of the sample."""
+    category: str | None
+    """Category of the edit, which the page filters by."""
+    source_text: str | None
+    """Caption of the source."""
+    target_text: str
+    """Caption of the wanted edit."""
+    source: Path
+    """The source picture as the editors saw it."""
+    truth: Path | None
+    """The ground-truth edit."""
+    mask: Path | None
+    """The manifest's mask, white where the edit is wanted."""
+    rows: Sequence[EditRow]
+    """One entry per editor. An entry without edits is shown with the reason its unit failed."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that a report shows. The columns of every frame are described in :data:`COLUMNS`."""
+
+    title: str
+    """Name of the run."""
+    pairs: pd.DataFrame = field(default_factory=lambda: empty("pairs"))
+    """One row per edit and pair metric; shown beside the enlarged pictures (the smallest seed's, as in the gallery)."""
+    sets: pd.DataFrame = field(default_factory=lambda: empty("sets"))
+    """One row per editor, knob value and set metric."""
+    units: pd.DataFrame = field(default_factory=lambda: empty("units"))
+    """One row per planned unit; source of the table of failures."""
+    samples: pd.DataFrame = field(default_factory=lambda: empty("samples"))
+    """One row per manifest sample of the run."""
+    curves: pd.DataFrame = field(default_factory=lambda: empty("curves"))
+    """One row per editor, knob value and metric."""
+    tradeoff: pd.DataFrame = field(default_factory=lambda: empty("tradeoff"))
+    """One row per editor and knob value, with both intervals."""
+    leaderboard: pd.DataFrame = field(default_factory=lambda: empty("leaderboard"))
+    """One row per editor at its operating point.
+
+    Known columns: ``value`` (operating point of the knob); metrics, each with optional ``<name>_low`` and ``<name>_high`` (95 %);
+    fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop, fine_tunes`` (bool), ``candidates`` (int) and
+    ``selector`` (how one candidate is picked); costs ``seconds_per_edit, unet_evaluations_per_edit, peak_memory_mb``; counts
+    ``expected, done, failed, scored`` (units). A column of another name is shown as it is.
+    """
+    counts: pd.DataFrame = field(default_factory=lambda: empty("counts"))
+    """One row per editor; fills in the counts that the leaderboard lacks and gives the totals in the header."""
+    cards: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """Fingerprint to the fields of the metric's card."""
+    meta: Mapping[str, str] = field(default_factory=dict)
+    """Header lines in order: date, model, manifest, manifest_hash... Keys that begin with ``environment.`` are folded away."""
+    gallery: Sequence[GalleryRow] = ()
+    """Samples to show, in order."""
+    warnings: Sequence[str] = ()
+    """Sentences the reader must see before the figures."""
+    interval: str = "95 % bootstrap interval over source images"
+    """What the bands and brackets show, as a noun phrase."""
+
+    def check(self) -> None:
+        """Raise :class:`ReportError` when a frame that has rows lacks a required column."""
+        for entry in fields(self):
+            frame = getattr(self, entry.name)
+            if entry.name not in COLUMNS or frame.empty:
+                continue
+            lacking = [name for name in COLUMNS[entry.name] if name not in frame.columns]
+            if lacking:
+                raise ReportError(
+                    f"report frame {entry.name!r} lacks column {', '.join(lacking)}; "
+                    f"expected {', '.join(COLUMNS[entry.name])}, got {', '.join(map(str, frame.columns))}"
+                )

@@ -1,0 +1,215 @@
+"""The leaderboard as rows of cells that the page only has to lay out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+from markupsafe import Markup
+
+from reports.data import ReportData
+from reports.style import Look, knob_name, number, swatch
+
+__all__ = ["Board", "Cell", "Column", "Row", "board"]
+
+_METRICS = {
+    "clip": ("CLIP", "CLIP score of the edit with the target text", True),
+    "one_minus_lpips": ("1 − LPIPS", "likeness to the source", True),
+    "lpips": ("LPIPS", "distance to the source", False),
+    "fid": ("FID", "Fréchet distance of all edits to the reference set", False),
+    "csfid": ("CSFID", "distance of feature means to the reference, per target class", False),
+    "kid": ("KID", "kernel distance of all edits to the reference set", False),
+    "sfid": ("SFID", "distance of feature means to the reference, classes pooled", False),
+}
+_COSTS = {
+    "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
+    "unet_evaluations_per_edit": ("U-Net / edit", "samples sent through the U-Net per edit"),
+    "peak_memory_mb": ("peak MB", "largest memory use of a unit, in megabytes"),
+}
+_COUNTS = {
+    "expected": "units planned",
+    "done": "units finished",
+    "failed": "units that ended in an error",
+    "scored": "units with every score",
+}
+_FLAGS = {
+    "uses_mask": ("mask", "is given the manifest's mask"),
+    "uses_source_text": ("source text", "is given a caption of the source"),
+    "uses_truth": ("truth", "is given the ground-truth edit"),
+    "clip_in_loop": ("CLIP inside", "uses CLIP while editing"),
+    "fine_tunes": ("fine-tunes", "adapts weights or embeddings to each picture"),
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A sortable column. ``better`` is "higher", "lower" or "" where there is no direction."""
+
+    title: str
+    meaning: str
+    better: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value: its text, what it sorts by, and how it is shown."""
+
+    text: str
+    sort: str
+    interval: str = ""
+    bar: tuple[float, float, float] | None = None
+    """Left end, right end and mean of the interval in percent of the column's range."""
+    best: bool = False
+    alarm: str = ""
+    """"failed" or "short" (fewer scored than expected)."""
+    badges: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One editor or anchor."""
+
+    editor: str
+    swatch: Markup
+    anchor: bool
+    point: str
+    """Operating point: the knob value whose edits the row scores."""
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Board:
+    """Columns after the editor's name, and rows."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+
+def _finite(value: object) -> float | None:
+    try:
+        found = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _digits(values: list[float]) -> int:
+    largest = max((abs(v) for v in values), default=0.0)
+    return 2 if largest == 0 else min(max(3 - math.floor(math.log10(largest)), 0), 3)
+
+
+def _metric_cells(frame: pd.DataFrame, name: str, higher: bool | None, anchors: list[bool]) -> list[Cell]:
+    """Cells with interval and range bar; the best mean among editors (not anchors) is marked."""
+    rows = [[_finite(row.get(key)) for key in (name, f"{name}_low", f"{name}_high")] for row in frame.to_dict("records")]
+    known = [v for row in rows for v in row if v is not None]
+    digits, low, high = _digits(known), min(known, default=0.0), max(known, default=1.0)
+    ranked = [mean for (mean, _, _), anchor in zip(rows, anchors, strict=True) if mean is not None and not anchor]
+    best = None if higher is None or len(ranked) < 2 else (max if higher else min)(ranked)
+    cells = []
+    for (mean, lower, upper), anchor in zip(rows, anchors, strict=True):
+        if mean is None:
+            cells.append(Cell("–", ""))
+            continue
+        interval, bar = "", None
+        if lower is not None and upper is not None:
+            interval = f"[{lower:.{digits}f}, {upper:.{digits}f}]"
+            left, right, dot = ((v - low) / (high - low or 1.0) * 100 for v in (lower, upper, mean))
+            bar = (round(left, 1), round(right - left, 1), round(dot, 1))
+        cells.append(Cell(f"{mean:.{digits}f}", repr(mean), interval, bar, best is not None and mean == best and not anchor))
+    return cells
+
+
+def _flag_cells(frame: pd.DataFrame) -> list[Cell]:
+    cells = []
+    for row in frame.to_dict("records"):
+        badges = [_FLAGS[key] for key in _FLAGS if key in row and row[key] == True]  # noqa: E712
+        candidates, selector = _finite(row.get("candidates")), row.get("selector")
+        if candidates is not None and candidates > 1:
+            by = f" by {selector}" if isinstance(selector, str) and selector else ""
+            badges.append((f"best of {candidates:.0f}{by}", "makes several candidates and keeps one"))
+        cells.append(Cell("", str(len(badges)), badges=tuple(badges)))
+    return cells
+
+
+def _fair_play(frame: pd.DataFrame) -> str:
+    """Meaning of the column, with that of each badge that occurs."""
+    seen = [f"{title}: {meaning}" for key, (title, meaning) in _FLAGS.items() if key in frame and (frame[key] == True).any()]  # noqa: E712
+    return "; ".join(["what is used beyond the picture and the target text", *seen])
+
+
+def _plain_cells(values: list[object]) -> list[Cell]:
+    numbers = [v for v in map(_finite, values) if v is not None]
+    digits = 0 if all(v == int(v) for v in numbers) else max(_digits(numbers) - 1, 0)
+    cells = []
+    for value in values:
+        found = _finite(value)
+        if found is not None:
+            cells.append(Cell(f"{found:,.{digits}f}", repr(found)))
+        else:
+            missing = value is None or isinstance(value, float) or value is pd.NA
+            cells.append(Cell("–" if missing else str(value), "" if missing else str(value)))
+    return cells
+
+
+def _count_cells(frame: pd.DataFrame, name: str) -> list[Cell]:
+    cells = []
+    for row in frame.to_dict("records"):
+        count, expected = _finite(row.get(name)), _finite(row.get("expected"))
+        alarm = ""
+        if count is not None:
+            short = name in ("done", "scored") and expected is not None and count < expected
+            alarm = "failed" if name == "failed" and count > 0 else "short" if short else ""
+        cells.append(Cell("–" if count is None else f"{count:.0f}", "" if count is None else repr(count), alarm=alarm))
+    return cells
+
+
+def _with_counts(data: ReportData) -> pd.DataFrame:
+    lacking = [name for name in _COUNTS if name not in data.leaderboard and name in data.counts]
+    if data.counts.empty or not lacking:
+        return data.leaderboard
+    return data.leaderboard.merge(data.counts.drop_duplicates("editor")[["editor", *lacking]], on="editor", how="left")
+
+
+def board(data: ReportData, look: Mapping[str, Look]) -> Board:
+    """The leaderboard of ``data``. Known columns come first in a fixed order, all others follow as they are."""
+    frame = _with_counts(data)
+    names = [str(name) for name in frame["editor"]]
+    anchors = [look[name].anchor for name in names]
+    curves = data.curves
+    directions = dict(zip(curves["metric"], curves["higher_is_better"], strict=True)) if len(curves) else {}
+    knobs = {str(e): knob_name(k) for e, k in zip(curves["editor"], curves["knob"], strict=True)} if len(curves) else {}
+    columns: list[Column] = []
+    cells: list[list[Cell]] = []
+    texts = [""] * len(names)
+    given = [str(c) for c in frame.columns]
+    metrics = [n for n in given if n in _METRICS or n in directions or {f"{n}_low", f"{n}_high"} <= set(given)]
+    used = {"editor", "anchor", "knob", "value", "candidates", "selector", *_FLAGS, *_COSTS, *_COUNTS, *metrics}
+    used |= {f"{n}_{end}" for n in metrics for end in ("low", "high")}
+    if "value" in given:
+        points = [None if anchor else _finite(v) for v, anchor in zip(frame["value"], anchors, strict=True)]
+        texts = [f"{knobs.get(n, '')} {number(v)}".strip() if v is not None else "" for n, v in zip(names, points, strict=True)]
+    for name in metrics:
+        direction = bool(directions[name]) if name in directions else None
+        title, meaning, higher = _METRICS.get(name, (name.replace("_", " "), "", direction))
+        columns.append(Column(title, meaning, {True: "higher", False: "lower", None: ""}[higher]))
+        cells.append(_metric_cells(frame, name, higher, anchors))
+    if any(name in given for name in (*_FLAGS, "candidates")):
+        columns.append(Column("fair play", _fair_play(frame), numeric=False))
+        cells.append(_flag_cells(frame))
+    for name in (n for n in given if n not in used):
+        columns.append(Column(name.replace("_", " "), "", numeric=all(_finite(v) is not None for v in frame[name])))
+        cells.append(_plain_cells(list(frame[name])))
+    for name, (title, meaning) in _COSTS.items():
+        if name in given:
+            columns.append(Column(title, meaning, "lower"))
+            cells.append(_plain_cells(list(frame[name])))
+    for name, meaning in _COUNTS.items():
+        if name in given:
+            columns.append(Column(name, meaning))
+            cells.append(_count_cells(frame, name))
+    across = list(zip(*cells, strict=True)) if cells else [() for _ in names]
+    rows = [Row(n, swatch(look[n]), a, p, tuple(c)) for n, a, p, c in zip(names, anchors, texts, across, strict=True)]
+    return Board(tuple(columns), tuple(rows))

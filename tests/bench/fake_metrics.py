@@ -1,0 +1,72 @@
+"""Metrics without a network, under the names that tables know."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics.base import Card, FeatureSet, Image, PairBatch, PairMetric, SetMetric
+
+
+def card(name: str, version: str, higher: bool) -> Card:
+    prose = {"definition": "for tests", "source": "none"}
+    fields = ("network", "weights", "resolution", "resize", "value_range", "scale", "masking", "nan_rule")
+    return Card(name=name, version=version, higher_is_better=higher, **dict.fromkeys(fields, "none"), **prose)
+
+
+class Distance(PairMetric):
+    """Mean absolute difference to the source, 0..1, lower is better; NaN on samples whose text holds `undefined_on`."""
+
+    name: ClassVar[str] = "lpips"
+    scored: ClassVar[int] = 0
+
+    def __init__(self, undefined_on: str = "", version: str = "1", device: str = "cpu") -> None:
+        self.card, self._undefined = card(self.name, version + undefined_on, False), undefined_on
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        Distance.scored += len(batch)
+        gaps = [np.abs(edit.astype(float) - source).mean() / 255 for edit, source in zip(batch.edits, batch.sources, strict=True)]
+        undefined = [bool(self._undefined) and self._undefined in text for text in batch.target_texts]
+        return np.where(undefined, np.nan, gaps)
+
+
+class Alignment(PairMetric):
+    """Likeness to the truth, 0..100, higher is better."""
+
+    name: ClassVar[str] = "clip"
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.card = card(self.name, "1", True)
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        gaps = [np.abs(e.astype(float) - t).mean() for e, t in zip(batch.edits, batch.truths, strict=True) if t is not None]
+        return 100 - np.array(gaps) / 2.55
+
+
+class ColourGap(SetMetric):
+    """Squared distance of mean colours, lower is better."""
+
+    name: ClassVar[str] = "fid"
+    extracted: ClassVar[int] = 0
+
+    def __init__(self, min_samples: int = 2, device: str = "cpu") -> None:
+        self.card, self.min_samples = card(self.name, "1", False), min_samples
+
+    @property
+    def extractor(self) -> Hashable:
+        return ("mean colour", 1)
+
+    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
+        ColourGap.extracted += len(images)
+        return np.stack([image.mean(axis=(0, 1)) / 255 for image in images])
+
+    def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        return float(((edits.features.mean(axis=0) - reference.features.mean(axis=0)) ** 2).sum())
+
+
+class ClassGap(ColourGap):
+    name: ClassVar[str] = "csfid"
+    uses_classes: ClassVar[bool] = True

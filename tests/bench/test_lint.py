@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fixtures_manifest import encoded, huge_png, mask, picture, row, write_folder, write_tedbench
+from PIL import Image
+
+from bench.lint import Finding, lint
+from bench.spec import ManifestRef
+
+
+def found(findings: list[Finding], row: int | None, field: str, severity: str) -> list[str]:
+    return [f.message for f in findings if (f.row, f.field, f.severity) == (row, field, severity)]
+
+
+def one(findings: list[Finding], row: int | None, field: str, severity: str) -> str:
+    messages = found(findings, row, field, severity)
+    assert len(messages) == 1, findings
+    return messages[0]
+
+
+def test_a_good_manifest_has_no_findings(tmp_path: Path) -> None:
+    assert lint(write_folder(tmp_path / "m", [row(0), row(1), row(2)])) == []
+
+
+def test_every_bad_row_is_reported(tmp_path: Path) -> None:
+    lines: list[Any] = [
+        row(0, target_text=""),
+        "{broken",
+        row(1, id="sample-0", source_text=3, oops=1),
+        row(2, file_name="gone.png"),
+        row(2, id="truncated", file_name="truncated.png"),
+        row(2, id="bomb", file_name="bomb.png"),
+    ]
+    target = write_folder(tmp_path / "m", lines)
+    (target / "truncated.png").write_bytes(encoded(picture(8))[:900])
+    (target / "bomb.png").write_bytes(huge_png())
+    findings = [f for f in lint(target) if f.severity == "error"]
+    assert [(f.row, f.id, f.field) for f in findings] == [
+        (1, "sample-0", "target_text"),
+        (2, None, ""),
+        (3, "sample-0", "oops"),
+        (3, "sample-0", "id"),
+        (3, "sample-0", "source_text"),
+        (4, "sample-2", "file_name"),
+        (5, "truncated", "image"),
+        (6, "bomb", "file_name"),
+    ]
+    assert "duplicate of the one in line 1" in findings[3].message
+    assert "truncated" in findings[6].message
+
+
+@pytest.mark.parametrize("data", ["", "nothing\n"])
+def test_a_manifest_that_cannot_be_read_is_a_finding(tmp_path: Path, data: str) -> None:
+    file = tmp_path / "x.jsonl"
+    assert [f.severity for f in lint(file)] == ["error"]
+    file.write_text(data)
+    assert {f.severity for f in lint(file)} == {"error"}
+
+
+def odd(tmp_path: Path, name: str, data: bytes) -> list[Finding]:
+    """Findings for a manifest of which row 2 has this picture, and a mask of its size."""
+    target = write_folder(tmp_path / "m", [row(0), row(1, file_name=name, mask_file_name="m.png", truth_file_name=None), row(2)])
+    (target / name).write_bytes(data)
+    with Image.open(target / name) as image:
+        mask(*image.size).save(target / "m.png")
+    return lint(target)
+
+
+def test_extension_and_content_disagree(tmp_path: Path) -> None:
+    message = one(odd(tmp_path, "x.png", encoded(picture(5), "JPEG")), 2, "image", "warning")
+    assert message == "x.png is a JPEG file by its content; it is read as such"
+
+
+def test_transparency(tmp_path: Path) -> None:
+    data = encoded(picture(5).convert("RGBA"))
+    assert "transparency (RGBA); transparent pixels are laid over white" in one(
+        odd(tmp_path, "x.png", data), 2, "image", "warning"
+    )
+
+
+def test_other_colour_modes(tmp_path: Path) -> None:
+    assert "colour mode L" in one(odd(tmp_path, "x.png", encoded(picture(5).convert("L"))), 2, "image", "info")
+
+
+def test_tiny_and_huge(tmp_path: Path) -> None:
+    assert "tiny, 16x16" in one(odd(tmp_path / "a", "x.png", encoded(picture(5, 16, 16))), 2, "image", "warning")
+    assert "huge, 4200x40" in one(odd(tmp_path / "b", "x.png", encoded(picture(5, 4200, 40))), 2, "image", "warning")
+
+
+def test_long_shapes(tmp_path: Path) -> None:
+    assert "the policy's fit decides" in one(odd(tmp_path, "x.png", encoded(picture(5, 100, 40))), 2, "image", "info")
+
+
+def test_animations(tmp_path: Path) -> None:
+    data = encoded(picture(5), "GIF", save_all=True, append_images=[picture(6)])
+    assert "2 frames" in one(odd(tmp_path, "x.gif", data), 2, "image", "warning")
+
+
+def test_turned_pictures(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 3
+    assert "turned upright" in one(odd(tmp_path, "x.jpg", encoded(picture(5), "JPEG", exif=exif)), 2, "image", "info")
+
+
+def test_masks_without_edge(tmp_path: Path) -> None:
+    target = write_folder(tmp_path / "m", [row(0), row(1), row(2)])
+    Image.new("L", (40, 40), 0).save(target / "0-mask.png")
+    Image.new("L", (40, 40), 255).save(target / "1-mask.png")
+    findings = lint(target)
+    assert "nothing may be edited" in one(findings, 1, "mask", "warning")
+    assert "scores of the background are undefined" in one(findings, 2, "mask", "info")
+
+
+def test_missing_here_and_missing_everywhere(tmp_path: Path) -> None:
+    findings = lint(
+        write_folder(tmp_path / "m", [row(i, truth_file_name=None, **({"source_text": None} if i else {})) for i in range(3)])
+    )
+    assert "no row has it" in one(findings, None, "truth", "info")
+    assert "missing here" in one(findings, 2, "source_text", "warning")
+    assert "missing here" in one(findings, 3, "source_text", "warning")
+    assert len(findings) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "severity", "message"),
+    [
+        ("a [zebra] on a hill", "warning", "bracket markup"),
+        ("a <b>zebra</b>", "warning", "looks like HTML"),
+        ("a zebra ", "info", "spaces at an end"),
+        ("a\nzebra", "warning", "control characters"),
+        ("very " * 70 + "long", "warning", "71 words"),
+        ("a horse on hill number 0", "warning", "the same as the source text"),
+        ("A horse, on hill number 0.", "warning", "in case, spaces or punctuation only"),
+    ],
+)
+def test_odd_texts(tmp_path: Path, text: str, severity: str, message: str) -> None:
+    findings = lint(write_folder(tmp_path / "m", [row(0, target_text=text), row(1)]))
+    assert message in one(findings, 1, "target_text", severity)
+    assert len(findings) == 1
+
+
+def test_stripped_brackets_are_only_mentioned(tmp_path: Path) -> None:
+    target = write_folder(tmp_path / "m", [row(0, target_text="a [zebra]")])
+    assert "which is stripped" in one(lint(ManifestRef(path=str(target), strip_brackets=True)), 1, "target_text", "info")
+
+
+def test_brackets_in_the_source_text(tmp_path: Path) -> None:
+    assert "bracket" in one(lint(write_folder(tmp_path / "m", [row(0, source_text="a [horse]")])), 1, "source_text", "warning")
+
+
+def test_repeated_pictures_and_texts(tmp_path: Path) -> None:
+    lines = [
+        row(0, target_text="the entrance of a house"),
+        row(1, file_name="0.png", target_text="The enterance of a house."),
+        row(2, file_name="0.png", target_text="the entrance of a horse"),
+        row(1, id="elsewhere", target_text="The entrance of a house"),
+    ]
+    findings = lint(write_folder(tmp_path / "m", lines))
+    assert "the same pixels as in row 1 (id 'sample-0')" in one(findings, 2, "image", "info")
+    assert "nearly the text of row 1 (id 'sample-0') for the same picture" in one(findings, 2, "target_text", "warning")
+    assert "the same text as in row 1 (id 'sample-0')" in one(findings, 4, "target_text", "info")
+    assert not found(findings, 4, "image", "info")
+
+
+def test_different_edits_of_one_picture_are_not_alike(tmp_path: Path) -> None:
+    lines = [
+        row(0, target_text="a red apple on a wooden table"),
+        row(1, file_name="0.png", target_text="a green apple on a wooden table"),
+    ]
+    assert not [f for f in lint(write_folder(tmp_path / "m", lines)) if f.field == "target_text"]
+
+
+def test_a_truth_that_edits_nothing(tmp_path: Path) -> None:
+    findings = lint(write_folder(tmp_path / "m", [row(0, truth_file_name="0.png")]))
+    assert "the ground truth is the picture itself" in one(findings, 1, "truth", "warning")
+
+
+def test_tedbench_s_known_oddities(tmp_path: Path) -> None:
+    findings = lint(write_tedbench(tmp_path / "tedbench"))
+    assert "transparency (RGBA)" in one(findings, 1, "image", "warning")
+    assert "bird.png is a JPEG file by its content" in one(findings, 2, "image", "warning")
+    assert "the same pixels as in row 2" in one(findings, 3, "image", "info")
+    assert {f.field for f in findings if f.row is None} == {"mask", "source_text", "truth", "target_class", "category"}
+    assert not [f for f in findings if f.severity == "error"]
+
+
+def test_findings_are_plain_values(tmp_path: Path) -> None:
+    target = write_folder(tmp_path / "m", [row(0, target_text="")])
+    from dataclasses import asdict
+
+    assert json.loads(json.dumps([asdict(f) for f in lint(target)]))[0]["row"] == 1
+    assert np.unique([f.severity for f in lint(target)]).tolist() == ["error"]

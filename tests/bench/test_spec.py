@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import data_manifests
+from bench.errors import SpecError
+from bench.spec import EditorSpec, ManifestRef, Spec, load_spec, shipped_specs
+
+MINIMAL: dict[str, Any] = {
+    "name": "mine",
+    "manifest": "./pictures",
+    "model": "toybox",
+    "editors": [{"name": "imagic"}, {"name": "sdedit", "grid": [0.2, 0.8]}],
+    "metrics": ["clip"],
+}
+
+
+@pytest.fixture
+def spec_file(tmp_path: Path) -> Path:
+    return write(tmp_path, {})
+
+
+def write(folder: Path, changes: dict[str, Any]) -> Path:
+    file = folder / "mine.yaml"
+    file.write_text(yaml.safe_dump(MINIMAL | changes, sort_keys=False))
+    return file
+
+
+def refusal(path: Path | str, *overrides: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        load_spec(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message, "an error is one line"
+    return message
+
+
+@pytest.mark.parametrize("name", ["demo", "ci", "imagic-fig9", "diffedit-tradeoff", "tedbench"])
+def test_shipped_specs_load_and_survive_storing(name: str) -> None:
+    spec = load_spec(name)
+    assert spec.name == name
+    stored = yaml.safe_load(yaml.safe_dump(spec.resolved()))
+    assert Spec.model_validate(stored) == spec
+    assert Spec.model_validate(json.loads(json.dumps(spec.resolved()))) == spec
+
+
+def test_the_shipped_specs_are_what_they_promise() -> None:
+    assert set(shipped_specs()) == {"demo", "ci", "imagic-fig9", "diffedit-tradeoff", "tedbench"}
+    fig9 = load_spec("imagic-fig9")
+    assert fig9.manifest.name == "toybox"
+    assert [editor.name for editor in fig9.editors] == ["imagic"]
+    tradeoff = load_spec("diffedit-tradeoff")
+    assert {editor.name for editor in tradeoff.editors} == {"diffedit", "sdedit", "encode_decode", "diffedit_no_encode"}
+    assert len({tuple(editor.grid or ()) for editor in tradeoff.editors}) == 1, "methods are compared at equal ratios"
+    tedbench = load_spec("tedbench")
+    assert tedbench.manifest.columns == {"image": "original_image", "target_text": "caption"}
+    assert "oracle" not in tedbench.anchors, "TEdBench has no ground truth"
+
+
+def test_shorthands_and_defaults(spec_file: Path) -> None:
+    spec = load_spec(spec_file)
+    assert spec.metrics[0].name == "clip"
+    assert spec.metrics[0].params == {}
+    assert spec.model.name == "toybox"
+    assert spec.seeds == [0]
+    assert [editor.label for editor in spec.editors] == ["imagic", "sdedit"]
+    assert spec.editors[0].grid is None
+
+
+def test_the_label_of_a_file_is_its_class() -> None:
+    assert EditorSpec(name="some/where/mine.py:Mine").label == "Mine"
+
+
+def test_paths_are_seen_from_the_spec_and_overrides_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, here = tmp_path / "specs", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    editors = [{"name": "mine.py:Mine"}]
+    file = write(home, {"editors": editors, "model": {"path": "model"}, "reference": {"kind": "manifest", "manifest": "./real"}})
+    spec = load_spec(file)
+    assert spec.manifest.path == str(home / "pictures")
+    assert spec.model.path == str(home / "model")
+    assert spec.editors[0].name == str(home / "mine.py") + ":Mine"
+    assert spec.reference
+    assert spec.reference.manifest == str(home / "real")
+    assert load_spec(file, ["manifest=./other"]).manifest.path == str(here / "other")
+
+
+def test_a_folder_beside_the_spec_needs_no_dot(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    assert load_spec(write(tmp_path, {"manifest": "pictures"})).manifest.path == str(tmp_path / "pictures")
+
+
+def test_shipped_manifest_names_stay_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data_manifests, "names", lambda: ["toybox"])
+    (tmp_path / "toybox").mkdir()
+    assert load_spec(write(tmp_path, {"manifest": "toybox"})).manifest.name == "toybox"
+    assert load_spec(write(tmp_path, {"manifest": "./toybox"})).manifest.path == str(tmp_path / "toybox")
+
+
+@pytest.mark.parametrize(
+    ("override", "read", "expected"),
+    [
+        ("editors.1.preset=paper", lambda s: s.editors[1].preset, "paper"),
+        ("editors.sdedit.grid=[0.1, 0.9]", lambda s: s.editors[1].grid, [0.1, 0.9]),
+        ("editors.0.params.lr=1e-3", lambda s: s.editors[0].params["lr"], 0.001),
+        ("limit=3", lambda s: s.limit, 3),
+        ("manifest.size=128", lambda s: s.manifest.size, 128),
+        ("metrics.0.params.model=ViT-L-14", lambda s: s.metrics[0].params, {"model": "ViT-L-14"}),
+        ("reference.kind=sources", lambda s: s.reference.kind, "sources"),
+        ("anchors=[copy]", lambda s: s.anchors, ["copy"]),
+    ],
+)
+def test_overrides(spec_file: Path, override: str, read: Any, expected: Any) -> None:
+    assert read(load_spec(spec_file, [override])) == expected
+
+
+def test_later_overrides_win(spec_file: Path) -> None:
+    assert load_spec(spec_file, ["limit=3", "limit=4"]).limit == 4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("editors.1.presset=x", "editors[1].presset: unknown key; did you mean 'preset'?"),
+        ("limti=3", "limti: unknown key; did you mean 'limit'?"),
+        ("manifest.siz=64", "manifest.siz: unknown key; did you mean 'size'?"),
+        ("editors.7.preset=x", "editors has 2 items, numbered from 0; there is no 7"),
+        ("editors.imagc.preset=x", "in editors, 'imagc' is not there; did you mean 'imagic'?"),
+        ("limit.x=3", "limit: expected a whole number, got {'x': 3} (a mapping)"),
+        ("name.x=3", "name is 'mine' (a string), nothing can be set inside it"),
+        ("limit=abc", "limit: expected a whole number, got 'abc' (a string)"),
+        ("limit=2.5", "limit: expected a whole number, got 2.5 (a number)"),
+        ("name=5", "name: expected a string, got 5 (a whole number); put it in quotes to make it text"),
+        ("limit=[", "expected"),
+        ("limit", "expected key=value"),
+        ("=3", "expected key=value"),
+    ],
+)
+def test_a_bad_override_is_named(spec_file: Path, override: str, message: str) -> None:
+    refused = refusal(spec_file, override)
+    assert refused.startswith(f"--set {override}")
+    assert message in refused
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"presset": 1}, "presset: unknown key"),
+        ({"editors": ["imagic", {"name": "sdedit", "presset": "x"}]}, "editors[1].presset: unknown key; did you mean 'preset'?"),
+        ({"editors": []}, "editors: empty; give at least one"),
+        ({"editors": "imagic"}, "editors: expected a list, got {'name': 'imagic'}"),
+        ({"editors": ["imagic", "imagic"]}, "two editors or anchors have the label 'imagic'"),
+        ({"anchors": ["sdedit"]}, "two editors or anchors have the label 'sdedit'"),
+        ({"editors": [{"name": "imagic", "grid": []}]}, "editors[0].grid: empty"),
+        ({"editors": [{"name": "imagic", "grid": [0.8, 0.2]}]}, "knob values must ascend without repeats; write [0.2, 0.8]"),
+        ({"editors": [{"name": "imagic", "grid": [0.2, 0.2]}]}, "write [0.2]"),
+        ({"editors": [{"name": "imagic", "grid": [0.2, float("inf")]}]}, "editors[0].grid: knob values must be finite, got inf"),
+        ({"editors": [{"name": "imagic", "grid": [0.2, "x"]}]}, "editors[0].grid[1]: expected a number, got 'x' (a string)"),
+        ({"editors": [{"preset": "toybox"}]}, "editors[0].name: missing"),
+        ({"seeds": []}, "seeds: empty"),
+        ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
+        ({"seeds": [-1]}, "seeds[0]: input should be greater than or equal to 0, got -1"),
+        ({"seeds": [True]}, "seeds[0]: expected a whole number, got True (true or false)"),
+        ({"seeds": ["0"]}, "seeds[0]: expected a whole number, got '0' (a string)"),
+        ({"limit": 0}, "limit: input should be greater than or equal to 1"),
+        ({"samples": ["a", "a"]}, "samples: 'a' is there twice"),
+        ({"samples": [7]}, "samples[0]: expected a string, got 7 (a whole number); put it in quotes"),
+        ({"dtype": "flaot32"}, "dtype: expected one of float32, float16, bfloat16, got 'flaot32' (a string); did you mean"),
+        ({"device": "gpu"}, "device: expected auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
+        ({"metrics": ["clip", "clip"]}, "the same metric is there twice"),
+        ({"model": {"path": "a", "hub": "b/c"}}, "model: give exactly one of name, path, hub; got path and hub"),
+        ({"model": {}}, "model: give exactly one of name, path, hub; got none"),
+        ({"model": "org/model"}, "{hub: org/model}"),
+        ({"model": {"path": "a", "revision": "main"}}, "revision applies to hub models only"),
+        ({"manifest": {"path": "a", "revision": "main"}}, "manifest: revision applies to hub datasets only"),
+        ({"manifest": {"path": "a", "fit": "crop"}}, "manifest.fit: expected one of center-crop, squash, pad"),
+        ({"manifest": {"path": "a", "columns": {"imge": "x"}}}, "'imge' is not a field of a sample; did you mean 'image'"),
+        ({"manifest": {"path": "a", "columns": {"image": "x"}}}, "must name at least image and target_text"),
+        ({"manifest": 3}, "manifest: expected a mapping, got 3"),
+        ({"reference": {"kind": "truth"}}, "reference.kind: expected one of truths, sources, toybox, manifest"),
+        ({"reference": {"kind": "manifest"}}, "kind manifest and the key manifest go together"),
+    ],
+)  # fmt: skip
+def test_a_bad_spec_is_one_clear_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    file = write(tmp_path, changes)
+    refused = refusal(file)
+    assert refused.startswith(f"{file}: ")
+    assert message in refused
+
+
+def test_a_mistyped_key_comes_before_the_missing_one(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump({("manifset" if key == "manifest" else key): value for key, value in MINIMAL.items()}))
+    assert refusal(file) == f"{file}: manifset: unknown key; did you mean 'manifest'? (and 1 more)"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("# nothing\n", "empty"),
+        ("- a\n- b\n", "expected a mapping of keys to values, got ['a', 'b'] (a list)"),
+        ("name: a\nmodel: toybox\nname: b\n", ":3: duplicate key 'name', first on line 1"),
+        ("editors:\n  - name: a\n    name: b\n", ":3: duplicate key 'name', first on line 2"),
+        ("name: a\neditors: [\n", ":3: "),
+        ("name: a\n\tmodel: b\n", ":2: "),
+        ("name: !!python/object/apply:os.getcwd []\n", ":1: could not determine a constructor"),
+        ("name: 'a\x07'\n", "not YAML"),
+        ("[" * 5000, "not YAML"),
+    ],
+)
+def test_bad_yaml_names_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    refused = refusal(file)
+    assert refused.startswith(str(file))
+    assert message in refused
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read as UTF-8 text" in refusal(file)
+
+
+def test_a_missing_file_and_an_unknown_name(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "no.yaml") == f"{tmp_path / 'no.yaml'}: no such spec file"
+    assert "neither a spec file nor a shipped spec" in refusal("x" * 5000)
+    assert refusal("dmo") == "dmo: neither a spec file nor a shipped spec; did you mean 'demo'?"
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "1.0e-3", ".1e-2", "+1e-3"])
+def test_scientific_notation_is_a_number(spec_file: Path, text: str) -> None:
+    assert load_spec(spec_file, [f"editors.0.params.lr={text}"]).editors[0].params["lr"] == 0.001
+
+
+def test_python_callers_get_the_shorthands_too() -> None:
+    spec = Spec.model_validate(MINIMAL)
+    assert spec.manifest == ManifestRef(path="./pictures")

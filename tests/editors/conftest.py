@@ -1,0 +1,146 @@
+"""A Stable-Diffusion-family folder with random weights, small enough that every editor runs on it in moments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from editors import DiffusionModel, EditTask, Image
+
+WORDS = ("a", "red", "blue", "ball", "cat", "on", "the", "grass")
+LENGTH = 12
+
+
+def tiny_tokenizer() -> CLIPTokenizer:
+    """Letters with and without the end-of-word mark, and merges that make each word of ``WORDS`` one token."""
+    vocabulary: dict[str, int] = {}
+    merges: list[tuple[str, str]] = []
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        vocabulary[letter] = len(vocabulary)
+        vocabulary[f"{letter}</w>"] = len(vocabulary)
+    for word in WORDS:
+        pieces = [*word[:-1], f"{word[-1]}</w>"]
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces[:2] = [pieces[0] + pieces[1]]
+            vocabulary.setdefault(pieces[0], len(vocabulary))
+    for special in ("<|startoftext|>", "<|endoftext|>"):
+        vocabulary[special] = len(vocabulary)
+    return CLIPTokenizer(vocab=vocabulary, merges=list(dict.fromkeys(merges)), model_max_length=LENGTH)
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pipeline folder: 64 px pictures, 16x16x4 latents, Stable Diffusion's noise schedule."""
+    folder = tmp_path_factory.mktemp("tiny-sd")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        tokenizer = tiny_tokenizer()
+        pipeline = StableDiffusionPipeline(
+            vae=AutoencoderKL(
+                down_block_types=("DownEncoderBlock2D",) * 3,
+                up_block_types=("UpDecoderBlock2D",) * 3,
+                block_out_channels=(8, 8, 16),
+                latent_channels=4,
+                norm_num_groups=4,
+                sample_size=64,
+                mid_block_add_attention=False,
+                scaling_factor=0.7,
+            ),
+            text_encoder=CLIPTextModel(
+                CLIPTextConfig(
+                    vocab_size=len(tokenizer),
+                    hidden_size=16,
+                    intermediate_size=32,
+                    num_hidden_layers=2,
+                    num_attention_heads=2,
+                    max_position_embeddings=LENGTH,
+                    bos_token_id=len(tokenizer) - 2,
+                    eos_token_id=len(tokenizer) - 1,
+                    pad_token_id=len(tokenizer) - 1,
+                )
+            ),
+            tokenizer=tokenizer,
+            unet=UNet2DConditionModel(
+                sample_size=16,
+                block_out_channels=(8, 16),
+                layers_per_block=1,
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                cross_attention_dim=16,
+                attention_head_dim=4,
+                norm_num_groups=4,
+            ),
+            scheduler=DDIMScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                clip_sample=False,
+                set_alpha_to_one=False,
+                steps_offset=1,
+            ),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _loaded(tiny_folder: Path) -> DiffusionModel:
+    return DiffusionModel.load(tiny_folder)
+
+
+def weights_of(model: DiffusionModel) -> dict[str, torch.Tensor]:
+    """A copy of every tensor of the model."""
+    parts = {"vae": model.vae, "unet": model.unet, "text_encoder": model.text_encoder}
+    return {f"{part}.{name}": t.detach().clone() for part, net in parts.items() for name, t in net.state_dict().items()}
+
+
+@pytest.fixture
+def model(_loaded: DiffusionModel) -> Iterator[DiffusionModel]:
+    """The loaded model. Whatever a test does with it, its weights and the global generator must be as they were."""
+    before, state = weights_of(_loaded), torch.get_rng_state()
+    yield _loaded.variant()
+    _loaded.cancelled = lambda: False
+    after = weights_of(_loaded)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def draw(seed: int = 0, height: int = 64, width: int = 64) -> Image:
+    """Smooth colours with a square on them, (height, width, 3) uint8."""
+    rng = np.random.default_rng(seed)
+    low, high = rng.uniform(0, 255, (2, 3))
+    image = (low + (high - low) * np.linspace(0, 1, height)[:, None, None]) * np.ones((1, width, 1))
+    top, left = rng.integers(4, 24, 2)
+    image[top : top + 20, left : left + 20] = rng.uniform(0, 255, 3)
+    return image.astype(np.uint8)
+
+
+@pytest.fixture
+def task() -> EditTask:
+    """A picture that should show a blue cat, without mask or source text; the seed needs all 64 bits."""
+    return EditTask(image=draw(), target_text="a blue cat on the grass", seed=2**63 + 5)
+
+
+@pytest.fixture
+def masked(task: EditTask) -> EditTask:
+    """The same task with a mask and a source text."""
+    mask = np.zeros((64, 64), dtype=bool)
+    mask[16:48, 20:40] = True
+    return replace(task, mask=mask, source_text="a red ball on the grass")
+
+
+@pytest.fixture
+def other() -> EditTask:
+    """A task that shares nothing with the first."""
+    return EditTask(image=draw(7), target_text="a red ball", seed=11)

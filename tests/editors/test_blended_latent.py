@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from editors import DiffusionModel, EditTask
+from editors.blended_latent import BlendedLatent, BlendedLatentState, reconstruct_background, shrinking_masks
+
+STEPS = 8
+
+
+def make(model: DiffusionModel, **params: object) -> BlendedLatent:
+    return BlendedLatent(
+        model, BlendedLatent.resolve("", {"steps": STEPS, "background_reconstruction_steps": 0, "mask_maps": 2, **params})
+    )
+
+
+def final_latents(editor: BlendedLatent, state: BlendedLatentState, values: tuple[float, ...]) -> Tensor:
+    seen: list[Tensor] = []
+    decode = editor.model.decode
+    editor.model.decode = lambda x: (seen.append(x), decode(x))[1]  # type: ignore[method-assign]
+    editor.render(state, values)
+    return seen[0]
+
+
+def test_the_mask_shrinks_from_its_widest_dilation_to_itself() -> None:
+    cells = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
+    cells[0, 0, 8, 8] = True
+    masks = shrinking_masks(cells, (7, 5, 3, 1))
+    assert [int(m.sum()) for m in masks] == [49, 25, 9, 1]
+    assert torch.equal(masks[-1], cells)
+    assert masks[0][0, 0, 5:12, 5:12].all()
+
+
+def test_each_quarter_of_the_executed_steps_has_its_mask(model: DiffusionModel, masked: EditTask) -> None:
+    editor = make(model)
+    state = editor.prepare(masked)
+    marks = tuple(torch.full((1, 1, 16, 16), False) for _ in range(4))
+    for i, mark in enumerate(marks):
+        mark[..., i, 0] = True
+    state = replace(state, masks=marks)
+    schedule = model.schedule(STEPS)
+    used: dict[int, list[int]] = {8: [], 4: [], 3: []}
+    for start, parts in used.items():
+        for level in range(start, 0, -1):
+            x = torch.full((1, 4, 16, 16), 99.0)
+            kept = editor._blend(state, schedule, x, level, [start])[0, 0] == 99.0
+            parts.append(int(kept.nonzero()[0, 0]))
+    assert used == {8: [0, 0, 1, 1, 2, 2, 3, 3], 4: [0, 1, 2, 3], 3: [0, 1, 2]}
+
+
+def test_before_a_step_the_background_is_the_source_noised_to_that_level(model: DiffusionModel, masked: EditTask) -> None:
+    editor = make(model, dilations=(1,))
+    state = editor.prepare(masked)
+    schedule, x = model.schedule(STEPS), model.noise(1, (2, 4, 16, 16))
+    blended = editor._blend(state, schedule, x, 5, [8, 6])
+    inside = state.masks[-1].expand_as(x)
+    assert torch.equal(blended[inside], x[inside])
+    implied = (blended[:1] - schedule.alpha_bars[5] ** 0.5 * state.x0) / (1 - schedule.alpha_bars[5]) ** 0.5
+    noise = implied[~inside[:1]]
+    # 4 x 16 x 16 cells less the mask: mean 0 and deviation 1 up to sampling error of about 1 / sqrt(800)
+    assert abs(float(noise.mean())) < 0.15
+    assert abs(float(noise.std()) - 1) < 0.15
+    assert torch.equal(blended[0][~inside[0]], blended[1][~inside[0]])
+    assert not torch.equal(noise, ((editor._blend(state, schedule, x, 6, [8, 6])[:1]) - state.x0)[~inside[:1]])
+
+
+def test_the_final_blend_leaves_the_background_at_the_clean_latent(model: DiffusionModel, masked: EditTask) -> None:
+    for final in (True, False):
+        editor = make(model.variant(), final_blend=final)
+        state = editor.prepare(masked)
+        latents = final_latents(editor, state, (0.5, 1.0))
+        outside = ~state.masks[-1].expand_as(latents)
+        assert torch.equal(latents[outside], state.x0.expand_as(latents)[outside]) == final
+        assert not torch.allclose(latents[~outside], state.x0.expand_as(latents)[~outside], atol=0.05)
+
+
+def test_which_mask_was_used_is_recorded(model: DiffusionModel, task: EditTask, masked: EditTask) -> None:
+    editor = make(model)
+    given, found = editor.prepare(masked), editor.prepare(task)
+    assert editor.facts(given)["mask_from"] == "manifest"
+    assert masked.mask is not None
+    assert np.array_equal(editor.pictures(given)["mask"], masked.mask)
+    assert torch.equal(given.masks[-1][0, 0], torch.from_numpy(masked.mask[::4, ::4]))
+    assert editor.facts(found)["mask_from"] == "diffedit"
+    assert set(editor.pictures(found)) == {"mask", "difference"}
+    refused = make(model, use_manifest_mask=False)
+    assert refused.facts(refused.prepare(masked))["mask_from"] == "diffedit"
+    assert editor.fair_play().uses_mask
+    assert not refused.fair_play().uses_mask
+
+
+def test_a_mask_thinner_than_a_cell_survives_only_where_any_pixel_counts(model: DiffusionModel, task: EditTask) -> None:
+    mask = np.zeros((64, 64), bool)
+    mask[:, 33] = True
+    thin = replace(task, mask=mask)
+    assert make(model).facts(make(model).prepare(thin))["mask_share"] == 0
+    wide = make(model, mask_downsampling="any")
+    assert wide.facts(wide.prepare(thin))["mask_share"] == pytest.approx(1 / 16)
+
+
+def test_reconstruction_brings_the_background_back_and_leaves_no_trace(model: DiffusionModel, masked: EditTask) -> None:
+    editor = make(model)
+    state = editor.prepare(masked)
+    (plain,) = editor.render(state, (1.0,))
+    tuned = reconstruct_background(
+        model, final_latents(editor, state, (1.0,)), state.source, state.pixels, steps=30, lr=1e-2, weight=100.0
+    )
+    assert masked.mask is not None
+    outside = ~masked.mask
+
+    def error(picture: np.ndarray) -> float:
+        return float(np.square(picture[outside].astype(float) - masked.image[outside]).mean())
+
+    # a random decoder is far from the source; thirty large steps must close most of the distance
+    assert error(tuned) < error(plain) / 2
+    assert np.array_equal(editor.render(state, (1.0,))[0], plain)
+
+
+def test_reconstruction_is_part_of_the_editor(model: DiffusionModel, masked: EditTask) -> None:
+    plain, tuned = make(model), make(model, background_reconstruction_steps=2, background_reconstruction_lr=1e-2)
+    assert tuned.fair_play().fine_tunes
+    assert not plain.fair_play().fine_tunes
+    state = tuned.prepare(masked)
+    first, second = tuned.render(state, (0.5, 1.0)), tuned.render(state, (0.5, 1.0))
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not np.array_equal(first[1], plain.render(state, (1.0,))[0])

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import DDIMInverseScheduler, DDIMScheduler
+
+from editors.base import EditorError
+from editors.schedule import Schedule, noise_scheduler, share_of_steps
+
+TABLES = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "set_alpha_to_one": False,
+    "steps_offset": 1,
+}
+SD = {"_class_name": "PNDMScheduler", "skip_prk_steps": True, **TABLES}
+
+
+def latents(*seeds: int) -> torch.Tensor:
+    return torch.cat([torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(s)) for s in seeds])
+
+
+def test_stable_diffusions_schedule_is_honoured() -> None:
+    scheduler = noise_scheduler(SD)
+    schedule = Schedule.of(scheduler, 50)
+    assert schedule.timesteps[0] == 1
+    assert schedule.timesteps[-1] == 981
+    assert schedule.alpha_bars[0] == float(scheduler.alphas_cumprod[0]) < 1
+    assert len(schedule.alpha_bars) == 51
+    assert all(
+        a > b for a, b in zip(schedule.alpha_bars[:-1], schedule.alpha_bars[1:], strict=False) if a != schedule.alpha_bars[0]
+    )
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_constant_prediction_makes_inversion_exact(prediction: str) -> None:
+    schedule = Schedule.of(noise_scheduler({**SD, "prediction_type": prediction}), 50)
+    start, output = latents(1).double(), latents(2).double()
+    x = start
+    for level in range(1, 51):
+        x = schedule.ddim_inverse_step(x, output, level)
+    assert (x - start).abs().max() > 1
+    for level in range(50, 0, -1):
+        x = schedule.ddim_step(x, output, level)
+    assert (x - start).abs().max() < 1e-9  # float64 rounding over 100 steps
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_steps_are_those_of_diffusers(prediction: str) -> None:
+    config = {**TABLES, "prediction_type": prediction}
+    reference = DDIMScheduler(**config, clip_sample=False)
+    schedule = Schedule.of(noise_scheduler(config), 20)
+    reference.set_timesteps(20)
+    x, output, noise = latents(1), latents(2), latents(3)
+    for level in (20, 7, 1):
+        t = int(reference.timesteps[20 - level])
+        assert t == schedule.timestep(level)
+        # both do the same float32 arithmetic on values of order 1
+        assert torch.allclose(schedule.ddim_step(x, output, level), reference.step(output, t, x).prev_sample, atol=2e-6, rtol=0)
+        assert torch.allclose(
+            schedule.q_sample(x, noise, level), reference.add_noise(x, noise, torch.tensor([t])), atol=2e-6, rtol=0
+        )
+
+
+def test_inversion_is_that_of_diffusers() -> None:
+    reference = DDIMInverseScheduler(**TABLES, clip_sample=False)
+    reference.set_timesteps(20)
+    schedule = Schedule.of(noise_scheduler(SD), 20)
+    x, output = latents(1), latents(2)
+    for level in (1, 2, 20):
+        t = int(reference.timesteps[level - 1])
+        assert torch.allclose(
+            schedule.ddim_inverse_step(x, output, level), reference.step(output, t, x).prev_sample, atol=5e-6, rtol=0
+        )
+
+
+def test_level_zero_of_q_sample_is_the_latent() -> None:
+    schedule = Schedule.of(noise_scheduler(SD), 10)
+    x = latents(1)
+    assert schedule.q_sample(x, latents(2), 0) is x
+
+
+@pytest.mark.parametrize(
+    ("share", "steps", "executed"),
+    [(0.58, 50, 29), (0.5, 25, 13), (0.0, 50, 0), (1.0, 50, 50), (0.29, 100, 29), (0.14, 10, 1), (0.15, 10, 2)],
+)
+def test_shares_are_rounded_not_cut(share: float, steps: int, executed: int) -> None:
+    assert share_of_steps(share, steps) == executed
+
+
+@pytest.mark.parametrize("steps", [1000, 1001])
+def test_too_many_steps_are_refused(steps: int) -> None:
+    with pytest.raises(EditorError, match=str(steps)):
+        Schedule.of(noise_scheduler(SD), steps)
+
+
+def test_other_prediction_types_are_refused() -> None:
+    with pytest.raises(EditorError, match="sample"):
+        noise_scheduler({**SD, "prediction_type": "sample"})

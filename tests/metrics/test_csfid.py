@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metrics.base import FeatureSet, MetricError
+from metrics.csfid import CSFID, csfid, csfid_debiased
+from metrics.frechet import FID
+
+EDITS = FeatureSet(np.array([[0.0, 0.0], [2.0, 2.0], [5.0, 0.0]]), ["cat", "cat", "dog"])
+REFERENCE = FeatureSet(np.array([[1.0, 0.0], [3.0, 4.0], [1.0, 1.0], [9.0, 9.0], [7.0, 7.0]]), ["cat", "cat", "dog", "owl", None])
+
+
+def test_closed_form_with_a_class_of_one_edit() -> None:
+    # cat: means (1, 1) and (2, 2) -> 2; dog: one edit (5, 0) against (1, 1) -> 17; owl is no target and does not count.
+    assert csfid(EDITS, REFERENCE) == pytest.approx((2 + 17) / 2, rel=1e-15)
+
+
+def test_classes_weigh_equally_whatever_their_numbers() -> None:
+    rows = np.concatenate([np.zeros((99, 1)), [[4.0]]])
+    edits = FeatureSet(rows, ["many"] * 99 + ["one"])
+    assert csfid(edits, FeatureSet(np.zeros((2, 1)), ["many", "one"])) == 8.0
+
+
+def test_spread_within_a_class_does_not_count() -> None:
+    reference = FeatureSet(np.zeros((1, 2)), ["cat"])
+    tight, wide = (FeatureSet(np.array([[1.0, s], [1.0, -s]]), ["cat", "cat"]) for s in (0.0, 50.0))
+    assert csfid(tight, reference) == csfid(wide, reference) == 1.0
+
+
+def test_debiased_form_takes_the_variance_of_both_means_away() -> None:
+    edits = FeatureSet(np.array([[0.0], [2.0]]), ["cat", "cat"])  # mean 1, variance 2, of the mean 1
+    reference = FeatureSet(np.array([[5.0], [7.0], [9.0]]), ["cat"] * 3)  # mean 7, variance 4, of the mean 4/3
+    assert csfid_debiased(edits, reference) == pytest.approx(36 - 1 - 4 / 3, rel=1e-15)
+
+
+def test_debiased_form_is_unbiased_where_the_plain_form_is_not(rng: np.random.Generator) -> None:
+    n, d, runs = 4, 30, 400
+    names: list[str | None] = ["cat"] * n
+    draws = [
+        (FeatureSet(rng.standard_normal((n, d)), names), FeatureSet(rng.standard_normal((n, d)), names)) for _ in range(runs)
+    ]
+    plain = np.mean([csfid(*draw) for draw in draws])
+    debiased = np.mean([csfid_debiased(*draw) for draw in draws])
+    # Equal populations: the truth is 0, sampling adds 2 d / n = 15. One draw deviates by about 4.5 (chi-square of 30 degrees
+    # halved), the mean of 400 by 0.23; 1.0 is more than four of those.
+    assert plain == pytest.approx(2 * d / n, abs=1.0)
+    assert debiased == pytest.approx(0.0, abs=1.0)
+
+
+def test_a_class_without_reference_is_named() -> None:
+    edits = FeatureSet(np.zeros((2, 2)), ["cat", "zebra"])
+    with pytest.raises(MetricError, match=r"class 'zebra' has no reference picture \(1 of 2 classes"):
+        csfid(edits, REFERENCE)
+
+
+def test_an_edit_without_class_is_named() -> None:
+    with pytest.raises(MetricError, match=r"edits\[1\] has no target class"):
+        csfid(FeatureSet(np.zeros((2, 2)), ["cat", None]), REFERENCE)
+
+
+def test_other_dimensions_are_refused() -> None:
+    with pytest.raises(MetricError, match="one dimension, got 3 and 2"):
+        csfid(FeatureSet(np.zeros((1, 3)), ["cat"]), REFERENCE)
+
+
+def test_debiased_form_needs_two_of_each() -> None:
+    with pytest.raises(MetricError, match="class 'dog' has 1 of the edits"):
+        csfid_debiased(EDITS, REFERENCE)
+
+
+def test_metric_shares_its_extractor_with_fid_and_not_its_fingerprint(resnet_folder: Path) -> None:
+    mine, other = CSFID(f"folder:{resnet_folder}"), FID(f"folder:{resnet_folder}")
+    assert mine.extractor == other.extractor
+    assert mine.card.fingerprint != other.card.fingerprint
+    assert mine.value(EDITS, REFERENCE) == csfid(EDITS, REFERENCE)

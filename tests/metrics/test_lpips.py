@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from metrics.base import Image, MetricError, PairBatch
+from metrics.lpips import LPIPS
+
+Pairs = Callable[..., PairBatch]
+
+
+@pytest.fixture
+def smooth() -> Image:
+    rows, columns = np.mgrid[0:64, 0:64] / 63
+    return np.rint(np.stack([rows, columns, 1 - rows], axis=2) * 180 + 30).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def squeeze_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random SqueezeNet trunk in torchvision's format."""
+    from torchvision.models import squeezenet1_1
+
+    file = tmp_path_factory.mktemp("trunk") / "squeezenet-random.pth"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        torch.save(squeezenet1_1(weights=None).state_dict(), file)
+    return file
+
+
+def test_identity_is_exactly_zero(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    scores = LPIPS(f"folder:{resnet_folder}").score(pairs(pictures))
+    assert scores.dtype == np.float64
+    assert scores.tolist() == [0.0] * len(pictures)
+
+
+def test_symmetric(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    metric = LPIPS(f"folder:{resnet_folder}")
+    there, back = metric.score(pairs(pictures, pictures[::-1])), metric.score(pairs(pictures[::-1], pictures))
+    assert there[0] > 0
+    assert there.tolist() == back.tolist()  # squares of a difference and of its negative are the same floats
+
+
+def test_grows_with_noise(resnet_folder: Path, smooth: Image, noisy: Callable[[Image, float], Image], pairs: Pairs) -> None:
+    edits = [noisy(smooth, strength) for strength in (0, 2, 8, 25)]
+    scores = LPIPS(f"folder:{resnet_folder}").score(pairs(edits, [smooth] * 4))
+    assert scores[0] == 0
+    assert (np.diff(scores) > 0).all()
+
+
+def test_folder_form_follows_its_formula(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    from transformers import ResNetForImageClassification
+
+    model = ResNetForImageClassification.from_pretrained(resnet_folder).eval()
+
+    def states(image: Image) -> list[np.ndarray]:
+        pixels = (torch.from_numpy(image).permute(2, 0, 1)[None].double() / 255 - 0.5) / 0.5
+        with torch.no_grad():
+            return [state[0].numpy() for state in model.double()(pixels, output_hidden_states=True).hidden_states]
+
+    expected = 0.0
+    for weight, one, two in zip([0.5, 1.0, 2.0], states(pictures[0]), states(pictures[1]), strict=True):
+        unit1, unit2 = one / np.linalg.norm(one, axis=0), two / np.linalg.norm(two, axis=0)
+        expected += weight * ((unit1 - unit2) ** 2).sum(axis=0).mean()
+    score = LPIPS(f"folder:{resnet_folder}").score(pairs(pictures[:1], pictures[1:2]))[0]
+    assert score == pytest.approx(expected, rel=1e-5)  # float32 network against float64
+
+
+def test_batch_mates_do_not_change_a_score(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    metric = LPIPS(f"folder:{resnet_folder}", batch_size=3)
+    together = metric.score(pairs(pictures, pictures[::-1]))
+    alone = np.concatenate([metric.score(pairs([a], [b])) for a, b in zip(pictures, pictures[::-1], strict=True)])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * together.max())  # the bound that metrics.images states
+
+
+def test_floats_and_wrong_shapes_are_refused(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    metric = LPIPS(f"folder:{resnet_folder}")
+    with pytest.raises(MetricError, match=r"sources\[1\]: expected uint8 .* got float64"):
+        metric.score(pairs(pictures[:2], [pictures[0], pictures[1] / 255]))
+    with pytest.raises(MetricError, match=r"edits\[0\]: expected uint8"):
+        metric.score(pairs([pictures[0][..., 0]], [pictures[0]]))
+
+
+def test_resolution_is_applied_and_recorded(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    own, half, native = (LPIPS(f"folder:{resnet_folder}", resolution=size) for size in (None, 32, "native"))
+    assert [metric.card.resolution for metric in (own, half, native)] == ["64x64", "32x32", "native"]
+    assert len({metric.card.fingerprint for metric in (own, half, native)}) == 3
+    batch = pairs(pictures[:2], pictures[2:4])
+    assert own.score(batch).tolist() == native.score(batch).tolist()
+    assert not np.allclose(own.score(batch), half.score(batch), rtol=1e-3)
+
+
+def test_pictures_of_two_sizes_need_a_resolution(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    doubled = np.repeat(np.repeat(pictures[0], 2, axis=0), 2, axis=1)
+    with pytest.raises(MetricError, match=r"edits\[0\] is \(128, 128\), its source \(64, 64\)"):
+        LPIPS(f"folder:{resnet_folder}", resolution="native").score(pairs([doubled], [pictures[0]]))
+    assert LPIPS(f"folder:{resnet_folder}").score(pairs([doubled], [pictures[0]]))[0] >= 0
+
+
+@pytest.mark.parametrize("resolution", [0, 8, True, 64.0, "large"])
+def test_bad_resolutions_are_refused(resnet_folder: Path, resolution: object) -> None:
+    with pytest.raises(MetricError, match="lpips resolution: expected"):
+        LPIPS(f"folder:{resnet_folder}", resolution=resolution)  # type: ignore[arg-type]
+
+
+def test_fingerprint_follows_trunk_and_layer_weights(
+    resnet_folder: Path, resnet_copy: Path, change_weights: Callable[[Path], None]
+) -> None:
+    fingerprints = [LPIPS(f"folder:{folder}").card.fingerprint for folder in (resnet_folder, resnet_copy)]
+    assert fingerprints[0] == fingerprints[1]
+    change_weights(resnet_copy / "lpips.safetensors")
+    fingerprints.append(LPIPS(f"folder:{resnet_copy}").card.fingerprint)
+    change_weights(resnet_copy / "model.safetensors")
+    fingerprints.append(LPIPS(f"folder:{resnet_copy}").card.fingerprint)
+    assert len(set(fingerprints)) == 3
+
+
+@pytest.mark.parametrize(
+    "tensors", [{"weights": torch.ones(2)}, {"weights": torch.tensor([1.0, -1.0, 1.0])}, {"other": torch.ones(3)}]
+)
+def test_bad_layer_weights_are_refused(resnet_copy: Path, tensors: dict[str, torch.Tensor]) -> None:
+    save_file(tensors, resnet_copy / "lpips.safetensors")
+    with pytest.raises(MetricError, match=r"should hold a tensor 'weights' of shape \(3,\)"):
+        LPIPS(f"folder:{resnet_copy}")
+
+
+def test_missing_layer_weights_are_named(resnet_copy: Path) -> None:
+    (resnet_copy / "lpips.safetensors").unlink()
+    with pytest.raises(MetricError, match=r"lacks lpips.safetensors"):
+        LPIPS(f"folder:{resnet_copy}")
+
+
+def test_package_network_gives_the_packages_numbers(squeeze_file: Path, pictures: list[Image], pairs: Pairs) -> None:
+    from torchvision.models import squeezenet1_1
+
+    metric = LPIPS("squeeze", weights=str(squeeze_file), resolution="native")
+    reference = metric._network.network
+    trunk = squeezenet1_1(weights=None)
+    trunk.load_state_dict(torch.load(squeeze_file))
+    pixels = [torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1 for image in pictures[:2]]
+    with torch.no_grad():
+        expected = float(reference(*pixels))
+        scaled = reference.scaling_layer(pixels[0])
+        # the trunk inside is the one of the file: the last of its seven outputs is the whole feature stack
+        assert torch.equal(reference.net(scaled)[-1], trunk.eval().features(scaled))
+    assert metric.score(pairs(pictures[:1], pictures[1:2]))[0] == pytest.approx(expected, rel=1e-5)  # batch of 8 against 1
+    assert metric.score(pairs(pictures[:1]))[0] == 0.0
+
+
+def test_package_network_looks_at_256_pixels_by_default(squeeze_file: Path) -> None:
+    assert LPIPS("squeeze", weights=str(squeeze_file)).card.resolution == "256x256"
+
+
+def test_building_a_package_network_leaves_the_random_state_alone(squeeze_file: Path) -> None:
+    before = torch.random.get_rng_state()
+    LPIPS("squeeze", weights=str(squeeze_file))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
+def test_missing_trunks_say_which_file_and_where(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(
+        MetricError, match=rf"lpips {net}: no file at .*nothing is downloaded: put torchvision's .*\.pth .* or name it"
+    ):
+        LPIPS(net)
+
+
+def test_hub_cache_is_used_and_its_hash_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "squeezenet1_1-b8a52dc0.pth").write_bytes(b"broken")
+    with pytest.raises(MetricError, match="SHA-256 that begins with b8a52dc0"):
+        LPIPS("squeeze")
+
+
+def test_trunk_of_another_network_is_refused(squeeze_file: Path) -> None:
+    with pytest.raises(MetricError, match="does not hold the alex trunk"):
+        LPIPS("alex", weights=str(squeeze_file))
+
+
+def test_unknown_nets_and_needless_weights_are_refused(resnet_folder: Path) -> None:
+    with pytest.raises(MetricError, match="expected alex, vgg, squeeze or 'folder:/path', got 'resnet'"):
+        LPIPS("resnet")
+    with pytest.raises(MetricError, match="the folder holds its own"):
+        LPIPS(f"folder:{resnet_folder}", weights="x.pth")

@@ -1,0 +1,77 @@
+"""Pictures of the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reports.data import ReportData
+from reports.gallery import MAX_SIDE, embed, exhibits
+from reports.style import looks
+
+LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])
+PREFIX = "data:image/png;base64,"
+
+
+def decoded(uri: str) -> Image.Image:
+    assert uri.startswith(PREFIX)
+    return Image.open(io.BytesIO(base64.b64decode(uri.removeprefix(PREFIX))))
+
+
+def test_a_small_png_is_embedded_byte_for_byte(data: ReportData) -> None:
+    path = data.gallery[0].source
+    picture = embed(path, "source")
+    assert base64.b64decode(picture.uri.removeprefix(PREFIX)) == path.read_bytes()
+    assert picture.pixels
+    assert not picture.reduced
+
+
+def test_a_large_picture_is_reduced_and_another_format_becomes_png(tmp_path: Path) -> None:
+    Image.new("RGB", (2 * MAX_SIDE, MAX_SIDE), (200, 10, 10)).save(tmp_path / "large.jpg")
+    picture = embed(tmp_path / "large.jpg", "x")
+    assert decoded(picture.uri).size == (MAX_SIDE, MAX_SIDE // 2)
+    assert decoded(picture.uri).format == "PNG"
+    assert picture.reduced
+    assert not picture.pixels
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x89PNG\r\n\x1a\n broken"], ids=["absent", "empty", "broken"])
+def test_a_picture_that_cannot_be_read_says_so(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "edit.png"
+    if content is not None:
+        path.write_bytes(content)
+    picture = embed(path, "0.5")
+    assert picture.uri == ""
+    assert picture.missing == ("no file edit.png" if content is None else "unreadable edit.png")
+
+
+def test_a_truncated_png_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "edit.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert embed(path, "x").missing == "unreadable edit.png"
+
+
+def test_rows_follow_the_order_of_looks_and_a_failed_unit_gives_its_reason(data: ReportData) -> None:
+    first, second = exhibits(data, LOOK)
+    assert [row.editor for row in first.rows] == ["alpha", "beta<&>"]
+    assert [row.editor for row in second.rows] == ["alpha", "beta<&>"]
+    assert second.rows[1].failure == "failed: NotFinite at step 3"
+    assert second.rows[1].edits == ()
+    assert first.rows[1].failure == ""
+
+
+def test_edits_carry_knob_values_and_the_scores_of_the_first_seed(data: ReportData) -> None:
+    row = exhibits(data, LOOK)[0].rows[0]
+    assert (row.knob, [p.label for p in row.edits]) == ("η", ["0", "0.5", "1"])
+    assert [p.note for p in row.edits] == ["", "clip 0.2625", ""]
+    assert [p.label for p in row.extras] == ["difference"]
+
+
+def test_originals_leave_out_what_the_sample_lacks(data: ReportData) -> None:
+    assert [p.label for p in exhibits(data, LOOK)[0].originals] == ["source", "ground truth"]

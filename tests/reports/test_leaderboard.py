@@ -1,0 +1,66 @@
+"""The leaderboard's cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reports.data import ReportData
+from reports.leaderboard import Cell, board
+from reports.style import looks
+
+LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])
+
+
+def column(data: ReportData, title: str) -> list[Cell]:
+    table = board(data, LOOK)
+    at = [c.title for c in table.columns].index(title)
+    return [row.cells[at] for row in table.rows]
+
+
+def test_counts_come_from_the_counts_frame_and_failures_raise_an_alarm(data: ReportData) -> None:
+    assert [(c.text, c.alarm) for c in column(data, "failed")] == [("0", ""), ("1", "failed"), ("0", ""), ("0", "")]
+    assert [(c.text, c.alarm) for c in column(data, "scored")] == [("2", ""), ("1", "short"), ("2", ""), ("2", "")]
+
+
+def test_the_leaderboards_own_counts_win(data: ReportData) -> None:
+    own = replace(data, leaderboard=data.leaderboard.assign(failed=[5, 0, 0, 0]))
+    assert [c.text for c in column(own, "failed")] == ["5", "0", "0", "0"]
+
+
+def test_best_is_the_best_editor_never_an_anchor(data: ReportData) -> None:
+    assert [c.best for c in column(data, "CLIP")] == [False, True, False, False]
+    assert [c.best for c in column(data, "CSFID")] == [False, True, False, False]
+    higher = replace(data, leaderboard=data.leaderboard.assign(csfid=[60.0, 70.0, 1.0, 1.0]))
+    assert [c.best for c in column(higher, "CSFID")] == [True, False, False, False]
+
+
+def test_interval_text_and_bar_agree(data: ReportData) -> None:
+    cell = column(data, "CLIP")[0]
+    assert (cell.text, cell.interval) == ("0.260", "[0.210, 0.300]")
+    # the column's range is 0.14 to 0.44
+    assert cell.bar == (23.3, 30.0, 40.0)
+    assert column(data, "CSFID")[0].bar is None
+
+
+def test_directions_and_unknown_columns(data: ReportData) -> None:
+    frame = data.leaderboard.assign(dino=[0.5, 0.4, 0.3, 0.2], dino_low=0.1, dino_high=0.9, comment=["x", None, "y", "z"])
+    table = board(replace(data, leaderboard=frame), LOOK)
+    better = {c.title: c.better for c in table.columns}
+    assert (better["CLIP"], better["CSFID"], better["s / edit"], better["dino"]) == ("higher", "lower", "lower", "")
+    assert [c.text for c in column(replace(data, leaderboard=frame), "comment")] == ["x", "–", "y", "z"]
+    assert "dino low" not in better
+
+
+def test_missing_scores_sort_last_and_show_a_dash(data: ReportData) -> None:
+    frame = data.leaderboard.assign(clip=[float("nan"), 0.3, 0.2, 0.4])
+    cell = column(replace(data, leaderboard=frame), "CLIP")[0]
+    assert (cell.text, cell.sort, cell.best) == ("–", "", False)
+
+
+def test_flags_become_badges(data: ReportData) -> None:
+    badges = [[text for text, _ in cell.badges] for cell in column(data, "fair play")]
+    assert badges == [["fine-tunes"], ["mask", "best of 4 by clip"], [], []]
+
+
+def test_operating_point_is_shown_for_editors_only(data: ReportData) -> None:
+    assert [row.point for row in board(data, LOOK).rows] == ["η 0.5", "strength 0.5", "", ""]

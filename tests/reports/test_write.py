@@ -1,0 +1,198 @@
+"""The folder of a report as a whole."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from reports import GalleryRow, ReportData, ReportError, write_report
+from reports.tradeoff import distance_plane
+
+FIGURES = ("knob_curves", "tradeoff", "lpips_csfid")
+VOID = {"meta", "link", "img", "br", "input"}
+
+
+class Balance(HTMLParser):
+    """Collects elements and fails on a tag that closes what is not open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+def parsed(text: str) -> Balance:
+    parser = Balance()
+    parser.feed(text)
+    parser.close()
+    return parser
+
+
+def test_every_file_is_there_and_nothing_else(report: Path) -> None:
+    expected = {f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png", "csv")}
+    expected |= {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
+    assert {p.name for p in report.iterdir()} == expected
+    for name in FIGURES:
+        assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_csv_files_hold_the_numbers_given(data: ReportData, report: Path) -> None:
+    exact = {"check_exact": True, "check_dtype": False}
+    round_trip = {"float_precision": "round_trip"}
+    pd.testing.assert_frame_equal(pd.read_csv(report / "curves.csv", **round_trip), data.curves, **exact)  # type: ignore[call-overload]
+    board = pd.read_csv(report / "leaderboard.csv", keep_default_na=False, na_values={"value": [""]}, **round_trip)  # type: ignore[call-overload]
+    pd.testing.assert_frame_equal(board, data.leaderboard, **exact)  # type: ignore[call-overload]
+    trade = pd.read_csv(report / "tradeoff.csv", **round_trip)  # type: ignore[call-overload]
+    own = trade[~trade["anchor"]].drop(columns="anchor").reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, data.tradeoff, **exact)  # type: ignore[call-overload]
+    assert list(trade.loc[trade["anchor"], "editor"]) == ["copy", "oracle"]
+
+
+def test_the_page_is_well_formed_and_needs_no_network(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    page = parsed(text)
+    assert page.open == []
+    without_names = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    assert "http:" not in without_names
+    assert "https:" not in without_names
+    assert "@import" not in text
+    for tag, attributes in page.elements:
+        source = attributes.get("src")
+        assert source is None or source.startswith("data:"), tag
+        link = attributes.get("href") or attributes.get("xlink:href")
+        if link is not None and not link.startswith(("#", "data:")):
+            assert (report / link).is_file(), link
+
+
+def test_ids_are_unique_and_references_lead_somewhere(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    ids = [a["id"] for _, a in parsed(text).elements if a.get("id")]
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_svg_is_xml_that_names_the_editors(name: str, report: Path) -> None:
+    root = ET.parse(report / f"{name}.svg").getroot()
+    words = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"alpha", "beta<&>"} <= words
+    if name != "knob_curves":
+        assert {"copy", "oracle"} <= words
+
+
+def test_a_second_report_has_the_same_bytes_and_leaves_matplotlib_alone(data: ReportData, report: Path, tmp_path: Path) -> None:
+    settings = dict(mpl.rcParams)
+    index = write_report(tmp_path, data)
+    assert index == tmp_path / "index.html"
+    for path in sorted(report.iterdir()):
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+    assert dict(mpl.rcParams) == settings
+
+
+def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path) -> None:
+    evil = '"><script>alert(1)</script>'
+    row = data.gallery[0]
+    rows = [(evil, row.rows[0][1], {evil: row.source})]
+    units = data.units.assign(reason=evil, sample_id=evil, editor=evil)
+    hostile = replace(
+        data,
+        title=evil,
+        gallery=[GalleryRow(evil, evil, evil, evil, row.source, row.truth, row.mask, rows)],
+        units=units,
+        curves=data.curves.replace({"editor": {"alpha": evil, "copy": evil + "2"}, "knob": {"eta": evil}}),
+        leaderboard=data.leaderboard.replace({"editor": {"alpha": evil}, "selector": {"clip": evil}}),
+        warnings=[evil],
+        meta={evil: evil, "environment." + evil: evil},
+        cards={evil: {"name": evil, evil: evil, "definition": evil}},
+        interval=evil,
+    )
+    text = write_report(tmp_path / "report", hostile).read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    page = parsed(text)
+    assert page.open == []
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert text.count("&lt;script&gt;alert(1)") >= 12
+
+
+def test_dollar_signs_and_underscores_are_not_markup(data: ReportData, tmp_path: Path) -> None:
+    curves = data.curves.replace({"editor": {"alpha": "_a_$x$", "copy": "_copy"}})
+    folder = write_report(tmp_path / "report", ReportData(title="x", curves=curves)).parent
+    svg = (folder / "tradeoff.svg").read_text(encoding="utf-8")
+    assert ">_copy<" in svg
+    assert ">_a_$x$<" in (folder / "knob_curves.svg").read_text(encoding="utf-8")
+
+
+def test_an_empty_run_says_why_each_part_is_absent(tmp_path: Path) -> None:
+    index = write_report(tmp_path / "report", ReportData(title="nothing yet"))
+    text = index.read_text(encoding="utf-8")
+    assert "<figure" not in text
+    for sentence in (
+        "No editor with a knob has a CLIP score or an LPIPS in this run.",
+        "No edit of this run has both a CLIP score and an LPIPS.",
+        "This run has no scores of LPIPS or CSFID.",
+        "There is no table here.",
+        "There is no gallery here.",
+    ):
+        assert sentence in text
+    assert (index.parent / "curves.csv").read_text().startswith("editor,anchor,knob,value,metric,mean,low,high,n,")
+
+
+def test_frames_without_any_column_count_as_empty(tmp_path: Path) -> None:
+    nothing = pd.DataFrame()
+    data = ReportData("x", nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+    assert "There is no table here." in write_report(tmp_path / "report", data).read_text(encoding="utf-8")
+
+
+def test_a_figure_that_can_no_longer_be_drawn_leaves_no_stale_files(report: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    assert len(list(folder.glob("lpips_csfid.*"))) == 3
+    write_report(folder, ReportData(title="nothing yet"))
+    assert {p.name for p in folder.iterdir()} == {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
+
+
+def test_a_run_without_csfid_says_so(data: ReportData) -> None:
+    drawing = distance_plane(data.curves[data.curves["metric"] != "csfid"], data.sets, {}, "i")
+    assert drawing.figure is None
+    assert drawing.absent == "This run has no scores of CSFID."
+
+
+def test_mixed_fingerprints_are_not_drawn(data: ReportData, tmp_path: Path) -> None:
+    curves = data.curves.copy()
+    curves.loc[(curves["metric"] == "clip") & (curves["editor"] == "alpha"), "fingerprint"] = "another00000"
+    text = write_report(tmp_path / "report", replace(data, curves=curves)).read_text(encoding="utf-8")
+    assert text.count("The scores of clip carry different fingerprints (another00000, c11p00000001)") == 2
+    assert text.count("<figure") == 1
+
+
+def test_a_missing_column_is_named(data: ReportData, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"'curves' lacks column low, high; expected .* got editor"):
+        write_report(tmp_path / "report", replace(data, curves=data.curves.drop(columns=["low", "high"])))
+    assert not (tmp_path / "report").exists()
+
+
+def test_header_shows_warnings_identity_and_environment(report: Path) -> None:
+    text = (report / "index.html").read_text(encoding="utf-8")
+    for part in ("Only two samples.", "ab" * 32, "2.15.0", "c11p00000001", "Cosine of picture and text.", "1.25 edits per class"):
+        assert part in text
+    assert text.count("95 % bootstrap interval over source images") == 4
