@@ -85,7 +85,7 @@ def curves(plan: Plan, scores: Scores) -> pd.DataFrame:
     check_unmixed(scores.pairs)
     check_unmixed(scores.sets)
     metrics = list(dict.fromkeys(scores.pairs["metric"]))
-    sets = scores.sets.set_index(["editor", "metric", "value"]) if len(scores.sets) else None
+    sets = {(row["editor"], row["metric"], row["value"]): row for row in scores.sets.to_dict("records")}
     rows: list[dict[str, Any]] = []
     for index, entry in enumerate(plan.entries):
         planned = [unit for unit in plan.units if unit.entry == index]
@@ -103,12 +103,12 @@ def curves(plan: Plan, scores: Scores) -> pd.DataFrame:
                     flipped = Interval(1 - interval.mean, 1 - interval.high, 1 - interval.low, interval.n, interval.clusters)
                     rows.append(common | _point("one_minus_lpips", flipped) | {"higher_is_better": True})
             for metric in dict.fromkeys(scores.sets["metric"]):
-                if sets is None or (entry.label, metric, value) not in sets.index:
-                    continue
-                row = sets.loc[(entry.label, metric, value)]
-                higher = bool(scores.cards.get(row["fingerprint"], {}).get("higher_is_better", False))
-                point = {"metric": metric, "mean": row["score"], "low": np.nan, "high": np.nan, "n": int(row["n"]), "expected": first}
-                rows.append(base | point | {"fingerprint": row["fingerprint"], "higher_is_better": higher})
+                row = sets.get((entry.label, metric, value))
+                if row is not None:
+                    higher = bool(scores.cards.get(row["fingerprint"], {}).get("higher_is_better", False))
+                    point = {"metric": metric, "mean": row["score"], "low": np.nan, "high": np.nan, "n": int(row["n"])}
+                    rest = {"expected": first, "fingerprint": row["fingerprint"], "higher_is_better": higher}
+                    rows.append(base | point | rest)
     return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 
 
@@ -157,7 +157,7 @@ def leaderboard(
         done = [records[unit.key] for unit in plan.units if unit.entry == index and unit.key in records]
         row |= next((record.fair_play for record in done if record.status == "done"), {})
         row |= _costs(unit_table[(unit_table["editor"] == entry.label) & (unit_table["status"] == "done")])
-        row |= count_table[count_table["editor"] == entry.label].iloc[0].drop("editor").to_dict()
+        row |= {str(name): n for name, n in count_table[count_table["editor"] == entry.label].iloc[0].drop("editor").items()}
         rows.append(row | {"_order": -balance.get((entry.label, value), -np.inf)})
     table = pd.DataFrame(rows).sort_values(["anchor", "_order"], kind="stable", na_position="last")
     return table.drop(columns="_order").reset_index(drop=True)

@@ -1,10 +1,10 @@
 """The Python API, one call per command: `run`, `score`, `report`.
 
-    import bench
+import bench
 
-    finished = bench.run("demo", out="runs/demo")
-    bench.score(finished)
-    bench.report(finished)
+finished = bench.run("demo", out="runs/demo")
+bench.score(finished)
+bench.report(finished)
 """
 
 from __future__ import annotations
@@ -117,6 +117,11 @@ def _write_head(
         source = Path(given) if Path(given).is_file() else shipped_specs()[str(given)]
         head = "".join(f"# --set {override}\n" for override in overrides)
         write_atomically(folder.path / "spec.given.yaml", head.encode() + source.read_bytes())
-    head_of_manifest = {"name": manifest.name, "content_hash": manifest.content_hash, "policy": manifest.policy, "ids": manifest.ids}
+    head_of_manifest = {
+        "name": manifest.name,
+        "content_hash": manifest.content_hash,
+        "policy": manifest.policy,
+        "ids": manifest.ids,
+    }
     folder.write_json("manifest.json", head_of_manifest)
     folder.write_json("plan.json", planned.as_dict())

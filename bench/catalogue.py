@@ -23,7 +23,15 @@ def editors() -> Rows:
     """Registered editors; one that cannot be imported says why."""
     rows: Rows = []
     for name, point in registry.editors().items():
-        row: dict[str, Any] = {"name": name, "knob": "", "grid": [], "presets": [], "needs": [], "summary": "", "target": point.value}
+        row: dict[str, Any] = {
+            "name": name,
+            "knob": "",
+            "grid": [],
+            "presets": [],
+            "needs": [],
+            "summary": "",
+            "target": point.value,
+        }
         try:
             cls = registry.load_editor(name)
         except EtabenchError as error:
@@ -65,7 +73,9 @@ def embedded_models() -> Rows:
 
 def specs() -> Rows:
     """Specs that come with the package."""
-    return [{"name": name, "description": load_spec(name).description, "file": str(file)} for name, file in shipped_specs().items()]
+    return [
+        {"name": name, "description": load_spec(name).description, "file": str(file)} for name, file in shipped_specs().items()
+    ]
 
 
 def health() -> Rows:

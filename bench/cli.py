@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from bench.console import log, out, print_leaderboard, print_plan, print_rows, print_verdict
 from bench.errors import EtabenchError, RunError
 
 if TYPE_CHECKING:
-    from bench.gate import Verdict
-    from bench.plan import Plan
     from bench.store import Run
 
 __all__ = ["app", "main"]
@@ -30,11 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-out = Console()
-log = Console(stderr=True)
-
 INTERRUPTED = 130
-SHOWN_FINDINGS = 12
 LEAVES = {"editors.base": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
@@ -63,7 +54,9 @@ class Kind(StrEnum):
 
 @app.command()
 def run(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")],
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
+    ],
     folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")] = None,
@@ -83,7 +76,7 @@ def run(
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else [])]
     if dry_run:
         resolved = load_spec(spec, overrides)
-        _print_plan(resolved.name, folder or api.default_folder(resolved), api.plan(resolved)[0])
+        print_plan(resolved.name, folder or api.default_folder(resolved), api.plan(resolved)[0])
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
@@ -106,7 +99,9 @@ def score(run: RunArgument) -> None:
     from bench.progress import shown
 
     scores = api.score(run, progress=shown(log))
-    out.print(f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True)
+    out.print(
+        f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
+    )
 
 
 @app.command()
@@ -132,7 +127,7 @@ def check(
         out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
         return
     verdict = gate.compare(Run.open(run), baseline)
-    _print_verdict(verdict)
+    print_verdict(verdict)
     raise typer.Exit(1 if verdict.regressions else 0)
 
 
@@ -148,11 +143,13 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")], as_json: J
         Kind.models: catalogue.embedded_models,
         Kind.specs: catalogue.specs,
     }
-    _print_rows(rows[kind](), as_json)
+    print_rows(rows[kind](), as_json)
 
 
 @app.command()
-def lint(manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")], as_json: Json = False) -> None:
+def lint(
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")], as_json: Json = False
+) -> None:
     """Report everything that is wrong or odd in a manifest; exit 2 if a run would refuse it."""
     from dataclasses import asdict
 
@@ -164,10 +161,11 @@ def lint(manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shi
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         for finding in findings:
-            where = ": ".join(
-                part for part in (f"row {finding.row}" if finding.row else "", f"id {finding.id!r}" if finding.id else "", finding.field) if part
+            parts = (f"row {finding.row}" if finding.row else "", f"id {finding.id!r}" if finding.id else "", finding.field)
+            where = ": ".join(part for part in parts if part)
+            out.print(
+                f"{finding.severity:7} {where or manifest}: {finding.message}", markup=False, highlight=False, soft_wrap=True
             )
-            out.print(f"{finding.severity:7} {where or manifest}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
         out.print(f"{manifest}: {errors} errors, {len(findings) - errors} other findings", markup=False, soft_wrap=True)
     if errors:
         raise typer.Exit(2)
@@ -179,7 +177,7 @@ def doctor(as_json: Json = False) -> None:
     from bench import catalogue
 
     rows = catalogue.health()
-    _print_rows(rows, as_json)
+    print_rows(rows, as_json)
     if any(row["status"] == "missing" for row in rows):
         raise typer.Exit(1)
 
@@ -217,82 +215,10 @@ def _report(run: Run) -> None:
 
     data = report_data(run)
     page = write_report(run.report, data)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    columns = [
-        *("editor", "value", "clip", "one_minus_lpips", "fid", "csfid", "seconds_per_edit", "unet_evaluations_per_edit"),
-        *("expected", "done", "failed", "scored"),
-    ]
-    present = [name for name in columns if name in data.leaderboard]
-    for name in present:
-        table.add_column(name.removesuffix("_per_edit").replace("_", " "), justify="left" if name == "editor" else "right")
-    for row in data.leaderboard.to_dict("records"):
-        table.add_row(*(_cell(row[name]) for name in present))
-    out.print(table)
+    print_leaderboard(data.leaderboard)
     for warning in data.warnings:
         log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"report: {page}", markup=False, soft_wrap=True)
-
-
-def _print_plan(name: str, folder: Path, plan: Plan) -> None:
-    from bench.progress import duration
-    from bench.store import Run
-
-    outlooks = plan.describe(Run(folder))
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("editor", "knob", "units", "edits", "done", "failed", "to do", "time left"):
-        table.add_column(title, justify="left" if title in {"editor", "knob"} else "right")
-    for entry, look in zip(plan.entries, outlooks, strict=True):
-        knob = f"{entry.knob} {', '.join(f'{value:g}' for value in entry.values)}" if entry.knob else "none"
-        time = "unknown" if math.isnan(look.seconds) else duration(look.seconds)
-        counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
-        table.add_row(escape(entry.label), escape(knob), *map(str, counts), time)
-    out.print(f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {folder}", markup=False, soft_wrap=True)
-    identity = f"manifest {plan.manifest_hash[:12]}, model {plan.model[:12] or 'none'}, {plan.resolution or 'own'} px, {plan.dtype}"
-    out.print(identity, markup=False, highlight=False)
-    out.print(table)
-    for look in outlooks:
-        for field, number in look.lacking.items():
-            out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
-    unknown = sum(math.isnan(look.seconds) for look in outlooks)
-    known = sum(look.seconds for look in outlooks if not math.isnan(look.seconds))
-    estimate = f"at least {duration(known)}" if unknown else duration(known)
-    text = "unknown: nothing is measured yet" if unknown == len(outlooks) else f"{estimate} of one worker's time"
-    out.print(f"estimate: {text}", markup=False)
-
-
-def _print_verdict(verdict: Verdict) -> None:
-    for title, findings in (("regressions", verdict.regressions), ("improvements", verdict.improvements)):
-        if findings:
-            table = Table(title=f"{len(findings)} {title}", box=None, header_style="bold", title_justify="left", pad_edge=False)
-            for name in ("editor", "value", "metric", "sample", "baseline", "run", "difference", "tolerance"):
-                table.add_column(name)
-            for item in findings[:SHOWN_FINDINGS]:
-                numbers = (f"{item.before:.5g}", f"{item.after:.5g}", f"{item.after - item.before:+.3g}", f"{item.tolerance:.3g}")
-                table.add_row(escape(item.editor), f"{item.value:g}", escape(item.metric), escape(item.sample or "mean"), *numbers)
-            out.print(table)
-    extra = f", {verdict.extra} scores are not in the baseline" if verdict.extra else ""
-    state = f"{len(verdict.regressions)} regressions" if verdict.regressions else "no regression"
-    out.print(f"{state} among {verdict.compared} scores{extra}", markup=False, highlight=False)
-
-
-def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=1))
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in rows[0] if rows else ():
-        table.add_column(name.replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
-    out.print(table)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return escape(", ".join(map(str, value)))
-    return "" if value is None else escape(str(value))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,17 @@ from typing import Any
 __all__ = ["PACKAGES", "describe", "versions"]
 
 PACKAGES = (
-    *("etabench", "torch", "torchvision", "diffusers", "transformers", "accelerate", "open-clip-torch", "lpips", "torch-fidelity"),
+    *(
+        "etabench",
+        "torch",
+        "torchvision",
+        "diffusers",
+        "transformers",
+        "accelerate",
+        "open-clip-torch",
+        "lpips",
+        "torch-fidelity",
+    ),
     *("safetensors", "datasets", "numpy", "scipy", "pandas", "pyarrow", "pillow", "matplotlib", "pydantic", "ray", "submitit"),
 )
 

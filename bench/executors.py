@@ -140,14 +140,19 @@ class LocalCrew:
 
     def _bury(self, process: Any) -> None:
         held = [path for path in self._run.claims.glob("*") if claims.claimant(path) == process.pid]
+        units = self._run.read_json("plan.json")["units"] if held else []
         for path in held:
-            reason = {"type": "WorkerDied", "message": f"the worker process ended with exit code {process.exitcode} (out of memory?)"}
-            identity = next((u["identity"] for u in self._run.read_json("plan.json")["units"] if u["key"] == path.name), {})
-            self._run.commit(Record(key=path.name, status="failed", identity=identity, reason=reason))
+            text = f"the worker process ended with exit code {process.exitcode} (out of memory?)"
+            identity: dict[str, Any] = {}
+            identity = next((unit["identity"] for unit in units if unit["key"] == path.name), identity)
+            self._run.commit(
+                Record(key=path.name, status="failed", identity=identity, reason={"type": "WorkerDied", "message": text})
+            )
             path.unlink(missing_ok=True)
         self._fruitless += not held
         if self._fruitless > FRUITLESS_DEATHS:
-            raise RunError(f"worker processes keep dying before they take a unit (exit code {process.exitcode}); try --executor inline")
+            code = process.exitcode
+            raise RunError(f"worker processes keep dying before they take a unit (exit code {code}); try --executor inline")
 
 
 def _work(folder: str, device: str, threads: int, fail_on_error: bool, errors: Any) -> None:

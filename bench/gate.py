@@ -106,19 +106,21 @@ def compare(run: Run, path: Path) -> Verdict:
     baseline = _read(path)
     plan, scores, table = _load(run)
     if plan.manifest_hash != baseline["manifest_hash"]:
-        raise BaselineError(
-            f"{path} is of manifest {baseline['manifest_hash'][:12]}, {run.path} of {plan.manifest_hash[:12]}: scores cannot be compared"
-        )
+        ours, theirs = plan.manifest_hash[:12], baseline["manifest_hash"][:12]
+        raise BaselineError(f"{path} is of manifest {theirs}, {run.path} of {ours}: scores cannot be compared")
     before = {tuple(row[:5]): math.nan if row[5] is None else float(row[5]) for row in baseline["scores"]}
     prints = _fingerprints(scores)
     for metric, print_ in baseline["fingerprints"].items():
         if prints.get(metric, print_) != print_:
-            raise BaselineError(f"{path}: metric {metric} has fingerprint {print_}, {run.path} has {prints[metric]}: not the same number")
+            other = f"{run.path} has {prints[metric]}: they are not the same number"
+            raise BaselineError(f"{path}: metric {metric} has fingerprint {print_}, {other}")
     lost = [key for key, score in before.items() if math.isnan(table.get(key, math.nan)) and not math.isnan(score)]
     if lost:
         sample, editor, value, seed, metric = sorted(lost)[0]
         where = f"{metric} of {editor} at {value:g}, sample {sample}, seed {seed}"
-        raise BaselineError(f"{run.path} lacks {len(lost)} of {len(before)} scores of {path} (first: {where}); run and score it fully")
+        raise BaselineError(
+            f"{run.path} lacks {len(lost)} of {len(before)} scores of {path} (first: {where}); run and score it fully"
+        )
     findings = sorted(_findings(baseline, before, table), key=lambda finding: -finding.loss / finding.tolerance)
     return Verdict(tuple(findings), len(before), len(table.keys() - before.keys()))
 
@@ -133,16 +135,19 @@ def _findings(baseline: dict[str, Any], before: dict[Key, float], table: dict[Ke
             cells[editor, value, metric].append(Finding(editor, value, metric, sample, old, table[key], loss, tolerance))
     for (editor, value, metric), found in cells.items():
         columns = ([each.before for each in found], [each.after for each in found], [each.loss for each in found])
-        means = [float(np.mean(column)) for column in columns]
-        yield Finding(editor, value, metric, "", *means, baseline["tolerances"][metric]["mean"])
+        before_, after, loss = (float(np.mean(column)) for column in columns)
+        yield Finding(editor, value, metric, "", before_, after, loss, baseline["tolerances"][metric]["mean"])
         yield from found
 
 
 def _load(run: Run) -> tuple[Plan, Scores, dict[Key, float]]:
     plan, scores = Plan.from_dict(run.read_json("plan.json")), read_scores(run)
     check_unmixed(scores.pairs)
-    columns = scores.pairs[["sample_id", "editor", "value", "seed", "metric", "score"]]
-    return plan, scores, {(a, b, float(c), int(d), e): float(f) for a, b, c, d, e, f in columns.itertuples(index=False)}
+    table = {
+        (row["sample_id"], row["editor"], float(row["value"]), int(row["seed"]), row["metric"]): float(row["score"])
+        for row in scores.pairs.to_dict("records")
+    }
+    return plan, scores, table
 
 
 def _unfinished(run: Run, plan: Plan) -> int:
@@ -160,7 +165,8 @@ def _tolerance(metric: str, table: dict[Key, float]) -> dict[str, float]:
             cells[editor, value].append(score)
     spread = [float(np.var(scores, ddof=1)) for scores in cells.values() if len(scores) > 1]
     pooled = math.sqrt(sum(spread) / len(spread)) if spread else 0.0
-    return {name: max(round(share * pooled, 9), SMALLEST_TOLERANCE) for name, share in (("mean", MEAN_SHARE), ("worst", WORST_SHARE))}
+    shares = {"mean": MEAN_SHARE, "worst": WORST_SHARE}
+    return {name: max(round(share * pooled, 9), SMALLEST_TOLERANCE) for name, share in shares.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -170,7 +176,14 @@ def _read(path: Path) -> dict[str, Any]:
         raise BaselineError(f"no baseline at {path}; `etabench check RUN --baseline {path} --update` writes one") from None
     except (OSError, ValueError) as error:
         raise BaselineError(f"{path} is not a baseline: {' '.join(str(error).split())}") from error
-    wanted = {"schema": int, "manifest_hash": str, "fingerprints": dict, "higher_is_better": dict, "tolerances": dict, "scores": list}
+    wanted = {
+        "schema": int,
+        "manifest_hash": str,
+        "fingerprints": dict,
+        "higher_is_better": dict,
+        "tolerances": dict,
+        "scores": list,
+    }
     if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in wanted.items()):
         raise BaselineError(f"{path} is not a baseline: it needs {', '.join(wanted)}; write it anew with --update")
     if content["schema"] != SCHEMA:
@@ -179,7 +192,9 @@ def _read(path: Path) -> dict[str, Any]:
         if not all(_positive(content["tolerances"].get(metric, {}).get(name)) for name in ("mean", "worst")):
             raise BaselineError(f"{path}: tolerances.{metric} needs `mean` and `worst`, both numbers above 0")
     if not all(isinstance(row, list) and len(row) == 6 and row[4] in content["fingerprints"] for row in content["scores"]):
-        raise BaselineError(f"{path}: every row of scores must be [sample, editor, value, seed, metric, score] of a metric it names")
+        raise BaselineError(
+            f"{path}: every row of scores must be [sample, editor, value, seed, metric, score] of a metric it names"
+        )
     return content
 
 

@@ -51,6 +51,8 @@ def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
 
 def pick_device(name: str) -> str:
     """`auto` is CUDA where there is one, else the CPU; any other name is checked. Raises ModelError."""
+    if name == "cpu":
+        return name
     import torch
 
     if name == "auto":

@@ -129,7 +129,9 @@ class Plan:
             lacking = Counter(name for unit in units for name in unit.missing)
             seconds = 0.0 if todo <= 0 else math.fsum(times) / len(times) * todo if times else math.nan
             failed = len(records) - len(times)
-            outlooks.append(Outlook(entry.label, len(units), len(units) * len(entry.values), len(times), failed, dict(lacking), seconds))
+            outlooks.append(
+                Outlook(entry.label, len(units), len(units) * len(entry.values), len(times), failed, dict(lacking), seconds)
+            )
         return outlooks
 
 
@@ -206,7 +208,9 @@ def _values(label: str, knob: Any, grid: Sequence[float] | None) -> tuple[float,
         raise SpecError(f"editor {label}: the grid of {knob.name} is empty; leave `grid` out for the default {list(knob.grid)}")
     for value in values:
         if not knob.low <= value <= knob.high:
-            raise SpecError(f"editor {label}: {knob.name} = {value:g} is out of bounds [{knob.low:g}, {knob.high:g}]; mend `grid`")
+            raise SpecError(
+                f"editor {label}: {knob.name} = {value:g} is out of bounds [{knob.low:g}, {knob.high:g}]; mend `grid`"
+            )
     if len(set(values)) < len(values):
         raise SpecError(f"editor {label}: the grid of {knob.name} has a value twice: {values}")
     return tuple(values)
@@ -249,7 +253,9 @@ def _unit(
 
 def _info(sample: Sample) -> SampleInfo:
     texts = (sample.target_text, sample.source_text, sample.source_class, sample.target_class, sample.category)
-    return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, sample.mask is not None, sample.truth is not None)
+    return SampleInfo(
+        sample.id, sample.row, sample.digest, sample.source_id, *texts, sample.mask is not None, sample.truth is not None
+    )
 
 
 def _tuples(content: dict[str, Any], *names: str) -> dict[str, Any]:

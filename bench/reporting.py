@@ -93,7 +93,7 @@ def _meta(run: Run, spec: Spec, plan: Plan) -> dict[str, str]:
         "seeds": ", ".join(map(str, spec.seeds)),
         "dtype": plan.dtype,
         "resolution": f"{plan.resolution} px" if plan.resolution else "as given",
-        "operating_point": "highest mean of CLIP score and 1-LPIPS, scaled between the anchors copy and regenerate where the run has both",
+        "operating_point": "highest mean of CLIP score and 1-LPIPS, scaled between copy and regenerate where the run has both",
     }
     return meta | {f"environment.{key}": str(value) for key, value in _flat(environment).items() if value is not None}
 
@@ -110,10 +110,13 @@ def _warnings(count_table: pd.DataFrame, scores: Scores) -> list[str]:
     said = []
     if totals["done"] < totals["expected"]:
         missing = int(totals["expected"] - totals["done"] - totals["failed"])
-        said.append(f"{int(totals['failed'])} of {int(totals['expected'])} units failed and {missing} were not run: means cover the rest.")
+        failed, expected = int(totals["failed"]), int(totals["expected"])
+        said.append(f"{failed} of {expected} units failed and {missing} were not run: means cover the rest.")
     undefined = int(scores.pairs["score"].isna().sum())
     if undefined:
-        said.append(f"{undefined} of {len(scores.pairs)} scores are undefined and left out of every mean; n says how many remain.")
+        said.append(
+            f"{undefined} of {len(scores.pairs)} scores are undefined and left out of every mean; n says how many remain."
+        )
     return said + [str(note) for note in dict.fromkeys(scores.sets["note"]) if note]
 
 

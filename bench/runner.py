@@ -9,17 +9,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import os
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
+from bench.compute import PeakMemory, deterministic, empty_cache
 from bench.errors import EtabenchError, RunError
 from bench.plan import Entry, Plan, Unit
 from bench.store import EditFile, Record, Run, png_bytes
@@ -30,13 +29,13 @@ if TYPE_CHECKING:
     from editors.base import Editor
     from editors.diffusion import DiffusionModel
 
-__all__ = ["Worker", "deterministic", "drain"]
+__all__ = ["Interrupted", "Worker", "drain", "failure_line", "open_planned_manifest", "read_spec"]
 
 POLL_SECONDS = 0.5
 Watch = Callable[[Record], None]
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - no error
     """The worker was told to stop; the unit it had in hand is given back."""
 
 
@@ -64,7 +63,7 @@ class Worker:
     def model(self) -> DiffusionModel:
         model = models.load(self.spec.model, device=self.device, dtype=self.plan.dtype)
         if model.digest != self.plan.model:
-            raise RunError(f"the model's weights changed since {self.run.path} was planned; run `etabench run` on the folder again")
+            raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
         model.cancelled = self.stop
         return model
 
@@ -94,6 +93,8 @@ class Worker:
         except Exception as error:
             if type(error).__name__ == "Cancelled" and self.stop():
                 raise Interrupted from error
+            if type(error).__name__ == "OutOfMemoryError" and self.device.startswith("cuda"):
+                empty_cache()
             return self._failure(unit, _reason(error)), {}
 
     def _edit(self, unit: Unit, entry: Entry, sample: Sample, editor: Editor[Any]) -> tuple[Record, dict[str, bytes]]:
@@ -108,7 +109,7 @@ class Worker:
             truth=sample.truth if "truth" in entry.needs else None,
         )
         evaluations = self.model.unet_evaluations if entry.needs_model else 0
-        memory = _PeakMemory(self.device if entry.needs_model else "cpu")
+        memory = PeakMemory(self.device if entry.needs_model else "cpu")
         start = time.perf_counter()
         state = editor.prepare(task)
         memory.wait()
@@ -159,6 +160,8 @@ def drain(
     run = Run.open(folder)
     worker = Worker(run, models.pick_device(device or read_spec(run).device), threads, stop)
     todo = list({unit.key: unit for unit in worker.plan.units}.values())
+    for entry in worker.plan.entries:
+        registry.load_editor(entry.target)
     with deterministic(threads):
         while todo and not stop():
             waiting = []
@@ -181,26 +184,6 @@ def drain(
             if waiting and len(waiting) == len(todo):
                 time.sleep(POLL_SECONDS)
             todo = waiting
-
-
-@contextlib.contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """torch with deterministic algorithms, no TF32 and `threads` CPU threads; everything is put back on leaving."""
-    import torch
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
-    flags = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
 
 
 def read_spec(run: Run) -> Spec:
@@ -226,34 +209,6 @@ def failure_line(unit: Unit, plan: Plan, record: Record) -> str:
     reason = record.reason or {}
     where = f"sample {unit.identity['sample_id']}, editor {plan.entries[unit.entry].label}, seed {unit.seed}"
     return f"unit {unit.key} failed ({where}): {reason.get('type')}: {reason.get('message')}"
-
-
-class _PeakMemory:
-    """Peak memory of a unit in MiB: what torch allocated on the device, or on a CPU the process's highest resident size so far."""
-
-    def __init__(self, device: str) -> None:
-        self._device = device if device.startswith("cuda") else None
-        if self._device:
-            import torch
-
-            torch.cuda.reset_peak_memory_stats(self._device)
-
-    def wait(self) -> None:
-        """Let queued kernels finish, so that clocks measure work."""
-        if self._device:
-            import torch
-
-            torch.cuda.synchronize(self._device)
-
-    def read(self) -> dict[str, Any]:
-        if self._device:
-            import torch
-
-            return {"mb": round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1), "kind": "cuda allocated by the unit"}
-        import resource
-
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        return {"mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 1), "kind": "resident high-water mark of the process"}
 
 
 def _check_edits(edits: Sequence[Any], values: Sequence[float], shape: tuple[int, ...]) -> None:

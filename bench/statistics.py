@@ -50,7 +50,7 @@ def joint_intervals(
     Only rows that are finite in every column count, so that the coordinates of a point, and the points of a curve, describe the same
     edits. `columns` are k sequences of length n.
     """
-    table = np.asarray(columns, dtype=np.float64).reshape(len(columns), -1)
+    table: Floats = np.asarray(columns, dtype=np.float64).reshape(len(columns), -1)
     names = np.asarray(clusters)
     if table.shape[1] != len(names):
         raise ValueError(f"{table.shape[1]} scores but {len(names)} cluster names")
@@ -60,7 +60,7 @@ def joint_intervals(
         return [Interval(np.nan, np.nan, np.nan, 0, 0) for _ in columns]
     groups = np.unique(names, return_inverse=True)[1]
     sizes = np.bincount(groups).astype(np.float64)
-    sums = np.stack([np.bincount(groups, weights=row, minlength=len(sizes)) for row in table])
+    sums: Floats = np.stack([np.bincount(groups, weights=row, minlength=len(sizes)) for row in table]).astype(np.float64)
     means = sums.sum(axis=1) / sizes.sum()
     if len(sizes) < 2:
         low = high = np.full(len(means), np.nan)

@@ -101,7 +101,9 @@ class Run:
         run = cls(path)
         missing = [name for name in ("spec.yaml", "manifest.json", "plan.json") if not (run.path / name).is_file()]
         if missing:
-            raise RunError(f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`")
+            raise RunError(
+                f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
+            )
         return run
 
     def read_json(self, name: str) -> Any:
@@ -109,7 +111,9 @@ class Run:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path / name} cannot be read ({error}); `etabench run` on the same folder writes it anew") from error
+            raise RunError(
+                f"{self.path / name} cannot be read ({error}); `etabench run` on the same folder writes it anew"
+            ) from error
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, atomically and without NaN."""

@@ -59,9 +59,12 @@ def read_scores(run: Run) -> Scores:
             tables.append(frame([], columns))
             continue
         try:
-            tables.append(frame(pd.read_parquet(path)[list(columns)].to_dict("records"), columns))
+            rows: list[Any] = pd.read_parquet(path)[list(columns)].to_dict("records")
+            tables.append(frame(rows, columns))
         except (OSError, ValueError, KeyError) as error:
-            raise ScoreError(f"{path} cannot be read ({type(error).__name__}); delete it and run `etabench score {run.path}`") from error
+            raise ScoreError(
+                f"{path} cannot be read ({type(error).__name__}); delete it and run `etabench score {run.path}`"
+            ) from error
     cards = run.read_json("scores/cards.json") if (run.scores / "cards.json").is_file() else {}
     return Scores(tables[0], tables[1], cards)
 
@@ -71,5 +74,7 @@ def check_unmixed(table: pd.DataFrame) -> pd.DataFrame:
     for metric, prints in table.groupby("metric", sort=True)["fingerprint"].unique().items():
         if len(prints) > 1:
             shown = ", ".join(sorted(map(str, prints)))
-            raise ScoreError(f"metric {metric} has {len(prints)} fingerprints in one table ({shown}); such numbers cannot be compared")
+            raise ScoreError(
+                f"metric {metric} has {len(prints)} fingerprints in one table ({shown}); such numbers cannot be compared"
+            )
     return table

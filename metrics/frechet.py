@@ -63,7 +63,7 @@ def frechet_distance(features: Features, other: Features) -> float:
     gap = mean1 - mean2
     few = min(len(rows1), len(rows2)) < len(mean1)
     root_trace = _root_trace_gram(rows1, rows2) if few else _root_trace_symmetric(rows1.T @ rows1, rows2.T @ rows2)
-    distance = float(gap @ gap + np.sum(rows1**2) + np.sum(rows2**2) - 2 * root_trace)
+    distance = float(gap @ gap + np.vdot(rows1, rows1) + np.vdot(rows2, rows2) - 2 * root_trace)
     return max(distance, 0.0)
 
 

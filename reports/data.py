@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -162,15 +163,20 @@ class ReportData:
     interval: str = "95 % bootstrap interval over source images"
     """What the bands and brackets show, as a noun phrase."""
 
-    def check(self) -> None:
-        """Raise :class:`ReportError` when a frame that has rows lacks a required column."""
-        for entry in fields(self):
-            frame = getattr(self, entry.name)
-            if entry.name not in COLUMNS or frame.empty:
-                continue
-            lacking = [name for name in COLUMNS[entry.name] if name not in frame.columns]
-            if lacking:
+    def checked(self) -> ReportData:
+        """The same data in which every frame has its columns: an empty frame gets them.
+
+        Raises :class:`ReportError` when a frame that has rows lacks a required column.
+        """
+        filled: dict[str, Any] = {}
+        for name, columns in COLUMNS.items():
+            frame = getattr(self, name)
+            lacking = [column for column in columns if column not in frame.columns]
+            if lacking and len(frame):
                 raise ReportError(
-                    f"report frame {entry.name!r} lacks column {', '.join(lacking)}; "
-                    f"expected {', '.join(COLUMNS[entry.name])}, got {', '.join(map(str, frame.columns))}"
+                    f"report frame {name!r} lacks column {', '.join(lacking)}; "
+                    f"expected {', '.join(columns)}, got {', '.join(map(str, frame.columns))}"
                 )
+            if lacking:
+                filled[name] = empty(name)
+        return replace(self, **filled)

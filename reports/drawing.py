@@ -47,6 +47,8 @@ def rendered(figure: Figure, name: str) -> tuple[bytes, bytes]:
     svg, png = io.BytesIO(), io.BytesIO()
     settings: dict[str, Any] = {**RC, "svg.hashsalt": name}
     with mpl.rc_context(settings):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
         figure.savefig(svg, format="svg", metadata=_NO_METADATA)
         figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
     return svg.getvalue(), png.getvalue()

@@ -83,8 +83,9 @@ def looks(editors: Iterable[str], anchors: Iterable[str]) -> dict[str, Look]:
 def swatch(look: Look, size: int = 14) -> Markup:
     """The marker as a small inline SVG, so that tables and gallery speak the figures' language."""
     style = MarkerStyle(look.marker)
-    shape = style.get_transform() + Affine2D().scale(0.78 * size, -0.78 * size).translate(size / 2, size / 2)
-    outline: Any = style.get_path().transformed(shape)
+    unit = style.get_path().transformed(style.get_transform())
+    scale = size * min(0.78, 0.48 / float(abs(unit.get_extents().get_points()).max()))
+    outline: Any = unit.transformed(Affine2D().scale(scale, -scale).translate(size / 2, size / 2))
     points = [" ".join(f"{x:.2f},{y:.2f}" for x, y in polygon) for polygon in outline.to_polygons()]
     body = Markup("").join(Markup('<polygon points="{}"/>').format(p) for p in points)
     element = Markup('<svg class="swatch" width="{0}" height="{0}" viewBox="0 0 {0} {0}" fill="{1}" aria-hidden="true">{2}</svg>')

@@ -53,7 +53,7 @@ def write_report(folder: Path, data: ReportData) -> Path:
     figure that cannot be drawn are removed), ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. The same data gives the
     same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
     """
-    data.check()
+    data = data.checked()
     folder.mkdir(parents=True, exist_ok=True)
     look = _looks(data)
     svgs: dict[str, bytes] = {}

@@ -27,7 +27,8 @@ __all__ = ["JudgeStage", "build_judge", "judge_config"]
 
 CONTEXT = 24
 NEGATIVES = 96
-"""Captions of the grammar added to each batch's own."""
+"""Captions of the grammar added to each batch's own: a third siblings (same scene, other state or colour), a third neighbours in
+the grammar's order (same object, other place or accessory), a third at random."""
 
 
 def judge_config() -> dict[str, Any]:
@@ -62,9 +63,10 @@ def build_judge() -> nn.Module:
     return model
 
 
-def _training_captions() -> list[str]:
+def _training_scenes() -> list[tuple[str, str, str]]:
+    """(object, background, accessory) of every caption that training may see, in the grammar's order."""
     pairs = [(o.name, b.name) for o in OBJECTS for b in BACKGROUNDS if (o.name, b.name) not in held_out()]
-    return [caption(o, b, a) for o, b in pairs for a in ACCESSORIES if a != "hat" or wears_hat(o)]
+    return [(o, b, a) for o, b in pairs for a in ACCESSORIES if a != "hat" or wears_hat(o)]
 
 
 class JudgeStage(Stage):
@@ -79,24 +81,26 @@ class JudgeStage(Stage):
         self.modules = nn.ModuleDict({"judge": build_judge()})
         self.pool = draw(pool_size, seed=4_000 + seed)
         self.batch = batch
-        self.captions = _training_captions()
+        scenes = _training_scenes()
+        self.captions = [caption(*scene) for scene in scenes]
         index = {text: i for i, text in enumerate(self.captions)}
+        place = {scene: i for i, scene in enumerate(scenes)}
+        kinds = {o.name: [p.name for p in OBJECTS if p.kind == o.kind] for o in OBJECTS}
+        self.siblings = [[place[s, b, a] for s in kinds[o] if (s, b, a) in place] for o, b, a in scenes]
         self.caption_of = np.array([index[s.caption] for s in self.pool.scenes])
         self.tokenizer = build_tokenizer()
         self.tokens = self.tokenizer(self.captions, padding="max_length", max_length=CONTEXT, return_tensors="pt").input_ids
 
     def loss(self, step: int, progress: float, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
-        """Contrastive in both directions; pictures of one caption are positives of each other's text.
-
-        Half of the added captions are neighbours of the batch's own in the grammar's order: same object, other place or accessory.
-        """
+        """Contrastive in both directions; pictures of one caption are positives of each other's text."""
         judge = self.modules["judge"]
         device = judge.logit_scale.device
         rows = rng.integers(len(self.pool), size=self.batch)
         own = self.caption_of[rows]
-        neighbours = np.clip(rng.choice(own, NEGATIVES // 2) + rng.integers(-12, 13, NEGATIVES // 2), 0, len(self.captions) - 1)
-        candidates = np.concatenate([own, neighbours, rng.integers(len(self.captions), size=NEGATIVES // 2)])
-        texts = np.unique(candidates)
+        third, last = NEGATIVES // 3, len(self.captions) - 1
+        siblings = [int(rng.choice(self.siblings[i])) for i in rng.choice(own, third)]
+        neighbours = np.clip(rng.choice(own, third) + rng.integers(-12, 13, third), 0, last)
+        texts = np.unique(np.concatenate([own, siblings, neighbours, rng.integers(last + 1, size=third)]))
         target = torch.from_numpy(np.searchsorted(texts, own)).to(device)
         x = soften(to_unit(self.pool.images[rows]), generator).to(device)
         image = judge.encode_image(x, normalize=True)

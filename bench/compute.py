@@ -1,0 +1,76 @@
+"""How a unit computes: deterministic torch with a fixed number of threads, and the memory it took."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["PeakMemory", "deterministic", "empty_cache"]
+
+
+@contextlib.contextmanager
+def deterministic(threads: int | None = None) -> Iterator[None]:
+    """torch, where it is loaded, with deterministic algorithms, no TF32 and `threads` CPU threads; all is put back on leaving."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), _warns_only())
+    flags = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
+    torch.set_num_threads(threads or before[0])
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
+
+
+def _warns_only() -> bool:
+    import torch
+
+    return torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+class PeakMemory:
+    """Peak memory of a unit in MiB: what torch allocated on the device, or on a CPU the process's highest resident size so far."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device if device.startswith("cuda") else None
+        if self._device:
+            import torch
+
+            torch.cuda.reset_peak_memory_stats(self._device)
+
+    def wait(self) -> None:
+        """Let queued kernels finish, so that clocks measure work."""
+        if self._device:
+            import torch
+
+            torch.cuda.synchronize(self._device)
+
+    def read(self) -> dict[str, Any]:
+        if self._device:
+            import torch
+
+            return {"mb": round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1), "kind": "cuda allocated by the unit"}
+        import resource
+
+        scale = 2**20 if sys.platform == "darwin" else 2**10
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+        return {"mb": round(peak, 1), "kind": "resident high-water mark of the process"}
+
+
+def empty_cache() -> None:
+    """Give cached device memory back after a unit ran out of it."""
+    import torch
+
+    torch.cuda.empty_cache()

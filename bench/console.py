@@ -1,0 +1,113 @@
+"""What the command line prints. Texts from manifests and plug-ins are escaped: they may hold rich's markup."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.gate import Verdict
+    from bench.plan import Plan
+
+__all__ = ["log", "out", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
+
+out = Console()
+log = Console(stderr=True)
+
+SHOWN_FINDINGS = 12
+
+
+def print_plan(name: str, folder: Path, plan: Plan) -> None:
+    """Units and edits of a plan, what is done, and what is left to do."""
+    from bench.progress import duration
+    from bench.store import Run
+
+    outlooks = plan.describe(Run(folder))
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("editor", "knob", "units", "edits", "done", "failed", "to do", "time left"):
+        table.add_column(title, justify="left" if title in {"editor", "knob"} else "right")
+    for entry, look in zip(plan.entries, outlooks, strict=True):
+        knob = f"{entry.knob} {', '.join(f'{value:g}' for value in entry.values)}" if entry.knob else "none"
+        time = "unknown" if math.isnan(look.seconds) else duration(look.seconds)
+        counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
+        table.add_row(escape(entry.label), escape(knob), *map(str, counts), time)
+    out.print(
+        f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {folder}",
+        markup=False,
+        soft_wrap=True,
+    )
+    identity = (
+        f"manifest {plan.manifest_hash[:12]}, model {plan.model[:12] or 'none'}, {plan.resolution or 'own'} px, {plan.dtype}"
+    )
+    out.print(identity, markup=False, highlight=False)
+    out.print(table)
+    for look in outlooks:
+        for field, number in look.lacking.items():
+            out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
+    unknown = sum(math.isnan(look.seconds) for look in outlooks)
+    known = sum(look.seconds for look in outlooks if not math.isnan(look.seconds))
+    estimate = f"at least {duration(known)}" if unknown else duration(known)
+    text = "unknown: nothing is measured yet" if unknown == len(outlooks) else f"{estimate} of one worker's time"
+    out.print(f"estimate: {text}", markup=False)
+
+
+def print_verdict(verdict: Verdict) -> None:
+    """The worst regressions and the largest improvements of a check."""
+    for title, findings in (("regressions", verdict.regressions), ("improvements", verdict.improvements)):
+        if findings:
+            table = Table(title=f"{len(findings)} {title}", box=None, header_style="bold", title_justify="left", pad_edge=False)
+            for name in ("editor", "value", "metric", "sample", "baseline", "run", "difference", "tolerance"):
+                table.add_column(name)
+            for item in findings[:SHOWN_FINDINGS]:
+                numbers = (f"{item.before:.5g}", f"{item.after:.5g}", f"{item.after - item.before:+.3g}", f"{item.tolerance:.3g}")
+                table.add_row(
+                    escape(item.editor), f"{item.value:g}", escape(item.metric), escape(item.sample or "mean"), *numbers
+                )
+            out.print(table)
+    extra = f", {verdict.extra} scores are not in the baseline" if verdict.extra else ""
+    state = f"{len(verdict.regressions)} regressions" if verdict.regressions else "no regression"
+    out.print(f"{state} among {verdict.compared} scores{extra}", markup=False, highlight=False)
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows with the same keys, as a table or as JSON."""
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row.values()))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return escape(", ".join(map(str, value)))
+    return "" if value is None else escape(str(value))
+
+
+def print_leaderboard(leaderboard: pd.DataFrame) -> None:
+    """The columns of a leaderboard that fit a terminal."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    columns = [
+        *("editor", "value", "clip", "one_minus_lpips", "fid", "csfid", "seconds_per_edit", "unet_evaluations_per_edit"),
+        *("expected", "done", "failed", "scored"),
+    ]
+    present = [name for name in columns if name in leaderboard]
+    for name in present:
+        table.add_column(name.removesuffix("_per_edit").replace("_", " "), justify="left" if name == "editor" else "right")
+    for row in leaderboard.to_dict("records"):
+        table.add_row(*(_cell(row[name]) for name in present))
+    out.print(table)
