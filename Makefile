@@ -41,7 +41,7 @@ baseline: $(INSTALLED) ## run the ci spec and write the baseline anew; say why i
 	$(BIN)/etabench check runs/ci --baseline tests/baselines/ci.json --update
 
 bench: $(INSTALLED) ## time the sweeps against diffusers' pipelines, in one run, as ratios
-	$(BIN)/python -m bench.toybox.benchmark
+	$(BIN)/python -m bench.benchmark
 
 train-toybox: $(INSTALLED) ## train the four ToyBox models again (hours on a CPU, minutes on a GPU)
 	$(BIN)/python -m bench.toybox.train all

@@ -1,10 +1,11 @@
 """Score rows -> the tables a report shows: curves and tradeoff with intervals, leaderboard, counts, costs.
 
-Missing scores are dropped from a mean and shown: every point has `n` beside `expected`, every editor expected / done / failed / scored.
+Missing scores are dropped from a mean and shown: every point has `n` beside `expected`, every editor its counts of units that
+were expected, done, failed and scored.
 
-Operating point of an editor: the value of its grid with the highest mean of CLIP score and 1-LPIPS after both are put on one scale.
-Where the run has the anchors copy and regenerate, 0 and 1 of the CLIP scale are copy and regenerate, and 0 and 1 of the 1-LPIPS scale
-are regenerate and copy; otherwise both scales run from the smallest to the largest mean of any editor.
+Operating point of an editor: the value of its grid with the highest mean of CLIP score and 1-LPIPS after both are put on one
+scale. Where the run has the anchors copy and regenerate, 0 and 1 of the CLIP scale are copy and regenerate, and 0 and 1 of the
+1-LPIPS scale are regenerate and copy; otherwise both scales run from the smallest to the largest mean of any editor.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def run(
     for record in list(folder.records(unit.key for unit in planned.units)):
         if record.status == "failed":
             folder.discard(record.key)
-    _write_head(folder, spec, overrides, resolved, planned, manifest)
+    _write_head(folder, spec, overrides, resolved=resolved, planned=planned, manifest=manifest)
     folder.write_json("environment.json", environment.describe(models.pick_device(resolved.device), resolved.dtype))
     keys = {unit.key for unit in planned.units}
     with progress("edit", len(keys)) as advance:
@@ -107,7 +107,7 @@ def _refuse_another_manifest(folder: Run, manifest: Manifest) -> None:
 
 
 def _write_head(
-    folder: Run, given: Spec | str | Path, overrides: Sequence[str], resolved: Spec, planned: Plan, manifest: Manifest
+    folder: Run, given: Spec | str | Path, overrides: Sequence[str], *, resolved: Spec, planned: Plan, manifest: Manifest
 ) -> None:
     import yaml
 

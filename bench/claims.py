@@ -1,8 +1,8 @@
 """Who works on which unit: lock files with a heartbeat, so that workers need no coordinator and the dead hold nothing for long.
 
-A claim is a file created exclusively, naming process and host, whose modification time its holder refreshes. It is void when the holder
-was a process of this host that no longer lives, or when it was not refreshed for a whole lease. Two workers can in rare races believe
-that they hold the same claim; then both compute the same unit and the store keeps the first. Nothing but time is lost.
+A claim is a file created exclusively, naming process and host, whose modification time its holder refreshes. It is void when the
+holder was a process of this host that no longer lives, or when it was not refreshed for a whole lease. Two workers can in rare
+races believe that they hold the same claim; then both compute the same unit and the store keeps the first. Only time is lost.
 """
 
 from __future__ import annotations

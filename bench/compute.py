@@ -13,7 +13,7 @@ __all__ = ["PeakMemory", "deterministic", "empty_cache"]
 
 @contextlib.contextmanager
 def deterministic(threads: int | None = None) -> Iterator[None]:
-    """torch, where it is loaded, with deterministic algorithms, no TF32 and `threads` CPU threads; all is put back on leaving."""
+    """torch, where it is loaded, with deterministic algorithms, no TF32 and `threads` CPU threads; put back on leaving."""
     if "torch" not in sys.modules:
         yield
         return
@@ -21,23 +21,19 @@ def deterministic(threads: int | None = None) -> Iterator[None]:
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), _warns_only())
-    flags = (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
-    torch.set_num_threads(threads or before[0])
+    count = torch.get_num_threads()
+    mode, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    flags = (cudnn.deterministic, cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision)
+    torch.set_num_threads(threads or count)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = True, False, False, False
+    cudnn.deterministic, cudnn.benchmark = True, False
+    cudnn.conv.fp32_precision = matmul.fp32_precision = "ieee"
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
-
-
-def _warns_only() -> bool:
-    import torch
-
-    return torch.is_deterministic_algorithms_warn_only_enabled()
+        torch.set_num_threads(count)
+        torch.use_deterministic_algorithms(mode, warn_only=warns)
+        cudnn.deterministic, cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision = flags
 
 
 class PeakMemory:

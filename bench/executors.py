@@ -1,7 +1,7 @@
 """Where workers run: in this process, in processes of this machine, on Ray, or under Slurm.
 
-All of them start `bench.runner.drain` on the same run folder and nothing else. What is done, by whom, and what happens when a worker
-dies follows from the store, so that executors can be mixed, killed and resumed.
+All of them start `bench.runner.drain` on the same run folder and nothing else. What is done, by whom, and what happens when a
+worker dies follows from the store, so that executors can be mixed, killed and resumed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ REMOTE = ("ray", "slurm")
 class Options:
     """How to work on a run.
 
-    `workers` 0 is one per GPU of this machine, or one per CPU core up to four, and one for remote executors. Remote workers get a GPU
-    each when `device` says cuda. `threads` is per worker on a CPU; another number can change results in the last bits.
+    `workers` 0 is one per GPU of this machine, or one per CPU core up to four, and one for remote executors. Remote workers get a
+    GPU each when `device` says cuda. `threads` is per worker on a CPU; another number can change results in the last bits.
     """
 
     executor: str = "auto"
@@ -203,7 +203,7 @@ class RayCrew:
 
 
 class SlurmCrew:
-    """A Slurm job array through submitit; its defaults come from the environment (SBATCH_PARTITION, ...). The folder must be shared."""
+    """A Slurm job array through submitit, with the cluster's defaults (SBATCH_PARTITION, ...). The folder must be shared."""
 
     def __init__(self, run: Run, devices: Sequence[str], options: Options) -> None:
         submitit = _extra("submitit", "slurm")

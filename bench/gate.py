@@ -1,13 +1,13 @@
 """Regression gate: a run against a committed baseline, sample by sample.
 
-The comparison is paired: for every (sample, editor, knob value, seed, metric) of the baseline the run must have the same score, or the
-comparison means nothing. Two things count as a regression, both only in the bad direction of the metric:
+The comparison is paired: for every (sample, editor, knob value, seed, metric) of the baseline the run must have a score of the
+same kind, or the comparison means nothing. Two things count as a regression, both only in the bad direction of the metric:
 
     mean     the mean paired difference of an (editor, knob value) exceeds the metric's `mean` tolerance
     worst    a single sample's difference exceeds the metric's `worst` tolerance
 
-Tolerances stand in the baseline file and may be edited there. A new baseline gets 0.1 and 1 pooled standard deviations of the scores
-within (editor, knob value): what is a tenth of the spread between samples no reader of a curve could see.
+Tolerances stand in the baseline file and may be edited there. A new baseline gets 0.1 and 1 pooled standard deviations of the
+scores within (editor, knob value): what is a tenth of the spread between samples no reader of a curve could see.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def write_baseline(run: Run, path: Path) -> int:
     prints = _fingerprints(scores)
     before = _read(path) if path.is_file() else {"fingerprints": {}, "tolerances": {}}
     kept = {metric: before["tolerances"][metric] for metric in prints if before["fingerprints"].get(metric) == prints[metric]}
-    content = {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "manifest_hash": plan.manifest_hash,
         "model": plan.model,

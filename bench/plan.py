@@ -1,7 +1,7 @@
 """Spec x manifest -> units: what a run consists of, before anything is computed.
 
-A unit is one (sample, editor with its parameters, model, seed) and yields one edit per knob value. Its key hashes what determines the
-result and nothing else, so that a changed spec reuses every unit it shares with the old one.
+A unit is one (sample, editor with its parameters, model, seed) and yields one edit per knob value. Its key hashes what determines
+the result and nothing else, so that a changed spec reuses every unit it shares with the old one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
@@ -71,10 +72,16 @@ class Unit:
     identity: dict[str, Any]
     missing: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, entry: int, sample: int, identity: dict[str, Any], missing: tuple[str, ...] = ()) -> Unit:
+        """The unit with the key that its identity gives: 24 hex of the SHA-256 of canonical JSON."""
+        canonical = json.dumps(identity, sort_keys=True, allow_nan=False)
+        return cls(hashlib.sha256(canonical.encode()).hexdigest()[:24], entry, sample, identity["seed"], identity, missing)
+
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run of the plan would do for one editor. `seconds` is the time still to spend, NaN where nothing was measured yet."""
+    """What a run of the plan would do for one editor. `seconds` is the time still to spend, NaN where nothing was measured."""
 
     editor: str
     units: int
@@ -141,10 +148,10 @@ def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | N
     Raises SpecError for editors, presets, parameters, knob values and sample ids that do not exist.
     """
     entries = resolve_entries(spec)
-    first = min(spec.seeds)
+    first, about = min(spec.seeds), {"model": model, "resolution": resolution, "dtype": spec.dtype}
     samples = [manifest.load(row) for row in _rows(spec, manifest)]
     units = [
-        _unit(entry, index, sample, position, seed, spec.dtype, model, resolution)
+        Unit.of(index, position, _identity(entry, sample, seed, about), _missing(entry, sample))
         for position, sample in enumerate(samples)
         for index, entry in enumerate(entries)
         for seed in ([first] if entry.deterministic else spec.seeds)
@@ -187,7 +194,7 @@ def _entry(target: str, label: str, preset: str, params: dict[str, Any], item: E
         label=label,
         target=target,
         name=cls.name,
-        version=str(cls.version),
+        version=_version(target, cls),
         params=resolved.model_dump(mode="json"),
         knob=cls.knob.name if cls.knob else "",
         values=_values(label, cls.knob, grid),
@@ -196,6 +203,14 @@ def _entry(target: str, label: str, preset: str, params: dict[str, Any], item: E
         needs_model=bool(cls.needs_model),
         deterministic=bool(cls.deterministic),
     )
+
+
+def _version(target: str, cls: type[Any]) -> str:
+    """The editor's version; that of a file counts its content too, since files are edited without a thought of versions."""
+    if not registry.is_file_target(target):
+        return str(cls.version)
+    content = Path(target.rpartition(":")[0]).expanduser().read_bytes()
+    return f"{cls.version}+{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 def _values(label: str, knob: Any, grid: Sequence[float] | None) -> tuple[float, ...]:
@@ -230,10 +245,9 @@ def _rows(spec: Spec, manifest: Manifest) -> Iterable[int]:
     return chosen
 
 
-def _unit(
-    entry: Entry, index: int, sample: Sample, position: int, seed: int, dtype: str, model: str, resolution: int | None
-) -> Unit:
-    identity = {
+def _identity(entry: Entry, sample: Sample, seed: int, about: dict[str, Any]) -> dict[str, Any]:
+    """All that determines the result of a unit; `about` is model digest, resolution and dtype, which count if a model is used."""
+    return {
         "sample": sample.digest,
         "sample_id": sample.id,
         "editor": entry.name,
@@ -242,13 +256,12 @@ def _unit(
         "values": list(entry.values),
         "seed": seed,
         "unit_seed": unit_seed(seed, sample.id, entry.name),
-        "model": model if entry.needs_model else "",
-        "resolution": resolution if entry.needs_model else None,
-        "dtype": dtype if entry.needs_model else "",
+        **(about if entry.needs_model else dict.fromkeys(about)),
     }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()[:24]
-    missing = tuple(name for name in entry.needs if getattr(sample, name, None) is None)
-    return Unit(key, index, position, seed, identity, missing)
+
+
+def _missing(entry: Entry, sample: Sample) -> tuple[str, ...]:
+    return tuple(name for name in entry.needs if getattr(sample, name, None) is None)
 
 
 def _info(sample: Sample) -> SampleInfo:

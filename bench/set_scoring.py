@@ -1,125 +1,122 @@
-def _score_sets(
-    run: Run,
-    plan: Plan,
-    done: Sequence[Done],
-    metrics: dict[str, Any],
-    reference: Reference,
-    before: Scores,
-    cards: dict[str, dict[str, Any]],
-    progress: Progress,
-) -> list[dict[str, Any]]:
+"""Scores of sets: all edits of one editor at one knob value against reference pictures, `scores/sets.parquet`.
+
+A set holds the edits of the smallest seed, one per sample: more seeds of the same pictures would make a set larger, not richer.
+Below a metric's smallest number of samples the score is NaN, and `n` tells why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ScoreError
+from bench.features import FeatureStore
+from bench.progress import Progress
+from bench.tables import SET_COLUMNS, Scores, frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.finished import Finished
+    from bench.plan import Entry, SampleInfo
+    from bench.reference import Reference
+    from bench.store import Record, Run
+
+__all__ = ["score_sets"]
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """The edits of one editor at its `number`-th knob value. `inputs` hashes them and their classes."""
+
+    entry: Entry
+    number: int
+    members: list[tuple[Record, SampleInfo]]
+
+    @property
+    def value(self) -> float:
+        return self.entry.values[self.number]
+
+    @property
+    def keys(self) -> list[str]:
+        return [record.edits[self.number].sha256 for record, _ in self.members]
+
+    @property
+    def classes(self) -> list[str | None]:
+        return [sample.target_class for _, sample in self.members]
+
+    @property
+    def inputs(self) -> str:
+        return hashlib.sha256(repr((self.keys, self.classes)).encode()).hexdigest()[:16]
+
+
+def score_sets(
+    finished: Finished, metrics: Mapping[str, Any], reference: Reference, before: Scores, progress: Progress
+) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
+    """The table of set scores and the cards behind it. The reference is part of a set metric's card and fingerprint.
+
+    Raises ScoreError where a metric refuses; what it only warns of goes into the column `note`.
+    """
     from metrics.base import PROSE, fingerprint
 
-    known = {(row["inputs"], row["fingerprint"]): row for row in before.sets.to_dict("records")}
-    store, rows = _FeatureStore(run), []
-    cells = [(index, number) for index, entry in enumerate(plan.entries) for number in range(len(entry.values))]
+    known = {(row["inputs"], row["fingerprint"]): (row["score"], row["note"]) for row in before.sets.to_dict("records")}
+    store, cells = FeatureStore(finished.run), _cells(finished)
+    cards: dict[str, dict[str, Any]] = {}
+    rows = []
     with progress("score sets", len(cells) * len(metrics)) as advance:
         for name, metric in metrics.items():
             card = asdict(metric.card) | {"reference": reference.identity}
             print_ = fingerprint({key: value for key, value in card.items() if key not in PROSE})
             cards[print_] = card
-            for index, number in cells:
-                entry = plan.entries[index]
-                members = [
-                    (record, plan.samples[unit.sample])
-                    for unit, record in done
-                    if unit.entry == index and unit.seed == plan.first_seed
-                ]
-                inputs = _digest([(record.edits[number].sha256, sample.target_class) for record, sample in members])
-                old = known.get((inputs, print_))
-                score, note = (old["score"], old["note"]) if old else (float("nan"), "")
-                if not old and len(members) >= metric.min_samples:
-                    where = f"metric {name}, editor {entry.label} at {entry.values[number]:g}"
-                    score, note = _set_score(where, metric, run, store, members, number, reference)
-                classes = len({sample.target_class for _, sample in members})
-                grouped = getattr(metric, "uses_classes", metric.name == "csfid") and classes
-                rows.append(
-                    {
-                        "editor": entry.label,
-                        "knob": entry.knob or None,
-                        "value": entry.values[number],
-                        "metric": name,
-                        "score": score,
-                        "n": len(members),
-                        "fingerprint": print_,
-                        "per_class": len(members) / classes if grouped else float("nan"),
-                        "inputs": inputs,
-                        "note": note,
-                    }
-                )
+            for cell in cells:
+                found = known.get((cell.inputs, print_))
+                score, note = found or _score(metric, cell, reference, finished.run, store)
+                rows.append(_row(name, metric, cell) | {"score": score, "note": note, "fingerprint": print_})
                 advance()
             store.save()
-    return rows
+    return frame(rows, SET_COLUMNS), cards
 
 
-def _set_score(
-    where: str,
-    metric: Any,
-    run: Run,
-    store: _FeatureStore,
-    members: Sequence[tuple[Record, SampleInfo]],
-    number: int,
-    reference: Reference,
-) -> tuple[float, str]:
+def _cells(finished: Finished) -> list[_Cell]:
+    plan, cells = finished.plan, []
+    for index, entry in enumerate(plan.entries):
+        mine = [
+            (record, plan.samples[u.sample]) for u, record in finished.units if u.entry == index and u.seed == plan.first_seed
+        ]
+        cells += [_Cell(entry, number, mine) for number in range(len(entry.values))]
+    return cells
+
+
+def _score(metric: Any, cell: _Cell, reference: Reference, run: Run, store: FeatureStore) -> tuple[float, str]:
     from metrics.base import FeatureSet, MetricError, MetricWarning
 
-    files = [(record.edits[number].sha256, record) for record, _ in members]
+    if len(cell.members) < max(metric.min_samples, 1):
+        return math.nan, ""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always", MetricWarning)
         try:
-            edits = store.features(metric, [key for key, _ in files], lambda i: run.read_edit(files[i][1], number))
+            edits = store.features(metric, cell.keys, lambda i: run.read_edit(cell.members[i][0], cell.number))
             theirs = store.features(metric, reference.keys, lambda i: reference.images[i])
-            classes = [sample.target_class for _, sample in members]
-            score = float(metric.value(FeatureSet(edits, classes), FeatureSet(theirs, reference.classes)))
+            score = float(metric.value(FeatureSet(edits, cell.classes), FeatureSet(theirs, reference.classes)))
         except MetricError as error:
-            raise ScoreError(f"{where}: {error}") from error
-    return score, "; ".join(dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning)))
+            raise ScoreError(f"metric {metric.name}, editor {cell.entry.label} at {cell.value:g}: {error}") from error
+    notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
+    return score, "; ".join(notes)
 
 
-class _FeatureStore:
-    """Features by extractor and content, kept in `scores/features/<extractor>.npz`: made once, shared by metrics."""
-
-    def __init__(self, run: Run) -> None:
-        self._folder = run.scores / "features"
-        self._kept: dict[str, dict[str, NDArray[Any]]] = {}
-        self._changed: set[str] = set()
-
-    def features(self, metric: Any, keys: Sequence[str], image: Any) -> NDArray[Any]:
-        """Rows (n, d) for the pictures called `keys`; `image(i)` is asked for those not yet known."""
-        import numpy as np
-
-        name = _digest(metric.extractor)
-        kept = self._kept.setdefault(name, self._read(name)) if name not in self._kept else self._kept[name]
-        lacking = [index for index in {key: index for index, key in enumerate(keys)}.values() if keys[index] not in kept]
-        for chunk in _chunks(lacking):
-            made = metric.features([image(index) for index in chunk])
-            kept.update({keys[index]: row for index, row in zip(chunk, made, strict=True)})
-            self._changed.add(name)
-        return np.stack([kept[key] for key in keys])
-
-    def save(self) -> None:
-        """Write what is new."""
-        import numpy as np
-
-        for name in self._changed:
-            buffer = io.BytesIO()
-            np.savez(buffer, keys=np.array(list(self._kept[name])), rows=np.stack(list(self._kept[name].values())))
-            write_atomically(self._folder / f"{name}.npz", buffer.getvalue())
-        self._changed.clear()
-
-    def _read(self, name: str) -> dict[str, NDArray[Any]]:
-        import numpy as np
-
-        try:
-            with np.load(self._folder / f"{name}.npz", allow_pickle=False) as kept:
-                return dict(zip(kept["keys"].tolist(), kept["rows"], strict=True))
-        except (OSError, ValueError, KeyError):
-            return {}
-
-
-def _digest(content: object) -> str:
-    return hashlib.sha256(repr(content).encode()).hexdigest()[:16]
-
-
-def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + EDITS_AT_A_TIME] for start in range(0, len(items), EDITS_AT_A_TIME))
+def _row(name: str, metric: Any, cell: _Cell) -> dict[str, Any]:
+    n, classes = len(cell.members), len(set(cell.classes))
+    grouped = getattr(metric, "uses_classes", name == "csfid") and classes
+    return {
+        "editor": cell.entry.label,
+        "knob": cell.entry.knob or None,
+        "value": cell.value,
+        "metric": name,
+        "n": n,
+        "per_class": n / classes if grouped else math.nan,
+        "inputs": cell.inputs,
+    }

@@ -1,10 +1,10 @@
 """Intervals for benchmark tables: means and curves, resampled by source picture.
 
-Edits of one source picture are not independent: they share the picture, often the object, sometimes the prompt. The cluster, not the
-edit, is therefore what is resampled (Miller 2024, "Adding Error Bars to Evals", arXiv 2411.00640). With G clusters of sizes n_g and
-sums s_g the mean is the ratio sum(s_g) / sum(n_g), and the interval is
+Edits of one source picture are not independent: they share the picture, often the object, sometimes the prompt. The cluster, not
+the edit, is therefore what is resampled (Miller 2024, "Adding Error Bars to Evals", arXiv 2411.00640). With G clusters of sizes
+n_g and sums s_g the mean is the ratio sum(s_g) / sum(n_g), and the interval is
 
-    G >= 50    BCa bootstrap over clusters (Efron 1987, "Better Bootstrap Confidence Intervals"), acceleration by jackknife over clusters
+    G >= 50    BCa bootstrap over clusters (Efron 1987, "Better Bootstrap Confidence Intervals"), acceleration by jackknife
     2..49      Student t with G - 1 degrees of freedom on the linearised (cluster-robust) standard error of the ratio
     G < 2      undefined: NaN
 
@@ -47,8 +47,8 @@ def joint_intervals(
 ) -> list[Interval]:
     """One interval per column, all of them under the same resamples, as the points of a curve need.
 
-    Only rows that are finite in every column count, so that the coordinates of a point, and the points of a curve, describe the same
-    edits. `columns` are k sequences of length n.
+    Only rows that are finite in every column count, so that the coordinates of a point, and the points of a curve, describe the
+    same edits. `columns` are k sequences of length n.
     """
     table: Floats = np.asarray(columns, dtype=np.float64).reshape(len(columns), -1)
     names = np.asarray(clusters)

@@ -190,7 +190,7 @@ class Run:
 
 
 def png_bytes(image: NDArray[Any]) -> bytes:
-    """Lossless PNG of uint8 (H, W, 3) or (H, W); bool is drawn black and white, float is stretched from its minimum to its maximum.
+    """Lossless PNG of uint8 (H, W, 3) or (H, W); bool becomes black and white, float is stretched from minimum to maximum.
 
     Fixed settings and no metadata: equal pixels give equal bytes.
     """

@@ -73,7 +73,7 @@ class CLIPScore(PairMetric):
             resolution=self._network.resolution,
             resize=self._network.resize,
             value_range=self._network.value_range,
-            scale=f"{self._scale:g} x cosine, not clamped",
+            scale=f"{self._scale:.17g} x cosine, not clamped",
             masking="whole picture",
             nan_rule="never",
             higher_is_better=True,

@@ -38,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class EditorRow:
-    """All pictures of one editor for one sample."""
+    """All pictures of one editor for one sample; the anchors, which have one picture each, share a row."""
 
     editor: str
     swatch: Markup
@@ -113,18 +113,23 @@ def _exhibit(
     originals = tuple(embed(path, label) for label, path in given if path is not None)
     shown = {editor: (edits, extras) for editor, edits, extras in row.rows}
     lost = [editor for sample, editor in failures if sample == row.sample_id and editor not in shown]
-    rows = []
-    for editor in (*shown, *lost):
+    rows: list[EditorRow] = []
+    controls: list[Picture] = []
+    for editor in sorted((*shown, *lost), key=list(look).index):
         edits, extras = shown.get(editor, ((), {}))
-        knob = "" if look[editor].anchor else knobs.get(editor, "")
+        own = look[editor]
+        reason = "" if edits else failures.get((row.sample_id, editor), "no edits")
         pictures = tuple(
-            embed(path, number(value) if not look[editor].anchor else "", notes.get((row.sample_id, editor, number(value)), ""))
+            embed(path, editor if own.anchor else number(value), notes.get((row.sample_id, editor, number(value)), ""))
             for value, path in edits
         )
-        reason = "" if edits else failures.get((row.sample_id, editor), "no edits")
-        further = tuple(embed(path, name) for name, path in extras.items())
-        rows.append(EditorRow(editor, swatch(look[editor]), knob, pictures, further, reason))
-    rows.sort(key=lambda r: list(look).index(r.editor))
+        if own.anchor:
+            controls += pictures or (Picture(editor, "", missing=reason),)
+        else:
+            further = tuple(embed(path, name) for name, path in extras.items())
+            rows.append(EditorRow(editor, swatch(own), knobs.get(editor, ""), pictures, further, reason))
+    if controls:
+        rows.append(EditorRow("anchors", Markup(""), "", tuple(controls), (), ""))
     return Exhibit(row.sample_id, row.category or "", row.source_text, row.target_text, originals, tuple(rows))
 
 

@@ -63,7 +63,7 @@ def page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.tests["hexadecimal"] = lambda text: re.fullmatch(r"[0-9a-f]{32,}", str(text)) is not None
+    environment.tests["hexadecimal"] = lambda text: re.fullmatch(r"[0-9a-f]{12,}", str(text)) is not None
     shown = exhibits(data, look)
     folded = {k.removeprefix("environment."): v for k, v in data.meta.items() if k.startswith("environment.")}
     return environment.get_template("template.html").render(

@@ -49,7 +49,7 @@ def test_coverage_of_the_t_branch_with_unequal_clusters() -> None:
         scores = np.repeat(rng.normal(size=15), sizes) + 0.3 * rng.normal(size=sizes.sum())
         interval = mean_interval(scores, names)
         hits += interval.low <= 0 <= interval.high
-    # Nominal 95 %; the linearised error is a little short with 15 unequal clusters, and 400 trials have a standard error of 1.1 points.
+    # Nominal 95 %; the linearised error is a little short with 15 unequal clusters, and 400 trials have an error of 1.1 points.
     assert 0.90 <= hits / trials <= 0.985
 
 

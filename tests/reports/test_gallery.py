@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,14 @@ def test_edits_carry_knob_values_and_the_scores_of_the_first_seed(data: ReportDa
     assert (row.knob, [p.label for p in row.edits]) == ("η", ["0", "0.5", "1"])
     assert [p.note for p in row.edits] == ["", "clip 0.2625", ""]
     assert [p.label for p in row.extras] == ["difference"]
+
+
+def test_anchors_share_one_row_after_the_editors(data: ReportData) -> None:
+    first = data.gallery[0]
+    shown = [("copy", [(0.0, first.source)], {}), *first.rows, ("oracle", [], {})]
+    (exhibit,) = exhibits(replace(data, gallery=[replace(first, rows=shown)]), LOOK)
+    assert [row.editor for row in exhibit.rows] == ["alpha", "beta<&>", "anchors"]
+    assert [(p.label, p.missing) for p in exhibit.rows[-1].edits] == [("copy", ""), ("oracle", "no edits")]
 
 
 def test_originals_leave_out_what_the_sample_lacks(data: ReportData) -> None:

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ALL_METRICS, SpecMaker, editor, metric
+
+from bench import aggregate, api
+from bench.errors import ScoreError
+from bench.executors import Options
+from bench.plan import Plan
+from bench.reporting import report_data
+from bench.spec import Spec
+from bench.store import Run
+from bench.tables import Scores
+
+INLINE = Options(executor="inline")
+
+
+def done(spec: Spec, folder: Path) -> tuple[Run, Plan, Scores]:
+    run = api.run(spec, folder, options=INLINE)
+    scores = api.score(run)
+    return run, Plan.from_dict(run.read_json("plan.json")), scores
+
+
+def test_a_curve_has_a_point_per_value_and_metric_with_counts(make_spec: SpecMaker, tmp_path: Path) -> None:
+    _, plan, scores = done(make_spec(editor("Fade"), editor("FailsOnce"), seeds=[0, 1], metrics=ALL_METRICS), tmp_path / "run")
+    curves = aggregate.curves(plan, scores).set_index(["editor", "metric", "value"])
+    assert set(curves.index.get_level_values("metric")) == {"clip", "lpips", "one_minus_lpips", "fid", "csfid"}
+    assert tuple(curves.loc[("Fade", "clip", 0.5), ["n", "expected"]]) == (6, 6)
+    assert tuple(curves.loc[("FailsOnce", "clip", 0.5), ["n", "expected"]]) == (4, 6), "two of six failed, and one sees it"
+    assert tuple(curves.loc[("FailsOnce", "fid", 0.5), ["n", "expected"]]) == (2, 3), "sets hold one seed"
+    scored = scores.pairs[
+        (scores.pairs["editor"] == "Fade") & (scores.pairs["metric"] == "lpips") & (scores.pairs["value"] == 1.0)
+    ]
+    assert curves.loc[("Fade", "lpips", 1.0), "mean"] == pytest.approx(scored["score"].mean(), abs=1e-12)  # rounding of a mean
+
+
+def test_one_minus_lpips_mirrors_lpips(make_spec: SpecMaker, tmp_path: Path) -> None:
+    _, plan, scores = done(make_spec(), tmp_path / "run")
+    curves = aggregate.curves(plan, scores).set_index(["metric", "value"])
+    plain, mirrored = curves.loc[("lpips", 1.0)], curves.loc[("one_minus_lpips", 1.0)]
+    assert (1 - plain["mean"], 1 - plain["high"], 1 - plain["low"]) == tuple(mirrored[["mean", "low", "high"]])
+    assert (plain["higher_is_better"], mirrored["higher_is_better"]) == (False, True)
+    assert plain["fingerprint"] == mirrored["fingerprint"]
+
+
+def test_undefined_scores_are_left_out_and_show_in_n(make_spec: SpecMaker, tmp_path: Path) -> None:
+    metrics = [ALL_METRICS[0], metric("Distance", undefined_on="number 1")]
+    run, plan, scores = done(make_spec(metrics=metrics), tmp_path / "run")
+    curves = aggregate.curves(plan, scores).set_index(["metric", "value"])
+    assert tuple(curves.loc[("lpips", 0.5), ["n", "expected"]]) == (2, 3)
+    assert np.isfinite(curves.loc[("lpips", 0.5), "mean"])
+    assert aggregate.tradeoff(plan, scores)["n"].eq(2).all(), "a point of the plane has both coordinates of the same edits"
+    data = report_data(run)
+    assert data.counts.set_index("editor").loc["Fade"].to_dict() == {"expected": 3, "done": 3, "failed": 0, "scored": 2}
+    assert any("3 of 18 scores are undefined" in warning for warning in data.warnings)
+
+
+def test_a_cell_without_any_score_is_undefined_not_zero(make_spec: SpecMaker, tmp_path: Path) -> None:
+    _, plan, scores = done(make_spec(metrics=[ALL_METRICS[0], metric("Distance", undefined_on="number")]), tmp_path / "run")
+    lpips = aggregate.curves(plan, scores).set_index("metric").loc["lpips"]
+    assert lpips["mean"].isna().all()
+    assert lpips["n"].eq(0).all()
+
+
+def test_counts_separate_failed_from_never_run(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, plan, scores = done(make_spec(editor("FailsOnce")), tmp_path / "run")
+    finished = [record.key for record in run.records(unit.key for unit in plan.units) if record.status == "done"]
+    run.discard(finished[0])
+    units = aggregate.units(plan, aggregate.records_by_unit(run, plan))
+    assert sorted(units["status"]) == ["done", "failed", "missing"]
+    assert units.set_index("status").loc["failed", "reason"] == "EditorError: no zeros please"
+    counts = aggregate.counts(plan, units, scores).iloc[0]
+    assert (counts["expected"], counts["done"], counts["failed"]) == (3, 1, 1)
+
+
+def test_mixed_fingerprints_are_refused(make_spec: SpecMaker, tmp_path: Path) -> None:
+    _, plan, scores = done(make_spec(), tmp_path / "run")
+    other = scores.pairs.assign(fingerprint="000000000000")
+    mixed = Scores(pd.concat([scores.pairs, other]), scores.sets, scores.cards)
+    with pytest.raises(ScoreError, match=r"metric clip has 2 fingerprints"):
+        aggregate.curves(plan, mixed)
+
+
+def curve_table(rows: list[tuple[str, bool, float, float, float]]) -> pd.DataFrame:
+    found = []
+    for name, anchor, value, clip, faithful in rows:
+        for metric_name, mean in (("clip", clip), ("one_minus_lpips", faithful)):
+            found.append({"editor": name, "anchor": anchor, "value": value, "metric": metric_name, "mean": mean})
+    return pd.DataFrame(found)
+
+
+def test_the_operating_point_balances_between_the_anchors(make_spec: SpecMaker, tmp_path: Path) -> None:
+    _, plan, _ = done(make_spec(editor("Fade"), editor("Unchanged", label="copy")), tmp_path / "run")
+    rows = [
+        ("Fade", False, 0.0, 20.0, 1.0),
+        ("Fade", False, 0.5, 26.0, 0.8),
+        ("Fade", False, 1.0, 27.0, 0.3),
+        ("copy", True, 0.0, 20.0, 1.0),
+    ]
+    assert aggregate.operating_points(plan, curve_table(rows)) == {"Fade": 0.5, "copy": 0.0}
+    with_nan = [("Fade", False, 0.5, np.nan, 0.8) if row[2] == 0.5 else row for row in rows]
+    assert aggregate.operating_points(plan, curve_table(with_nan))["Fade"] != 0.5, "a point without a score is no point"
+
+
+def test_anchors_fix_the_scale_whatever_else_runs(make_spec: SpecMaker, tmp_path: Path) -> None:
+    """CLIP 20..40 and 1-LPIPS 0.2..1: a step of 4 in CLIP is worth a step of 0.16 in 1-LPIPS."""
+    spec = make_spec(editor("Fade"), editor("Unchanged", label="copy"))
+    _, plan, _ = done(spec, tmp_path / "run")
+    regenerate = plan.entries[1].__class__(**(vars(plan.entries[1]) | {"name": "regenerate", "label": "regenerate"}))
+    plan = Plan(**(vars(plan) | {"entries": (*plan.entries, regenerate)}))
+    ends = [("copy", True, 0.0, 20.0, 1.0), ("regenerate", True, 0.0, 40.0, 0.2)]
+    better = [("Fade", False, 0.0, 20.0, 1.0), ("Fade", False, 0.5, 24.1, 0.84), ("Fade", False, 1.0, 24.1, 0.83)]
+    assert aggregate.operating_points(plan, curve_table(ends + better))["Fade"] == 0.5
+    worse = [("Fade", False, 0.0, 20.0, 1.0), ("Fade", False, 0.5, 23.9, 0.84), ("Fade", False, 1.0, 23.8, 0.84)]
+    assert aggregate.operating_points(plan, curve_table(ends + worse))["Fade"] == 0.0
+
+
+def test_the_leaderboard_has_intervals_flags_costs_and_counts(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, _, _ = done(make_spec(editor("Fade"), editor("FailsOnce"), editor("Unchanged"), metrics=ALL_METRICS), tmp_path / "run")
+    board = report_data(run).leaderboard.set_index("editor")
+    assert board["anchor"].tolist() == [False, False, True], "anchors come last"
+    wanted = {"clip_low", "clip_high", "one_minus_lpips_low", "fid", "csfid", "candidates", "seconds_per_edit", "peak_memory_mb"}
+    assert wanted <= set(board.columns)
+    assert tuple(board.loc["FailsOnce", ["expected", "done", "failed", "scored"]]) == (3, 2, 1, 2)
+    assert board.loc["Fade", "candidates"] == 3
+    assert board.loc["Fade", "clip_low"] <= board.loc["Fade", "clip"] <= board.loc["Fade", "clip_high"]
+
+
+def test_seconds_per_edit_count_every_edit_of_a_unit_once(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, plan, _ = done(make_spec(), tmp_path / "run")
+    records = aggregate.records_by_unit(run, plan)
+    total = sum(sum(record.seconds.values()) for record in records.values())
+    board = report_data(run).leaderboard
+    assert board.loc[0, "seconds_per_edit"] == pytest.approx(total / 9, rel=1e-9)  # one division
+
+
+def test_a_report_is_written_from_a_run_with_failures(make_spec: SpecMaker, tmp_path: Path) -> None:
+    spec = make_spec(editor("Fade"), editor("FailsOnce"), editor("NeedsMask"), editor("Unchanged"), metrics=ALL_METRICS)
+    run, _, _ = done(spec, tmp_path / "run")
+    page = api.report(run)
+    assert page == run.report / "index.html"
+    assert "no zeros please" in page.read_text()
+    curves = pd.read_csv(run.report / "curves.csv")
+    assert {"editor", "knob", "value", "metric", "mean", "low", "high", "n", "expected", "fingerprint"} <= set(curves.columns)

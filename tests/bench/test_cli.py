@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ALL_METRICS, editor
+
+from bench import cli, console
+from bench.tables import read_scores, write_table
+
+ROOT = Path(__file__).parents[2]
+SpecFile = Callable[..., Path]
+Outcome = tuple[int, str, str]
+
+
+@pytest.fixture
+def etabench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """The command in this process: exit code, stdout, stderr."""
+
+    def call(*arguments: str | Path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["etabench", *map(str, arguments)])
+        for name, error in (("out", False), ("log", True)):
+            fresh = console.Console(stderr=error, width=200)
+            monkeypatch.setattr(cli, name, fresh)
+            monkeypatch.setattr(console, name, fresh)
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return call
+
+
+def test_run_score_and_report_in_one_go(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
+    path = spec_file(editor("Fade"), editor("Unchanged"), metrics=ALL_METRICS)
+    code, out, err = etabench("run", path, "--out", tmp_path / "run", "--workers", "1")
+    assert code == 0
+    assert (tmp_path / "run" / "report" / "index.html").is_file()
+    assert f"report: {tmp_path / 'run' / 'report' / 'index.html'}" in out
+    assert "Fade" in out
+    assert "edit: 6/6 in" in err, "plain lines where there is no terminal"
+    assert (tmp_path / "run" / "spec.given.yaml").read_bytes() == path.read_bytes()
+
+
+def test_the_resolved_spec_runs_as_it_is(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
+    etabench("run", spec_file(), "--out", tmp_path / "a", "--no-score", "--workers", "1")
+    code, _, err = etabench("run", tmp_path / "a" / "spec.yaml", "--out", tmp_path / "b", "--no-score", "--workers", "1")
+    assert code == 0, err
+    units = [sorted(path.name for path in (tmp_path / name / "units").iterdir()) for name in "ab"]
+    assert units[0] == units[1] != []
+
+
+def test_no_score_makes_edits_only_and_score_and_report_follow(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert etabench("run", spec_file(), "--out", run, "--no-score", "--workers", "1")[0] == 0
+    assert not (run / "scores").exists()
+    code, _, err = etabench("report", run)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "has no scores: run `etabench score" in err
+    assert etabench("score", run)[0] == 0
+    assert etabench("report", run)[0] == 0
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    path = spec_file(editor("Fade"), editor("NeedsMask"))
+    code, out, _ = etabench("run", path, "--out", tmp_path / "run", "--dry-run", "--limit", "3")
+    assert code == 0
+    assert "3 samples, 6 units, 18 edits" in out
+    assert "1 samples lack mask: NeedsMask will fail on them" in out
+    assert "estimate: unknown" in out
+    assert not (tmp_path / "run").exists()
+    etabench("run", path, "--out", tmp_path / "run", "--no-score", "--limit", "1", "--workers", "1")
+    out = etabench("run", path, "--out", tmp_path / "run", "--dry-run")[1]
+    row = next(line.split() for line in out.splitlines() if line.startswith("Fade"))
+    assert row[5:10] == ["3", "9", "1", "0", "2"], "units, edits, done, failed, to do"
+    assert "of one worker's time" in out
+
+
+def test_set_overrides_the_spec(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
+    arguments = ("--dry-run", "--set", "editors.Fade.grid=[0.25]", "--set", "seeds=[1, 2]")
+    out = etabench("run", spec_file(), "--out", tmp_path / "run", *arguments)[1]
+    assert "6 units, 6 edits" in out
+
+
+def test_failures_are_shown_and_do_not_fail_the_command(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    code, _, err = etabench("run", spec_file(editor("FailsOnce")), "--out", tmp_path / "run", "--workers", "1")
+    assert code == 0
+    assert "failed (sample sample-0, editor FailsOnce, seed 0): EditorError: no zeros please" in err
+    assert "note: 1 of 3 units failed" in err
+
+
+def test_a_run_in_which_all_failed_is_an_error(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
+    code, _, err = etabench("run", spec_file(editor("WrongSize")), "--out", tmp_path / "run", "--workers", "1")
+    assert code == 2
+    assert "etabench: all 3 units failed; the first: unit" in err.splitlines()[-1]
+
+
+def test_check_exits_with_0_1_and_2(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
+    run, file = tmp_path / "run", tmp_path / "baseline.json"
+    etabench("run", spec_file(), "--out", run, "--workers", "1")
+    code, _, err = etabench("check", run, "--baseline", file)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--update` writes one" in err
+    assert etabench("check", run, "--baseline", file, "--update")[0] == 0
+    code, out, _ = etabench("check", run, "--baseline", file)
+    assert (code, "no regression among 18 scores" in out) == (0, True)
+    from bench.store import Run
+
+    pairs = read_scores(Run(run)).pairs
+    pairs["score"] += 10.0
+    write_table(Run(run), "pairs", pairs)
+    code, out, _ = etabench("check", run, "--baseline", file)
+    assert code == 1
+    assert "regressions" in out
+    assert "improvements" in out, "higher is better for one of the two metrics"
+    etabench("run", spec_file(), "--out", run, "--limit", "1", "--workers", "1")
+    code, _, err = etabench("check", run, "--baseline", file)
+    assert code == 2
+    assert "lacks 12 of 18 scores" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "nothing.yaml"), "nothing.yaml"),
+        (("run", "demmo"), "did you mean 'demo'"),
+        (("run", "{spec}", "--set", "editers=[]"), "editers"),
+        (("run", "{spec}", "--set", "limit=many"), "limit"),
+        (("run", "{spec}", "--set", "editors.0.grid=[2.0]"), "amount = 2 is out of bounds [0, 1]"),
+        (("run", "{spec}", "--set", "editors.0.name=imagick"), "imagic"),
+        (("run", "{spec}", "--set", "manifest.path=gone"), "gone"),
+        (("run", "{spec}", "--set", "anchors=[regenerate]"), "no-model"),
+        (("score", "nowhere"), "nowhere is not a run folder"),
+        (("report", "nowhere"), "nowhere is not a run folder"),
+        (("check", "nowhere", "--baseline", "b.json"), "b.json"),
+        (("lint", "nowhere.jsonl"), "nowhere.jsonl"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    etabench: Callable[..., Outcome],
+    spec_file: SpecFile,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = str(spec_file())
+    code, _, err = etabench(*(path if part == "{spec}" else part for part in arguments))
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("etabench: ")
+    assert words in err
+    assert not (tmp_path / "runs").exists(), "nothing is left behind"
+
+
+def test_a_bug_keeps_its_traceback(etabench: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from bench import api
+
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(api, "score", broken)
+    with pytest.raises(ZeroDivisionError):
+        etabench("score", tmp_path)
+
+
+def test_an_interrupt_says_how_to_go_on(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = etabench("run", spec_file(editor("Interrupts")), "--out", tmp_path / "run", "--workers", "1")
+    assert code == 130
+    assert "run the same command again to continue" in err
+
+
+@pytest.mark.parametrize("kind", ["manifests", "models", "specs"])
+def test_lists_are_tables_and_json(etabench: Callable[..., Outcome], kind: str) -> None:
+    code, out, _ = etabench("list", kind, "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert rows
+    code, table, _ = etabench("list", kind)
+    assert code == 0
+    assert all(row["name"] in table for row in rows)
+
+
+def test_lint_reports_and_fails_on_what_a_run_refuses(etabench: Callable[..., Outcome], manifest_folder: Path) -> None:
+    assert etabench("lint", manifest_folder)[0] == 0
+    (manifest_folder / "1.png").write_bytes(b"no picture")
+    code, out, _ = etabench("lint", manifest_folder, "--json")
+    assert code == 2
+    assert any(finding["severity"] == "error" for finding in json.loads(out))
+
+
+def test_markup_in_names_is_shown_as_it_is(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
+    label = "[red]fade[/red] [/nonsense]"
+    out = etabench("run", spec_file(editor("Fade", label=label)), "--out", tmp_path / "run", "--dry-run")[1]
+    assert label in out
+
+
+def test_the_command_line_imports_nothing_heavy() -> None:
+    heavy = ["torch", "pandas", "datasets", "matplotlib", "transformers", "diffusers", "scipy", "pydantic", "numpy", "PIL"]
+    code = f"import sys, bench.cli; print([name for name in {heavy} if name in sys.modules])"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_names_every_command(etabench: Callable[..., Outcome]) -> None:
+    code, out, _ = etabench("--help")
+    assert code == 0
+    for command in ("run", "score", "report", "check", "list", "lint", "doctor"):
+        assert f" {command} " in out

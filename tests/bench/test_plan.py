@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SpecMaker, editor
+
+from bench.errors import RegistryError, SpecError
+from bench.manifest import Manifest, open_manifest
+from bench.plan import Plan, make_plan, unit_seed
+from bench.spec import Spec
+from bench.store import Record, Run
+
+
+def planned(spec: Spec, model: str = "", resolution: int | None = None) -> Plan:
+    return make_plan(spec, open_manifest(spec.manifest, resolution), model=model, resolution=resolution)
+
+
+def keys(plan: Plan) -> list[str]:
+    return [unit.key for unit in plan.units]
+
+
+def test_a_unit_is_a_sample_an_editor_and_a_seed_with_all_its_knob_values(make_spec: SpecMaker) -> None:
+    loud = editor("Fade", label="loud", preset="loud", grid=[0.2])
+    plan = planned(make_spec(editor("Fade"), loud, seeds=[3, 1], anchors=["copy"]))
+    assert len(plan.units) == 3 * (2 + 2 + 1), "the anchor is deterministic and runs with one seed"
+    assert plan.edits == 3 * (2 * 3 + 2 * 1 + 1)
+    assert [entry.values for entry in plan.entries] == [(0.0, 0.5, 1.0), (0.2,), (0.0,)]
+    assert plan.entries[1].params["gain"] == 2.0
+    assert {unit.seed for unit in plan.units if unit.entry == 2} == {1}
+    assert plan.first_seed == 1
+    assert len(set(keys(plan))) == len(plan.units)
+
+
+def test_a_plan_survives_its_file(make_spec: SpecMaker) -> None:
+    plan = planned(make_spec(editor("Fade"), editor("NeedsMask"), anchors=["oracle"]))
+    assert Plan.from_dict(json.loads(json.dumps(plan.as_dict()))) == plan
+
+
+def test_a_key_depends_on_what_determines_the_result(make_spec: SpecMaker) -> None:
+    base = keys(planned(make_spec(editor("Fade"))))
+    for changed in (
+        planned(make_spec(editor("Fade", preset="loud"))),
+        planned(make_spec(editor("Fade", grid=[0.0, 0.5]))),
+        planned(make_spec(seeds=[1])),
+    ):
+        assert not set(base) & set(keys(changed))
+
+
+def test_a_key_does_not_depend_on_order_label_neighbours_or_an_unused_model(make_spec: SpecMaker) -> None:
+    base = keys(planned(make_spec(editor("Fade"))))
+    assert keys(planned(make_spec(editor("Fade", label="other")), model="m", resolution=None)) == base
+    backwards = planned(make_spec(editor("NeedsMask"), editor("Fade"), samples=["sample-2", "sample-1", "sample-0"]))
+    assert {unit.key for unit in backwards.units if unit.entry == 1} == set(base)
+    assert keys(planned(make_spec(limit=2))) == base[:2]
+
+
+def test_the_model_counts_for_editors_that_use_it(make_spec: SpecMaker) -> None:
+    spec = make_spec(editor("Fade"), anchors=["regenerate"])
+    one, other = planned(spec, model="m1", resolution=32), planned(spec, model="m2", resolution=32)
+    same = [a.key == b.key for a, b in zip(one.units, other.units, strict=True)]
+    assert same == [True, False] * 3
+
+
+def test_changed_content_of_an_editor_file_changes_the_key(make_spec: SpecMaker, tmp_path: Path) -> None:
+    source = (Path(__file__).parent / "fake_editors.py").read_text()
+    file = tmp_path / "mine.py"
+    found = []
+    for text in (source, source.replace("share of noise", "portion of noise")):
+        file.write_text(text)
+        found.append(keys(planned(make_spec({"name": f"{file}:Fade"})))[0])
+    assert found[0] != found[1]
+
+
+def test_unit_seeds_are_mixed_from_run_seed_sample_and_editor() -> None:
+    seeds = {unit_seed(run, sample, name) for run in (0, 1) for sample in ("a", "b") for name in ("x", "y")}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert unit_seed(0, "a", "bx") != unit_seed(0, "ab", "x"), "the parts are told apart"
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "message"),
+    [
+        (editor("Fade", grid=[0.5, 1.5]), SpecError, r"editor Fade: amount = 1\.5 is out of bounds \[0, 1\]; mend `grid`"),
+        (editor("Fade", preset="laud"), SpecError, r"editor Fade: fade: unknown preset 'laud'; did you mean 'loud'\?"),
+        (editor("Fade", params={"gian": 1.0}), SpecError, r"unknown parameter 'gian'; did you mean 'gain'\?"),
+        (editor("Fade", params={"gain": -1.0}), SpecError, r"editor Fade: fade: gain: .*greater than 0, got -1\.0"),
+        (editor("Unchanged", grid=[0.5]), SpecError, r"editor Unchanged: it has no knob, so `grid: \[0\.5\]` means nothing"),
+        ({"name": "imagick"}, RegistryError, r"unknown editor 'imagick'; did you mean 'imagic'\?"),
+    ],
+)
+def test_what_does_not_exist_is_named(make_spec: SpecMaker, item: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        planned(make_spec(item))
+
+
+def test_an_unknown_sample_is_named_with_a_suggestion(make_spec: SpecMaker) -> None:
+    with pytest.raises(SpecError, match=r"has no sample 'sample-3'; did you mean 'sample-\d'\?"):
+        planned(make_spec(samples=["sample-0", "sample-3"]))
+
+
+def test_samples_are_taken_in_the_order_given_then_limited(make_spec: SpecMaker) -> None:
+    plan = planned(make_spec(samples=["sample-2", "sample-0"], limit=1))
+    assert [sample.id for sample in plan.samples] == ["sample-2"]
+
+
+def test_missing_inputs_are_planned_and_told(make_spec: SpecMaker, tmp_path: Path) -> None:
+    plan = planned(make_spec(editor("NeedsMask")))
+    assert [unit.missing for unit in plan.units] == [(), (), ("mask",)]
+    (look,) = plan.describe(Run(tmp_path / "none"))
+    assert (look.units, look.edits, look.lacking) == (3, 9, {"mask": 1})
+
+
+def test_the_estimate_comes_from_what_was_measured_or_is_unknown(make_spec: SpecMaker, tmp_path: Path) -> None:
+    plan = planned(make_spec(editor("Fade"), editor("NeedsMask")))
+    run = Run.create(tmp_path / "run")
+    assert all(math.isnan(look.seconds) for look in plan.describe(run))
+    first = plan.units[0]
+    run.commit(Record(first.key, "done", first.identity, seconds={"prepare": 1.0, "render": 2.0}))
+    fade, masked = plan.describe(run)
+    assert (fade.done, fade.seconds) == (1, 6.0), "two of three units remain at three seconds each"
+    assert math.isnan(masked.seconds)
+
+
+def test_every_selected_sample_is_read_once(make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[int] = []
+    load = Manifest.load
+    monkeypatch.setattr(Manifest, "load", lambda self, i: loaded.append(i) or load(self, i))  # type: ignore[func-returns-value]
+    planned(make_spec(editor("Fade"), editor("NeedsMask"), samples=["sample-2", "sample-1"]))
+    assert loaded == [2, 1]
+
+
+def test_two_entries_of_one_name_need_labels(make_spec: SpecMaker) -> None:
+    spec = make_spec(editor("Fade"), editor("NeedsMask"))
+    doubled = spec.model_copy(update={"editors": [spec.editors[0], spec.editors[0]]})
+    with pytest.raises(SpecError, match="2 entries are called 'Fade'; give each its own `label:`"):
+        planned(doubled)
+
+
+def test_plans_compare_by_content(make_spec: SpecMaker) -> None:
+    plan = planned(make_spec())
+    assert plan == planned(make_spec())
+    assert plan != replace(plan, dtype="float16")

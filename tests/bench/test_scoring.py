@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
+
+from bench import api, registry
+from bench.errors import RegistryError, RunError, ScoreError
+from bench.executors import Options
+from bench.spec import Spec
+from bench.store import Run
+from bench.tables import PAIR_COLUMNS, SET_COLUMNS, Scores, check_unmixed, frame, read_scores, write_table
+
+INLINE = Options(executor="inline")
+
+
+def scored(spec: Spec, folder: Path) -> tuple[Run, Scores]:
+    run = api.run(spec, folder, options=INLINE)
+    return run, api.score(run)
+
+
+def counter(name: str, attribute: str) -> Any:
+    """A class attribute of a fake metric, as the registry sees its file."""
+    return getattr(registry.load_metric(metric(name)["name"]), attribute)
+
+
+def test_there_is_one_row_per_edit_and_metric_with_what_identifies_it(make_spec: SpecMaker, tmp_path: Path) -> None:
+    _, scores = scored(make_spec(editor("Fade"), editor("Unchanged"), seeds=[0, 1]), tmp_path / "run")
+    assert tuple(scores.pairs.columns) == PAIR_COLUMNS
+    assert len(scores.pairs) == 2 * (3 * 2 * 3 + 3), "two metrics of three samples, two seeds, three values, and one anchor"
+    assert not scores.pairs.duplicated(["sample_id", "editor", "value", "seed", "metric"]).any()
+    assert set(scores.pairs["fingerprint"]) == set(scores.cards)
+    shared = scores.pairs.groupby("sample_id")["source_id"].first()
+    assert shared["sample-1"] == shared["sample-2"] != shared["sample-0"]
+    copy = scores.pairs[(scores.pairs["editor"] == "Unchanged") & (scores.pairs["metric"] == "lpips")]
+    assert (copy["score"] == 0).all()
+    assert copy["knob"].isna().all()
+
+
+def test_tables_on_disk_are_the_tables_returned(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, scores = scored(make_spec(metrics=ALL_METRICS), tmp_path / "run")
+    again = read_scores(run)
+    pd.testing.assert_frame_equal(again.pairs, scores.pairs)
+    pd.testing.assert_frame_equal(again.sets, scores.sets)
+    assert again.cards == scores.cards
+
+
+def test_only_what_is_new_is_scored(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, first = scored(make_spec(limit=2, metrics=ALL_METRICS), tmp_path / "run")
+    pairs, pictures = counter("Distance", "scored"), counter("ColourGap", "extracted") + counter("ClassGap", "extracted")
+    assert api.score(run).pairs.equals(first.pairs)
+    assert counter("Distance", "scored") == pairs
+    assert counter("ColourGap", "extracted") + counter("ClassGap", "extracted") == pictures
+    _, more = scored(make_spec(metrics=ALL_METRICS), run.path)
+    assert counter("Distance", "scored") == pairs + 3, "three edits of the third sample"
+    assert len(more.pairs) == len(first.pairs) * 3 // 2
+    scored(make_spec(metrics=[metric("Distance", version="2")]), run.path)
+    assert counter("Distance", "scored") == pairs + 3 + 9, "another fingerprint scores all edits anew"
+
+
+def test_metrics_with_one_extractor_share_features(make_spec: SpecMaker, tmp_path: Path) -> None:
+    before = counter("ColourGap", "extracted") + counter("ClassGap", "extracted")
+    run, _ = scored(make_spec(metrics=ALL_METRICS), tmp_path / "run")
+    made = counter("ColourGap", "extracted") + counter("ClassGap", "extracted") - before
+    # Nine edits, but two samples share their picture, which the knob value 0 leaves as it is; three truths.
+    assert made == 8 + 3
+    assert len(list((run.scores / "features").glob("*.npz"))) == 1
+
+
+def test_scores_of_metrics_that_left_the_spec_leave_the_table(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, _ = scored(make_spec(), tmp_path / "run")
+    _, fewer = scored(make_spec(metrics=PAIR_METRICS[:1]), run.path)
+    assert set(fewer.pairs["metric"]) == {"clip"}
+    assert set(fewer.cards) == set(fewer.pairs["fingerprint"])
+
+
+def test_failed_units_have_no_rows(make_spec: SpecMaker, tmp_path: Path) -> None:
+    _, scores = scored(make_spec(editor("FailsOnce")), tmp_path / "run")
+    assert set(scores.pairs["sample_id"]) == {"sample-1", "sample-2"}
+
+
+def test_undefined_scores_stay_undefined(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, scores = scored(make_spec(metrics=[metric("Distance", undefined_on="number 1")]), tmp_path / "run")
+    assert scores.pairs[scores.pairs["score"].isna()]["sample_id"].unique().tolist() == ["sample-1"]
+    assert api.score(run).pairs["score"].isna().sum() == 3, "and are not tried again as if they were missing"
+
+
+def test_sets_hold_one_edit_per_sample_of_the_smallest_seed(make_spec: SpecMaker, tmp_path: Path) -> None:
+    spec = make_spec(editor("Fade"), editor("FailsOnce"), seeds=[1, 0], metrics=ALL_METRICS)
+    run, scores = scored(spec, tmp_path / "run")
+    assert tuple(scores.sets.columns) == SET_COLUMNS
+    rows = scores.sets.set_index(["editor", "metric", "value"])
+    assert rows.loc["Fade", "n"].eq(3).all()
+    assert rows.loc["FailsOnce", "n"].eq(2).all()
+    assert rows.loc[("Fade", "csfid"), "per_class"].eq(3.0).all()
+    assert rows.loc[("Fade", "fid"), "per_class"].isna().all()
+    alone = scored(make_spec(editor("Fade"), seeds=[0], metrics=ALL_METRICS), tmp_path / "alone")[1]
+    assert alone.sets["score"].tolist() == rows.loc["Fade", "score"].tolist()
+
+
+def test_a_set_below_the_metrics_minimum_is_undefined_with_its_n(make_spec: SpecMaker, tmp_path: Path) -> None:
+    spec = make_spec(editor("Fade"), editor("FailsOnce"), metrics=[metric("ColourGap", min_samples=3)])
+    scores = scored(spec, tmp_path / "run")[1].sets.groupby("editor")[["score", "n"]].first()
+    assert np.isfinite(scores.loc["Fade", "score"])
+    assert np.isnan(scores.loc["FailsOnce", "score"])
+    assert scores.loc["FailsOnce", "n"] == 2
+
+
+def test_another_reference_is_another_fingerprint(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, truths = scored(make_spec(metrics=ALL_METRICS[2:3]), tmp_path / "run")
+    _, sources = scored(make_spec(metrics=ALL_METRICS[2:3], reference={"kind": "sources"}), run.path)
+    assert set(truths.sets["fingerprint"]).isdisjoint(sources.sets["fingerprint"])
+    card = sources.cards[sources.sets["fingerprint"].iloc[0]]
+    assert (card["reference"]["kind"], card["reference"]["n"]) == ("sources", 3)
+    with pytest.raises(ScoreError, match=r"metric fid has 2 fingerprints in one table"):
+        check_unmixed(pd.concat([truths.sets, sources.sets]))
+
+
+def test_a_reference_that_is_lacking_is_said_so(make_spec: SpecMaker, manifest_folder: Path, tmp_path: Path) -> None:
+    rows = (manifest_folder / "metadata.jsonl").read_text().replace('"truth_file_name": "1-truth.png", ', "")
+    (manifest_folder / "metadata.jsonl").write_text(rows)
+    with pytest.raises(ScoreError, match="add `reference:` to the spec"):
+        scored(make_spec(metrics=ALL_METRICS[2:]), tmp_path / "run")
+    with pytest.raises(ScoreError, match=r"sample sample-1 of manifest \S+ has no truth"):
+        scored(make_spec(metrics=ALL_METRICS[2:], reference={"kind": "truths"}), tmp_path / "run")
+
+
+def test_a_metric_that_is_there_twice_gets_its_parameters_into_its_name(make_spec: SpecMaker, tmp_path: Path) -> None:
+    spec = make_spec(metrics=[metric("Distance"), metric("Distance", version="2")])
+    assert scored(spec, tmp_path / "run")[1].pairs["metric"].unique().tolist() == ["lpips", "lpips[version=2]"]
+
+
+def test_wrong_metrics_and_parameters_are_one_line(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run = api.run(make_spec(metrics=[metric("Distance", colour="red")]), tmp_path / "run", options=INLINE)
+    with pytest.raises(ScoreError, match="unexpected keyword argument 'colour'; see `etabench list metrics`"):
+        api.score(run)
+    run = api.run(make_spec(metrics=[{"name": "lpipz"}]), tmp_path / "run", options=INLINE)
+    with pytest.raises(RegistryError, match="did you mean 'lpips'"):
+        api.score(run)
+
+
+def test_a_lost_edit_is_an_error(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run = api.run(make_spec(), tmp_path / "run", options=INLINE)
+    next(run.units.glob("*/000.png")).unlink()
+    with pytest.raises(RunError, match=r"000\.png is gone or differs"):
+        api.score(run)
+
+
+def test_a_damaged_table_is_said_so(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, _ = scored(make_spec(), tmp_path / "run")
+    (run.scores / "pairs.parquet").write_bytes(b"PAR1")
+    with pytest.raises(ScoreError, match=r"pairs\.parquet cannot be read .*; delete it and run"):
+        api.score(run)
+
+
+def test_an_empty_table_keeps_its_columns_and_kinds(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run")
+    write_table(run, "pairs", frame([], PAIR_COLUMNS))
+    pairs = read_scores(run).pairs
+    assert tuple(pairs.columns) == PAIR_COLUMNS
+    assert pairs["score"].dtype == np.float64

@@ -1,0 +1,92 @@
+"""Check that the documents agree with the program: ``python tests/check_docs.py`` (``--write`` brings docs/reference.md up to date).
+
+Three things are checked: docs/reference.md is what the program says of itself; every ``etabench`` command in a document exists with the
+options it is shown with; every relative link and picture points at a file.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer.main
+from typer.testing import CliRunner
+
+from bench import registry
+from bench.cli import app
+from bench.spec import shipped_specs
+
+ROOT = Path(__file__).parent.parent
+REFERENCE = ROOT / "docs" / "reference.md"
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)")
+
+
+def documents() -> list[Path]:
+    """All Markdown files of the project."""
+    return [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "bench" / "toybox" / "MODEL_CARD.md"]
+
+
+def commands() -> dict[str, set[str]]:
+    """The options of every command of the program."""
+    group = typer.main.get_command(app)
+    return {name: {o for p in command.params for o in p.opts} | {"--help"} for name, command in group.commands.items()}  # type: ignore[attr-defined]
+
+
+def reference() -> str:
+    """The generated page."""
+    runner = CliRunner(env={"COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1"})
+    parts = ["# Reference\n\nWritten by `python tests/check_docs.py --write`; CI fails where it is stale.\n"]
+    for name in commands():
+        text = runner.invoke(app, [name, "--help"]).stdout
+        text = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        parts.append(f"## etabench {name}\n\n```text\n{text}\n```\n")
+    parts.append("## Editors\n\n| name | knob | what |\n|---|---|---|\n" + "".join(_editor_rows()))
+    names = ", ".join(f"`{name}`" for name in registry.metrics())
+    parts.append(f"## Metrics\n\n{names}\n")
+    parts.append("## Specs\n\n" + ", ".join(f"`{name}`" for name in sorted(shipped_specs())) + "\n")
+    return "\n".join(parts)
+
+
+def _editor_rows() -> Iterator[str]:
+    for name in registry.editors():
+        editor = registry.load_editor(name)
+        knob = f"`{editor.knob.name}` {editor.knob.low:g}..{editor.knob.high:g}" if editor.knob else "anchor"
+        yield f"| `{name}` | {knob} | {(editor.__doc__ or '').strip().splitlines()[0]} |\n"
+
+
+def stale_commands(text: str) -> Iterator[str]:
+    """What a document shows of ``etabench`` that does not exist."""
+    known = commands()
+    for line in re.findall(r"(?:^|`|\$ )etabench ([a-z][^\n`#|]*)", text, flags=re.MULTILINE):
+        name, *words = line.split()
+        if name not in known:
+            yield f"etabench {name}: no such command"
+            continue
+        for word in words:
+            option = word.split("=")[0].rstrip("]").lstrip("[")
+            if option.startswith("--") and option not in known[name]:
+                yield f"etabench {name} {option}: no such option"
+
+
+def broken_links(document: Path) -> Iterator[str]:
+    """Relative links of a document that point nowhere."""
+    for target in LINK.findall(document.read_text()):
+        if "://" not in target and not (document.parent / target).exists():
+            yield f"{target}: no such file"
+
+
+def main(arguments: list[str]) -> int:
+    if "--write" in arguments:
+        REFERENCE.write_text(reference())
+    problems = [] if REFERENCE.read_text() == reference() else ["docs/reference.md is stale: python tests/check_docs.py --write"]
+    for document in documents():
+        found = [*stale_commands(document.read_text()), *broken_links(document)]
+        problems += [f"{document.relative_to(ROOT)}: {problem}" for problem in found]
+    print("\n".join(problems) or f"{len(documents())} documents agree with the program")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
