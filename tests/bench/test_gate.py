@@ -103,14 +103,14 @@ def test_another_manifest_means_nothing(baseline: Path, make_spec: SpecMaker, ma
     (manifest_folder / "metadata.jsonl").write_text(rows.replace("zebra", "giraffe"))
     other = api.run(make_spec(), tmp_path / "other", options=INLINE)
     api.score(other)
-    with pytest.raises(BaselineError, match="is of manifest .*: scores cannot be compared"):
+    with pytest.raises(BaselineError, match=r"is of manifest .*: scores cannot be compared"):
         gate.compare(other, baseline)
 
 
 def test_another_fingerprint_means_nothing(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
     metrics = [metric("Alignment"), metric("Distance", version="2")]
     api.score(api.run(make_spec(metrics=metrics), run.path, options=INLINE))
-    with pytest.raises(BaselineError, match="metric lpips has fingerprint .* they are not the same number"):
+    with pytest.raises(BaselineError, match=r"metric lpips has fingerprint .* they are not the same number"):
         gate.compare(run, baseline)
 
 
@@ -174,7 +174,7 @@ def test_tolerances_must_be_positive_numbers(run: Run, baseline: Path, bad: obje
 
 
 def test_an_absent_baseline_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(BaselineError, match="no baseline at .*--update` writes one"):
+    with pytest.raises(BaselineError, match=r"no baseline at .*--update` writes one"):
         gate.compare(run, tmp_path / "none.json")
 
 
