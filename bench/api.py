@@ -59,8 +59,7 @@ def run(
     _write_head(folder, spec, overrides, resolved=resolved, planned=planned, manifest=manifest)
     folder.write_json("environment.json", environment.describe(models.pick_device(resolved.device), resolved.dtype))
     keys = {unit.key for unit in planned.units}
-    with progress("edit", len(keys)) as advance:
-        advance(sum(folder.record(key) is not None for key in keys))
+    with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
         execute(folder, planned, options, advance)
     return folder
 

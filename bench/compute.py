@@ -13,27 +13,26 @@ __all__ = ["PeakMemory", "deterministic", "empty_cache"]
 
 @contextlib.contextmanager
 def deterministic(threads: int | None = None) -> Iterator[None]:
-    """torch, where it is loaded, with deterministic algorithms, no TF32 and `threads` CPU threads; put back on leaving."""
+    """torch, where it is loaded, with deterministic algorithms, no TF32, and `threads` CPU threads; put back on leaving."""
     if "torch" not in sys.modules:
         yield
         return
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    count = torch.get_num_threads()
-    mode, warns = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    flags = (cudnn.deterministic, cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision)
+    count, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    mode = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(threads or count)
+    torch.set_float32_matmul_precision("highest")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    cudnn.deterministic, cudnn.benchmark = True, False
-    cudnn.conv.fp32_precision = matmul.fp32_precision = "ieee"
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
     finally:
         torch.set_num_threads(count)
+        torch.set_float32_matmul_precision(precision)
         torch.use_deterministic_algorithms(mode, warn_only=warns)
-        cudnn.deterministic, cudnn.benchmark, cudnn.conv.fp32_precision, matmul.fp32_precision = flags
 
 
 class PeakMemory:

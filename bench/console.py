@@ -100,14 +100,14 @@ def _cell(value: Any) -> str:
 
 def print_leaderboard(leaderboard: pd.DataFrame) -> None:
     """The columns of a leaderboard that fit a terminal."""
+    columns = {"clip": "CLIP", "one_minus_lpips": "1-LPIPS", "fid": "FID", "csfid": "CSFID", "seconds_per_edit": "s/edit"}
+    present = {name: title for name, title in columns.items() if name in leaderboard}
     table = Table(box=None, header_style="bold", pad_edge=False)
-    columns = [
-        *("editor", "value", "clip", "one_minus_lpips", "fid", "csfid", "seconds_per_edit", "unet_evaluations_per_edit"),
-        *("expected", "done", "failed", "scored"),
-    ]
-    present = [name for name in columns if name in leaderboard]
-    for name in present:
-        table.add_column(name.removesuffix("_per_edit").replace("_", " "), justify="left" if name == "editor" else "right")
+    table.add_column("editor", no_wrap=True)
+    for title in ("knob", *present.values(), "done", "scored"):
+        table.add_column(title, justify="right")
     for row in leaderboard.to_dict("records"):
-        table.add_row(*(_cell(row[name]) for name in present))
+        knob = f"{row['value']:g}" if isinstance(row["knob"], str) else ""
+        counts = (f"{row['done']}/{row['expected']}", f"{row['scored']}/{row['expected']}")
+        table.add_row(escape(row["editor"]), escape(knob), *(_cell(row[name]) for name in present), *counts)
     out.print(table)

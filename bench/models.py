@@ -39,14 +39,19 @@ def inspect(ref: ModelRef) -> Checkpoint:
 def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
     """The model on `device` in `dtype` (a torch dtype's name). Raises ModelError or CheckpointError."""
     import torch
+    from transformers.utils import logging
 
     from editors.diffusion import DiffusionModel
 
-    folder = _folder(ref)
+    folder, bars = _folder(ref), logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         return DiffusionModel.load(folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle)
     except (RuntimeError, OSError) as error:
         raise ModelError(f"model {folder} cannot be loaded on {device}: {' '.join(str(error).split())[:300]}") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
 
 
 def pick_device(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -22,12 +22,14 @@ class Advance(Protocol):
     def __call__(self, steps: int = 1, note: str = "") -> None: ...
 
 
-Progress = Callable[[str, int], AbstractContextManager[Advance]]
-"""Opens a progress display: what is being done, and in how many steps."""
+class Progress(Protocol):
+    """Opens a progress display: what is being done, in how many steps, of which `done` lie behind already."""
+
+    def __call__(self, what: str, total: int, done: int = 0) -> AbstractContextManager[Advance]: ...
 
 
 @contextlib.contextmanager
-def silent(what: str, total: int) -> Iterator[Advance]:
+def silent(what: str, total: int, done: int = 0) -> Iterator[Advance]:
     """No display."""
 
     def advance(steps: int = 1, note: str = "") -> None:
@@ -38,7 +40,11 @@ def silent(what: str, total: int) -> Iterator[Advance]:
 
 def shown(console: Console) -> Progress:
     """A display on `console`."""
-    return lambda what, total: (_bar if console.is_terminal else _lines)(console, what, total)
+
+    def open_(what: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
+        return (_bar if console.is_terminal else _lines)(console, what, total, done)
+
+    return open_
 
 
 def duration(seconds: float) -> str:
@@ -52,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def _bar(console: Console, what: str, total: int) -> Iterator[Advance]:
+def _bar(console: Console, what: str, total: int, done: int) -> Iterator[Advance]:
     from rich import progress
 
     columns = (
@@ -64,7 +70,7 @@ def _bar(console: Console, what: str, total: int) -> Iterator[Advance]:
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console) as bar:
-        task = bar.add_task(escape(what), total=total)
+        task = bar.add_task(escape(what), total=total, completed=done)
 
         def advance(steps: int = 1, note: str = "") -> None:
             bar.advance(task, steps)
@@ -75,22 +81,25 @@ def _bar(console: Console, what: str, total: int) -> Iterator[Advance]:
 
 
 @contextlib.contextmanager
-def _lines(console: Console, what: str, total: int) -> Iterator[Advance]:
+def _lines(console: Console, what: str, total: int, done: int) -> Iterator[Advance]:
     start = last = time.monotonic()
-    done = 0
+    first: tuple[float, int] | None = None
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def advance(steps: int = 1, note: str = "") -> None:
-        nonlocal done, last
+        nonlocal done, last, first
         done += steps
         if note:
             say(note)
         now = time.monotonic()
+        first = first or (now, done)
         if steps and done < total and now - last >= SECONDS_BETWEEN_LINES:
             last = now
-            say(f"{what}: {done}/{total}, {duration(now - start)}, about {duration((now - start) / done * (total - done))} left")
+            pace = (now - first[0]) / (done - first[1]) if done > first[1] else None
+            left = "" if pace is None else f", about {duration(pace * (total - done))} left"
+            say(f"{what}: {done}/{total}, {duration(now - start)}{left}")
 
     yield advance
     say(f"{what}: {done}/{total} in {duration(time.monotonic() - start)}")

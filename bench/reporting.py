@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["report_data", "report_run"]
 
 GALLERY_SAMPLES = 24
+FEW_IN_A_SET = 1000
 
 
 def report_run(run: Run) -> Path:
@@ -117,6 +118,10 @@ def _warnings(count_table: pd.DataFrame, scores: Scores) -> list[str]:
         said.append(
             f"{undefined} of {len(scores.pairs)} scores are undefined and left out of every mean; n says how many remain."
         )
+    sizes = scores.sets["n"]
+    if len(sizes) and sizes.max() < FEW_IN_A_SET:
+        names = " and ".join(dict.fromkeys(scores.sets["metric"]))
+        said.append(f"{names} stand on {sizes.max()} edits per point at most: biased upwards, comparable at equal n only.")
     return said + [str(note) for note in dict.fromkeys(scores.sets["note"]) if note]
 
 

@@ -93,7 +93,7 @@ class Regenerate(Editor[RegenerateState]):
     anchor = True
     Params = SamplingParams
     params: SamplingParams
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fast": {"steps": 20}, "toybox": {"steps": 25, "guidance": 5.0}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fast": {"steps": 20}, "toybox": {"steps": 25, "guidance": 3.0}}
 
     def prepare(self, task: EditTask) -> RegenerateState:
         self.check(task)

@@ -109,7 +109,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
             "background_reconstruction_weight": 100.0,
         },
         "fast": {"steps": 20, "final_blend": True, "background_reconstruction_steps": 0},
-        "toybox": {"steps": 25, "guidance": 5.0, "final_blend": True, "background_reconstruction_steps": 0},
+        "toybox": {"steps": 25, "guidance": 3.0, "final_blend": True, "background_reconstruction_steps": 0},
     }
 
     def fair_play(self) -> FairPlay:

@@ -66,7 +66,7 @@ class DiffEdit(Editor[DiffEditState]):
         "paper_imagenet": {"steps": 50, "guidance": 5.0, "mask_maps": 10, "mask_strength": 0.5, "mask_threshold": 0.5},
         "diffusers_mask": {"steps": 50, "guidance": 7.5, "mask_rule": "diffusers"},
         "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 5.0},
+        "toybox": {"steps": 25, "guidance": 3.0},
     }
 
     def fair_play(self) -> FairPlay:

@@ -41,7 +41,7 @@ class EncodeDecode(Editor[EncodeDecodeState]):
         "paper": {"steps": 50, "guidance": 7.5},
         "paper_imagenet": {"steps": 50, "guidance": 5.0},
         "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 5.0},
+        "toybox": {"steps": 25, "guidance": 3.0},
     }
 
     def prepare(self, task: EditTask) -> EncodeDecodeState:

@@ -94,9 +94,9 @@ class Imagic(Editor[ImagicState]):
         "paper_imagen": {**_PAPER_SD, "embedding_steps": 100, "embedding_lr": 1e-3},
         "fast": {"embedding_steps": 250, "embedding_lr": 4e-3, "unet_steps": 400, "unet_lr": 2e-6, "draws": 4, "steps": 25},
         "toybox": {
-            "embedding_steps": 150,
+            "embedding_steps": 80,
             "embedding_lr": 1e-2,
-            "unet_steps": 300,
+            "unet_steps": 120,
             "unet_lr": 2e-4,
             "draws": 4,
             "steps": 25,

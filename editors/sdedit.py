@@ -44,7 +44,7 @@ class SDEdit(Editor[SDEditState]):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5},
         "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 5.0},
+        "toybox": {"steps": 25, "guidance": 3.0},
     }
 
     def prepare(self, task: EditTask) -> SDEditState:

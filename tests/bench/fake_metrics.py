@@ -47,7 +47,7 @@ class Alignment(PairMetric):
 
 
 class ColourGap(SetMetric):
-    """Squared distance of mean colours, lower is better."""
+    """Squared distance of mean colours, lower is better; `extracted` counts the pictures seen, by subclasses too."""
 
     name: ClassVar[str] = "fid"
     extracted: ClassVar[int] = 0

@@ -143,8 +143,7 @@ def test_check_exits_with_0_1_and_2(etabench: Callable[..., Outcome], spec_file:
         (("run", "{spec}", "--set", "anchors=[regenerate]"), "no-model"),
         (("score", "nowhere"), "nowhere is not a run folder"),
         (("report", "nowhere"), "nowhere is not a run folder"),
-        (("check", "nowhere", "--baseline", "b.json"), "b.json"),
-        (("lint", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("check", "nowhere", "--baseline", "b.json"), "nowhere is not a run folder"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
@@ -152,6 +151,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     spec_file: SpecFile,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    *,
     arguments: tuple[str, ...],
     words: str,
 ) -> None:

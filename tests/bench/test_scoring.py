@@ -51,10 +51,10 @@ def test_tables_on_disk_are_the_tables_returned(make_spec: SpecMaker, tmp_path: 
 
 def test_only_what_is_new_is_scored(make_spec: SpecMaker, tmp_path: Path) -> None:
     run, first = scored(make_spec(limit=2, metrics=ALL_METRICS), tmp_path / "run")
-    pairs, pictures = counter("Distance", "scored"), counter("ColourGap", "extracted") + counter("ClassGap", "extracted")
+    pairs, pictures = counter("Distance", "scored"), counter("ColourGap", "extracted")
     assert api.score(run).pairs.equals(first.pairs)
     assert counter("Distance", "scored") == pairs
-    assert counter("ColourGap", "extracted") + counter("ClassGap", "extracted") == pictures
+    assert counter("ColourGap", "extracted") == pictures
     _, more = scored(make_spec(metrics=ALL_METRICS), run.path)
     assert counter("Distance", "scored") == pairs + 3, "three edits of the third sample"
     assert len(more.pairs) == len(first.pairs) * 3 // 2
@@ -63,9 +63,9 @@ def test_only_what_is_new_is_scored(make_spec: SpecMaker, tmp_path: Path) -> Non
 
 
 def test_metrics_with_one_extractor_share_features(make_spec: SpecMaker, tmp_path: Path) -> None:
-    before = counter("ColourGap", "extracted") + counter("ClassGap", "extracted")
+    before = counter("ColourGap", "extracted")
     run, _ = scored(make_spec(metrics=ALL_METRICS), tmp_path / "run")
-    made = counter("ColourGap", "extracted") + counter("ClassGap", "extracted") - before
+    made = counter("ColourGap", "extracted") - before
     # Nine edits, but two samples share their picture, which the knob value 0 leaves as it is; three truths.
     assert made == 8 + 3
     assert len(list((run.scores / "features").glob("*.npz"))) == 1

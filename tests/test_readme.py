@@ -1,0 +1,46 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import bench
+from bench.spec import load_spec
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def _block(language: str, containing: str) -> str:
+    blocks = re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    return next(block for block in blocks if containing in block)
+
+
+def test_the_editor_in_one_file_runs(tmp_path: Path) -> None:
+    (tmp_path / "invert.py").write_text(_block("python", "class Invert"))
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nmanifest: toybox-mini\nlimit: 2\nmodel: toybox\neditors: [{name: invert.py:Invert}]\nmetrics: [lpips]\nanchors: [copy]\n"
+    )
+    run = bench.run(tmp_path / "mine.yaml", out=tmp_path / "run")
+    bench.score(run)
+    page = bench.report(run)
+    assert page.is_file()
+    curves = pd.read_csv(page.parent / "curves.csv")
+    mine = curves[(curves["editor"] == "Invert") & (curves["metric"] == "lpips")].set_index("value")["mean"]
+    assert mine[0.0] == 0.0
+    assert mine[0.0] < mine[0.25] < mine[1.0]
+
+
+def test_the_spec_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(_block("yaml", "name: mine"))
+    spec = load_spec(tmp_path / "mine.yaml")
+    assert [editor.name for editor in spec.editors] == ["imagic", "diffedit"]
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)", README, flags=re.MULTILINE))))
+def test_make_targets_exist(target: str) -> None:
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text()
+    assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
