@@ -88,7 +88,12 @@ def _theirs(name: str, pipeline: Any, sample: Sample) -> Callable[[], None]:
         for strength in GRID:
             generator = torch.Generator().manual_seed(0)
             pipeline(
-                sample.target_text, image=picture, strength=strength, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generator
+                sample.target_text,
+                image=picture,
+                strength=strength,
+                num_inference_steps=STEPS,
+                guidance_scale=GUIDANCE,
+                generator=generator,
             )
 
     def diffedit() -> None:
@@ -126,7 +131,9 @@ def _ours(name: str, model: DiffusionModel, sample: Sample) -> Callable[[], None
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.benchmark", description="Time our sweeps against diffusers' pipelines.")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.benchmark", description="Time our sweeps against diffusers' pipelines."
+    )
     parser.add_argument("--samples", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args(arguments)
@@ -135,7 +142,9 @@ def main(arguments: list[str] | None = None) -> None:
     samples = [manifest.load(i) for i in range(given.samples)]
     model = DiffusionModel.load(TOYBOX / "generator")
     pipelines = _pipelines()
-    print(f"{len(GRID)} knob values, {STEPS} steps, {len(samples)} samples, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(
+        f"{len(GRID)} knob values, {STEPS} steps, {len(samples)} samples, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
     print(f"{'sweep':<10}{'':<10}{'wall s':>9}{'CPU s':>9}{'U-Net samples':>15}")
     for name, pipeline in pipelines.items():
         counter = _count_calls(pipeline.unet)

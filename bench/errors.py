@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["BaselineError", "EtabenchError", "ManifestError", "ModelError", "RegistryError", "RunError", "ScoreError", "SpecError"]
+__all__ = [
+    "BaselineError",
+    "EtabenchError",
+    "ManifestError",
+    "ModelError",
+    "RegistryError",
+    "RunError",
+    "ScoreError",
+    "SpecError",
+]
 
 
 class EtabenchError(Exception):

@@ -49,7 +49,7 @@ class Options:
 
 
 class Crew(Protocol):
-    """A set of workers; a context manager that ends them on leaving."""
+    """A set of workers; a context manager that lets them end when the work is done, and ends them on an error."""
 
     def __enter__(self) -> Crew: ...
 
@@ -116,7 +116,8 @@ class LocalCrew:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for process in self._processes:
-            process.terminate()
+            if error is not None:
+                process.terminate()
         for process in self._processes:
             process.join(timeout=10)
             if process.is_alive():
@@ -193,7 +194,7 @@ class RayCrew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for task in self._tasks:
+        for task in self._tasks if error is not None else ():
             self._ray.cancel(task)
 
     def check(self) -> bool:
@@ -221,7 +222,7 @@ class SlurmCrew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for job in self._jobs:
+        for job in self._jobs if error is not None else ():
             job.cancel()
 
     def check(self) -> bool:

@@ -1,0 +1,1 @@
+"""ToyBox, the embedded picture world: vocabulary, rendering, models, manifests, training and evaluation."""

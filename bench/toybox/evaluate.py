@@ -21,8 +21,8 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import ResNetForImageClassification
 
-from bench.toybox.manifests import SIZES, edits
 from bench.toybox.manifests import SEEDS as MANIFEST_SEEDS
+from bench.toybox.manifests import SIZES, edits
 from bench.toybox.stages.data import Pool, draw, to_unit
 from bench.toybox.stages.features import HEADS, labels_of, split_heads
 from bench.toybox.train import MODELS
@@ -95,7 +95,9 @@ def generate(pipeline: StableDiffusionPipeline, captions: list[str], seed: int, 
     for start in range(0, len(captions), batch):
         texts = captions[start : start + batch]
         generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(texts))]
-        images = pipeline(texts, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators, output_type="np").images
+        images = pipeline(
+            texts, num_inference_steps=STEPS, guidance_scale=GUIDANCE, generator=generators, output_type="np"
+        ).images
         parts.append(torch.from_numpy(np.asarray(images)).permute(0, 3, 1, 2) * 2 - 1)
         print(f"generated {start + len(texts)} of {len(captions)}", file=sys.stderr, flush=True)
     return torch.cat(parts)
@@ -124,7 +126,13 @@ def judge_rows(folder: Path, pool: Pool) -> list[Row]:
     after = _judge_images(judge, to_unit(np.stack([render(e.target).image for e in manifest])))
     preferred = ((after * text).sum(1) > (before * text).sum(1)).float().mean()
     return [
-        Row(f"judge: right caption among all {len(captions)} of the grammar, real renders", 100 * float(np.mean(hits)), 97, "%", len(hits)),
+        Row(
+            f"judge: right caption among all {len(captions)} of the grammar, real renders",
+            100 * float(np.mean(hits)),
+            97,
+            "%",
+            len(hits),
+        ),
         Row("judge: prefers the ground truth to the source for the target text", 100 * float(preferred), 99, "%", len(manifest)),
     ]
 
@@ -140,16 +148,25 @@ def measure(models: Path, captions: int) -> list[Row]:
         images = generate(pipeline, [scene.caption for scene in pool.scenes], seed=EVALUATION_SEED)
         read = accuracy(classify(network, images), pool.scenes)
         targets = {"object": 90, "background": 95} if seen == "seen" else {"object": 75, "background": 90}
-        rows += [Row(f"generator: right {head}, {seen} pairs", 100 * read[head], target, "%", count) for head, target in targets.items()]
+        rows += [
+            Row(f"generator: right {head}, {seen} pairs", 100 * read[head], target, "%", count)
+            for head, target in targets.items()
+        ]
     read = accuracy(classify(network, to_unit(real.images)), real.scenes)
-    rows += [Row(f"features: right {head}, real renders", 100 * read[head], 99, "%", len(real)) for head in ("object", "state", "background")]
+    rows += [
+        Row(f"features: right {head}, real renders", 100 * read[head], 99, "%", len(real))
+        for head in ("object", "state", "background")
+    ]
     return rows + judge_rows(models / "judge", real)
 
 
 def table(rows: list[Row]) -> str:
     """The rows in Markdown."""
     lines = ["| what | measured | must reach | n | |", "|---|---|---|---|---|"]
-    lines += [f"| {r.what} | {r.measured:.1f} {r.unit} | {r.target:g} {r.unit} | {r.count} | {'met' if r.met else '**short**'} |" for r in rows]
+    lines += [
+        f"| {r.what} | {r.measured:.1f} {r.unit} | {r.target:g} {r.unit} | {r.count} | {'met' if r.met else '**short**'} |"
+        for r in rows
+    ]
     return "\n".join(lines)
 
 

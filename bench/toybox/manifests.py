@@ -41,11 +41,8 @@ class Edit:
         before, after = render(self.source), render(self.target)
         if self.category == "background":
             return ~(before.object_mask | before.accessory_mask)
-        if self.category in ("add", "remove"):
-            changed = before.accessory_mask | after.accessory_mask
-        else:
-            changed = before.object_mask | after.object_mask
-        return _widen(changed)
+        kind = "accessory_mask" if self.category in ("add", "remove") else "object_mask"
+        return _widen(getattr(before, kind) | getattr(after, kind))
 
 
 def _widen(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -151,7 +148,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.toybox.manifests", description="Write the ToyBox manifests again.")
     root = Path(data_manifests.__file__).parent
-    parser.add_argument("--out", type=Path, default=root, help="folder that gets one folder a manifest (default: the package's own)")
+    parser.add_argument(
+        "--out", type=Path, default=root, help="folder that gets one folder a manifest (default: the package's own)"
+    )
     out: Path = parser.parse_args(arguments).out
     for name, count in SIZES.items():
         write_manifest(out / name, count, SEEDS[name])

@@ -35,8 +35,12 @@ def samples_sheet() -> Image.Image:
 
 def pairs_sheet() -> Image.Image:
     """Twelve columns of the manifest, two a category: sources above, ground-truth edits below."""
-    chosen = sorted(edits(SIZES["toybox"], SEEDS["toybox"])[: 2 * len(CATEGORIES)], key=lambda e: list(CATEGORIES).index(e.category))
-    return _sheet([[render(scene).image for scene in scenes] for scenes in zip(*((e.source, e.target) for e in chosen), strict=True)])
+    chosen = sorted(
+        edits(SIZES["toybox"], SEEDS["toybox"])[: 2 * len(CATEGORIES)], key=lambda e: list(CATEGORIES).index(e.category)
+    )
+    return _sheet(
+        [[render(scene).image for scene in scenes] for scenes in zip(*((e.source, e.target) for e in chosen), strict=True)]
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -67,9 +67,11 @@ def train_stage(name: str, models: Path, work: Path, budget: Budget, small: bool
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.toybox.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.toybox.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("stage", choices=["atlas", *STAGES, "all"])
-    parser.add_argument("--minutes", type=float, help="wall-clock budget of each stage (default: %s)" % MINUTES)
+    parser.add_argument("--minutes", type=float, help=f"wall-clock budget of each stage (default: {MINUTES})")
     parser.add_argument("--steps", type=int, default=10**9, help="bound on optimiser steps of each stage")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -157,9 +157,7 @@ def caption(object_name: str, background: str, accessory: str = "none") -> str:
 def all_captions() -> list[str]:
     """Every caption of the grammar, each once, in a fixed order."""
     return [
-        caption(o.name, b.name, a)
-        for o, b, a in product(OBJECTS, BACKGROUNDS, ACCESSORIES)
-        if a != "hat" or wears_hat(o.name)
+        caption(o.name, b.name, a) for o, b, a in product(OBJECTS, BACKGROUNDS, ACCESSORIES) if a != "hat" or wears_hat(o.name)
     ]
 
 

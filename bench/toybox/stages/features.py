@@ -125,7 +125,9 @@ def calibrate(network: ResNetForImageClassification, pictures: Tensor, seed: int
     n = len(pictures)
     kinds = torch.randint(0, distort.kinds, (n,), generator=generator)
     strengths = torch.rand((n, 2), generator=generator)
-    near = torch.stack([distort(p, int(k), float(s), generator) for p, k, s in zip(pictures, kinds, strengths[:, 0], strict=True)])
+    near = torch.stack(
+        [distort(p, int(k), float(s), generator) for p, k, s in zip(pictures, kinds, strengths[:, 0], strict=True)]
+    )
     far = torch.stack([distort(p, int(k), float(s), generator) for p, k, s in zip(pictures, kinds, strengths[:, 1], strict=True)])
     difference = layer_distances(network, pictures, far) - layer_distances(network, pictures, near)
     scale = difference.std(0)
@@ -138,10 +140,10 @@ def calibrate(network: ResNetForImageClassification, pictures: Tensor, seed: int
         optimiser.zero_grad()
         logits = (difference[:half] / scale) @ raw.exp()
         loss = binary_cross_entropy_with_logits(logits, farther[:half]) + 1e-3 * raw.square().mean()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)
     weights = (raw.exp() / scale).detach()
     agreement = float((((difference[half:] @ weights) > 0) == (farther[half:] > 0)).float().mean())
     unrelated = layer_distances(network, pictures, pictures.roll(1, 0)).mean(0) @ weights

@@ -106,14 +106,19 @@ class GeneratorStage(Stage):
     @torch.no_grad()
     def _encode(self, images: np.ndarray, device: str) -> Tensor:
         vae = self.vae.to(device)
-        parts = [vae.encode(to_unit(part).to(device)).latent_dist.mean.cpu() for part in np.array_split(images, max(1, len(images) // 64))]
+        parts = [
+            vae.encode(to_unit(part).to(device)).latent_dist.mean.cpu()
+            for part in np.array_split(images, max(1, len(images) // 64))
+        ]
         return torch.cat(parts) * vae.config.scaling_factor
 
     def loss(self, step: int, progress: float, rng: np.random.Generator, generator: torch.Generator) -> Tensor:
         """Epsilon prediction at uniform timesteps with min-SNR weights."""
         device = self.modules["unet"].device
         rows = torch.from_numpy(rng.integers(len(self.latents), size=self.batch))
-        form = torch.from_numpy(rng.choice(3, p=[1 - DROP_CAPTION - DROP_BACKGROUND, DROP_BACKGROUND, DROP_CAPTION], size=self.batch))
+        form = torch.from_numpy(
+            rng.choice(3, p=[1 - DROP_CAPTION - DROP_BACKGROUND, DROP_BACKGROUND, DROP_CAPTION], size=self.batch)
+        )
         x0 = self.latents[rows].to(device)
         eps = torch.randn(x0.shape, generator=generator).to(device)
         t = torch.randint(0, len(self.alphas), (self.batch,), generator=generator)

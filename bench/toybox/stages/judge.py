@@ -114,7 +114,9 @@ class JudgeStage(Stage):
 
     def export(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in self.modules["judge"].cpu().state_dict().items()}
+        state = {
+            k: v.half().contiguous() if v.is_floating_point() else v for k, v in self.modules["judge"].cpu().state_dict().items()
+        }
         save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
         (folder / "open_clip_config.json").write_text(json.dumps(judge_config(), indent=2) + "\n")
         self.tokenizer.save_pretrained(folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import os
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ def _schedule(step: int, progress: float, warm_up: int) -> float:
 def _save(path: Path, state: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _rank() -> int:
@@ -91,7 +90,15 @@ def _average_gradients(parameters: list[nn.Parameter]) -> None:
             p.grad = part.view_as(p)
 
 
-def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:
+@torch.no_grad()
+def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the averaged weights and statistics a step towards those of the model."""
+    theirs = [t for t in model.state_dict().values() if t.is_floating_point()]
+    mine = [t for t in average.state_dict().values() if t.is_floating_point()]
+    torch._foreach_lerp_(mine, theirs, 1 - decay)
+
+
+def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:  # noqa: PLR0915 (one loop, told in one piece)
     """Train ``stage`` within ``budget``, continuing from ``work`` if it holds a checkpoint, and export to ``folder``.
 
     Returns the running mean of the loss. Batches depend on (seed, step) alone, so a resumed run sees the batches that an
@@ -120,7 +127,13 @@ def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:
         _save(path, {"model": stage.modules.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
                      "step": step, "spent": spent, "loss": smooth})  # fmt: skip
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}")
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, disable=True if _rank() else None) as bar:
         task = bar.add_task(stage.name, total=1000, note="")
         saved = logged = last = time.monotonic()
@@ -131,15 +144,11 @@ def train(stage: Stage, work: Path, folder: Path, budget: Budget) -> float:
                 group["lr"] = stage.learning_rate * _schedule(step, progress, stage.warm_up)
             loss = stage.loss(step, progress, rng, generator)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             _average_gradients(parameters)
             nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
-            with torch.no_grad():
-                decay = min(stage.ema_decay, (1 + step) / (10 + step))
-                theirs = [t for t in stage.modules.state_dict().values() if t.is_floating_point()]
-                mine = [t for t in average.state_dict().values() if t.is_floating_point()]
-                torch._foreach_lerp_(mine, theirs, 1 - decay)
+            _follow(average, stage.modules, min(stage.ema_decay, (1 + step) / (10 + step)))
             value = float(loss.detach())
             smooth = value if math.isnan(smooth) else 0.98 * smooth + 0.02 * value
             step += 1

@@ -32,8 +32,8 @@ def _learned() -> tuple[dict[str, int], list[tuple[str, str]]]:
     learner.pre_tokenizer = pre_tokenizers.Whitespace()
     learner.train_from_iterator(all_captions(), trainer)
     state = json.loads(learner.to_str())["model"]
-    merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in state["merges"]]
-    return dict(state["vocab"]), merges
+    pairs = (m.split(" ") if isinstance(m, str) else m for m in state["merges"])
+    return dict(state["vocab"]), [(str(left), str(right)) for left, right in pairs]
 
 
 def build_tokenizer() -> CLIPTokenizer:

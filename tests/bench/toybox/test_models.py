@@ -14,7 +14,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bench.toybox.evaluate import BEGIN, CARD, END, Row, accuracy, autoencoder_psnr, classify, generate, judge_rows, load_pipeline, main, table
+from bench.toybox.evaluate import (
+    BEGIN,
+    CARD,
+    END,
+    Row,
+    accuracy,
+    autoencoder_psnr,
+    classify,
+    generate,
+    judge_rows,
+    load_pipeline,
+    main,
+    table,
+)
 from bench.toybox.reference import class_of, images_of
 from bench.toybox.stages.data import Pool, draw, to_unit
 from bench.toybox.stages.features import layer_distances
@@ -103,7 +116,9 @@ def test_evaluate_fails_when_a_row_is_short(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("bench.toybox.evaluate.measure", lambda models, captions: rows)
     assert main(["--card", str(card)]) == 1
     assert "**short**" in card.read_text()
-    assert card.read_text().startswith("head") and card.read_text().endswith("tail\n") and "old" not in card.read_text()
+    assert card.read_text().startswith("head")
+    assert card.read_text().endswith("tail\n")
+    assert "old" not in card.read_text()
     rows.pop()
     assert main(["--card", str(card)]) == 0
     assert table(rows) in card.read_text()

@@ -24,7 +24,9 @@ def test_vae_then_generator(tmp_path: Path) -> None:
     _train("vae", tmp_path, 2)
     assert AutoencoderKL.from_pretrained(tmp_path / "models/generator/vae").config.scaling_factor > 0
     _train("generator", tmp_path, 2)
-    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "models/generator", safety_checker=None, requires_safety_checker=False)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        tmp_path / "models/generator", safety_checker=None, requires_safety_checker=False
+    )
     pipeline.set_progress_bar_config(disable=True)
     image = pipeline.to(torch.float32)("a zebra in the snow", num_inference_steps=2).images[0]
     assert image.size == (64, 64)
@@ -61,16 +63,16 @@ def test_interrupted_run_equals_uninterrupted_run(tmp_path: Path, monkeypatch: p
     torch.set_num_threads(1)
     loop.train(FeatureStage(3, pool_size=64, batch=4), tmp_path / "a", tmp_path / "fa", budget)
 
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     class Dying(FeatureStage):
         def loss(self, step: int, *rest: object) -> torch.Tensor:
             if step == 2:
-                raise Killed
+                raise KilledError
             return super().loss(step, *rest)  # type: ignore[arg-type]
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         loop.train(Dying(3, pool_size=64, batch=4), tmp_path / "b", tmp_path / "fb", budget)
     loop.train(FeatureStage(3, pool_size=64, batch=4), tmp_path / "b", tmp_path / "fb", budget)
     a, b = (torch.load(tmp_path / f / "features.pt", weights_only=True)["model"] for f in "ab")

@@ -39,7 +39,16 @@ def test_a_background_edit_leaves_the_object(background: str) -> None:
 
 def test_every_field_matters() -> None:
     scene = Scene("horse", "grass", "none", x=30, y=38, scale=1.0, flip=False, seed=3)
-    other = {"object": "zebra", "background": "beach", "accessory": "balloon", "x": 33, "y": 40, "scale": 1.08, "flip": True, "seed": 4}
+    other = {
+        "object": "zebra",
+        "background": "beach",
+        "accessory": "balloon",
+        "x": 33,
+        "y": 40,
+        "scale": 1.08,
+        "flip": True,
+        "seed": 4,
+    }
     assert set(other) == {f.name for f in fields(Scene)}
     for name, value in other.items():
         assert (render(scene).image != render(replace(scene, **{name: value})).image).any(), name
