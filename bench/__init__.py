@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.api import plan, report, run, score
+    from bench.api import report, run, score
 
-__all__ = ["plan", "report", "run", "score"]
+__all__ = ["report", "run", "score"]
 
 
 def __getattr__(name: str) -> Any:
