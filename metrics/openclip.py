@@ -112,7 +112,9 @@ def _check_names(model: str, pretrained: str | None) -> None:
     import open_clip
 
     if model.startswith(LOCAL):
-        require_folder(model.removeprefix(LOCAL), "clip model", ("open_clip_config.json",))
+        folder = require_folder(model.removeprefix(LOCAL), "clip model", ("open_clip_config.json",))
+        if not any(folder.glob("*.safetensors")):
+            raise MetricError(f"clip model: {folder} holds no .safetensors weights; save them as open_clip_model.safetensors")
         if pretrained:
             raise MetricError(
                 f"clip pretrained: expected none beside {model}, got {pretrained!r}; the folder holds its own weights"
