@@ -25,7 +25,7 @@ def test_a_staggered_sweep_equals_one_value_at_a_time(model: DiffusionModel, tex
         alone = decode_sweep(model, schedule, [start], target, guidance=4.0, uncond=empty)
         assert (alone[0] - latent).abs().max() < BATCHING
     assert torch.equal(together[2:3], starts[2][1])
-    assert torch.equal(together[1], together[4])
+    assert (together[1] - together[4]).abs().max() < BATCHING  # the place in a batch decides which kernel tail computes an item
 
 
 def test_each_item_has_its_own_text(model: DiffusionModel, texts: tuple[Tensor, Tensor]) -> None:
