@@ -158,7 +158,7 @@ def test_bad_scales_are_refused(judge_folder: Path, scale: Any) -> None:
 
 def test_a_folder_without_weights_is_refused_and_not_random(judge_copy: Path) -> None:
     (judge_copy / "open_clip_model.safetensors").unlink()
-    with pytest.raises(MetricError, match="no .safetensors weights"):
+    with pytest.raises(MetricError, match=r"no \.safetensors weights"):
         CLIPScore(f"local-dir:{judge_copy}")
 
 
@@ -261,5 +261,5 @@ class TestNamedModel:
 def test_a_local_folder_with_pickled_weights_alone_is_refused(judge_copy: Path) -> None:
     weights = judge_copy / "open_clip_model.safetensors"
     weights.rename(judge_copy / "open_clip_pytorch_model.bin")
-    with pytest.raises(MetricError, match="no .safetensors weights"):
+    with pytest.raises(MetricError, match=r"no \.safetensors weights"):
         CLIPScore(f"local-dir:{judge_copy}")
