@@ -15,14 +15,13 @@ equal numbers per class. `csfid_debiased` takes that floor away.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, FeatureSet, Image, MetricError, SetMetric
-from metrics.extractors import open_extractor
+from metrics.base import Card, FeatureSet, MetricError
+from metrics.extractors import ExtractorMetric, open_extractor
 from metrics.images import BATCH_SIZE
 
 __all__ = ["CSFID", "csfid", "csfid_debiased"]
@@ -96,7 +95,7 @@ def _variance_of_mean(rows: Rows) -> float:
     return float(rows.var(axis=0, ddof=1).sum() / len(rows))
 
 
-class CSFID(SetMetric):
+class CSFID(ExtractorMetric):
     """Squared distance between class-mean features of the edits and of real pictures of the target class; lower is better.
 
     Args:
@@ -129,13 +128,6 @@ class CSFID(SetMetric):
             definition="Mean over target classes of the squared L2 distance between class-mean features of edits and reference.",
             source="Couairon et al. 2022 (FlexIT), arXiv 2203.04705; facebookresearch/SemanticImageTranslation eval.py",
         )
-
-    @property
-    def extractor(self) -> Hashable:
-        return self._extract.identity.key
-
-    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
-        return self._extract(images)
 
     def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
         return csfid(edits, reference)

@@ -7,13 +7,14 @@ of the 2015-12-05 TensorFlow graph). Weights are read from this machine and neve
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Image, MetricError, fingerprint
+from metrics.base import Image, MetricError, SetMetric, fingerprint
 from metrics.images import (
     BATCH_SIZE,
     RESIZE_POLICY,
@@ -28,7 +29,7 @@ from metrics.resnet import PREFIX as FOLDER_PREFIX
 from metrics.resnet import open_resnet
 from metrics.weights import digest_of_file, read_state, require_file
 
-__all__ = ["Extractor", "FolderExtractor", "Identity", "InceptionExtractor", "open_extractor"]
+__all__ = ["Extractor", "ExtractorMetric", "FolderExtractor", "Identity", "InceptionExtractor", "open_extractor"]
 
 INCEPTION_PREFIX = "inception:"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -156,3 +157,16 @@ def open_extractor(features: str, device: str = "cpu", batch_size: int = BATCH_S
         f"features: expected 'folder:/path' (transformers ResNet) or 'inception:/path/to/{INCEPTION_FILE}', got {features!r}; "
         "name the network that the distance should see through"
     )
+
+
+class ExtractorMetric(SetMetric):
+    """A set metric whose features come from an extractor opened by :func:`open_extractor` and kept as ``_extract``."""
+
+    _extract: Extractor
+
+    @property
+    def extractor(self) -> Hashable:
+        return self._extract.identity.key
+
+    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
+        return self._extract(images)

@@ -19,14 +19,13 @@ The estimate is biased upward and the bias grows as n falls: compare values at e
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, FeatureSet, Image, MetricError, MetricWarning, SetMetric
-from metrics.extractors import open_extractor
+from metrics.base import Card, FeatureSet, MetricError, MetricWarning
+from metrics.extractors import ExtractorMetric, open_extractor
 from metrics.images import BATCH_SIZE, check_whole
 
 __all__ = ["FID", "frechet_distance", "mean_and_covariance"]
@@ -86,7 +85,7 @@ def _root_trace_symmetric(covariance1: NDArray[np.float64], covariance2: NDArray
     return float(np.sqrt(np.clip(np.linalg.eigvalsh(root @ covariance2 @ root), 0, None)).sum())
 
 
-class FID(SetMetric):
+class FID(ExtractorMetric):
     """Fréchet distance between the features of the edits and of a reference set; lower is better.
 
     "FID" in the literature's sense only with the Inception features; the card names the network.
@@ -136,13 +135,6 @@ class FID(SetMetric):
             definition="Squared Fréchet distance between Gaussians fitted to the features of the edits and of the reference set.",
             source="Heusel et al. 2017, arXiv 1706.08500; torch-fidelity metric_fid.py",
         )
-
-    @property
-    def extractor(self) -> Hashable:
-        return self._extract.identity.key
-
-    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
-        return self._extract(images)
 
     def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
         smallest = min(len(edits), len(reference))
