@@ -72,9 +72,15 @@ class EditTask:
     """Seed of everything random in this unit, 0..2**64-1; already mixed from run seed, sample and editor."""
     truth: Image | None = None
     """The edit as it ought to be, (H, W, 3) uint8; only the oracle anchor may look at it."""
+    real: Image | None = None
+    """A real picture of the target class, (H, W, 3) uint8; only the retrieve anchor may look at it."""
+    instruction: str | None = None
+    """The edit as an order ("make it snow"), for editors that were trained on orders."""
+    sample_id: str = ""
+    """The manifest's name of the sample, for editors that look edits up; it never changes a computed result."""
 
     def __post_init__(self) -> None:
-        for name, picture in (("image", self.image), ("truth", self.truth)):
+        for name, picture in (("image", self.image), ("truth", self.truth), ("real", self.real)):
             if picture is not None and (picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3):
                 raise MissingInput(f"{name}: expected a (H, W, 3) uint8 array, got {picture.shape} {picture.dtype}")
         if self.mask is not None and (self.mask.dtype != np.bool_ or self.mask.shape != self.image.shape[:2]):
@@ -147,8 +153,14 @@ class Editor(ABC, Generic[State]):
     knob: ClassVar[Knob | None]
     """None for an anchor, which has one result."""
     needs: ClassVar[frozenset[str]] = frozenset()
-    """Optional fields of the task it cannot work without, of ``source_text``, ``mask``, ``truth``."""
+    """Optional fields of the task it cannot work without, of ``source_text``, ``mask``, ``instruction``, ``truth``, ``real``."""
     needs_model: ClassVar[bool] = True
+    channels: ClassVar[frozenset[int]] = frozenset({0})
+    """Numbers of U-Net input channels beside the latent that it knows how to fill (5: inpainting, 4: InstructPix2Pix)."""
+    checkpoint: ClassVar[str] = ""
+    """Weights it needs beside, or instead of, a plain text-to-image model, and where they come from; empty where there are none."""
+    tested_on: ClassVar[str] = "toybox"
+    """``toybox``, or ``tiny checkpoint`` where only a random one of the same architecture could be had for the tests."""
     anchor: ClassVar[bool] = False
     """A control row rather than an editing method."""
     deterministic: ClassVar[bool] = False
@@ -163,6 +175,12 @@ class Editor(ABC, Generic[State]):
             raise MissingInput(f"{self.name} needs a diffusion model, got none")
         if not isinstance(params, self.Params):
             raise EditorError(f"{self.name}: expected parameters of {self.Params.__name__}, got {type(params).__name__}")
+        if self.needs_model and model is not None and model.extra_channels not in self.channels:
+            takes = " or ".join(str(n) for n in sorted(self.channels))
+            raise MissingInput(
+                f"{self.name}: the U-Net takes {model.extra_channels} channels beside the latent, expected {takes}; "
+                f"use {self.checkpoint or 'a plain text-to-image checkpoint'}"
+            )
         self._model = model
         self.params = params
 
@@ -178,8 +196,30 @@ class Editor(ABC, Generic[State]):
         """All that is independent of the knob. Raises ``EditorError``; never changes the task or the model's weights."""
 
     @abstractmethod
-    def render(self, state: State, values: Sequence[float]) -> list[Image]:
-        """One picture per knob value, in order, of the size of the task's image. An anchor gets ``(0.0,)``."""
+    def render(self, state: State, values: Sequence[float]) -> Sequence[Image | None]:
+        """One picture per knob value, in order, of the size of the task's image. An anchor gets ``(0.0,)``.
+
+        None stands for a picture that does not exist (an outside edit that was not delivered); it is recorded as missing.
+        """
+
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[State]:
+        """``prepare`` of several tasks, in order; an editor that can do them in one batch overrides it.
+
+        Each state is what ``prepare`` gives for its task alone, up to the rounding that batched kernels bring.
+        """
+        return [self.prepare(task) for task in tasks]
+
+    def render_many(self, states: Sequence[State], values: Sequence[float]) -> list[Sequence[Image | None]]:
+        """``render`` of several states at the same values, in order; like ``prepare_many``."""
+        return [self.render(state, values) for state in states]
+
+    @classmethod
+    def assets(cls, params: _Params) -> Mapping[str, str]:
+        """sha256 of every file beside the model that determines the result (a ranking network, outside edits), by role.
+
+        They are part of a unit's identity. Raises ``EditorError`` where one is missing.
+        """
+        return {}
 
     def fair_play(self) -> FairPlay:
         """What the editor is given, with its present parameters."""

@@ -93,11 +93,9 @@ class DiffusionModel:
         return cls(**vars(parts), digest=digest(folder, allow_pickle), device=device, max_batch=max_batch)
 
     def _check(self) -> None:
-        channels, latent = self.unet.config.in_channels, self.vae.config.latent_channels
-        if channels != latent:
-            raise CheckpointError(
-                f"unet takes {channels} channels, the latent has {latent}: inpainting checkpoints are not supported"
-            )
+        if self.extra_channels < 0:
+            channels, latent = self.unet.config.in_channels, self.vae.config.latent_channels
+            raise CheckpointError(f"unet takes {channels} channels, the latent alone has {latent}: they do not belong together")
         if self.unet.config.addition_embed_type or self.unet.config.class_embed_type:
             raise CheckpointError("unet wants conditions beside the text (as Stable Diffusion XL does), which is not supported")
 
@@ -129,6 +127,13 @@ class DiffusionModel:
     @cancelled.setter
     def cancelled(self, hook: Callable[[], bool]) -> None:
         self._shared.cancelled = hook
+
+    @property
+    def extra_channels(self) -> int:
+        """Input channels of the U-Net beside the latent: 0, 5 of an inpainting model (mask and masked latent), 4 of
+        InstructPix2Pix (source latent).
+        """
+        return int(self.unet.config.in_channels - self.vae.config.latent_channels)
 
     @property
     def factor(self) -> int:
@@ -207,21 +212,36 @@ class DiffusionModel:
 
     # the U-Net
 
-    def unet_output(self, x: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        """One counted call of the U-Net: x (m, c, h, w), timesteps (m,), context (m, l, d). Keeps gradients."""
+    def unet_output(self, x: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
+        """One counted call of the U-Net: x (m, c + extra channels, h, w), timesteps (m,), context (m, l, d). Keeps gradients.
+
+        ``residuals`` go to the U-Net by name, as a ControlNet's do.
+        """
         self._shared.unet_evaluations += len(x)
         dtype = self.unet.dtype
-        return self.unet(x.to(dtype), timesteps, encoder_hidden_states=context.to(dtype)).sample.float()
+        return self.unet(x.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals).sample.float()
 
     @torch.no_grad()
-    def predict(self, x: Tensor, timestep: int, context: Tensor, guidance: float = 1.0, uncond: Tensor | None = None) -> Tensor:
+    def predict(
+        self,
+        x: Tensor,
+        timestep: int,
+        context: Tensor,
+        guidance: float = 1.0,
+        uncond: Tensor | None = None,
+        extra: Tensor | None = None,
+    ) -> Tensor:
         """What the U-Net predicts for m latents at one timestep, (m, c, h, w), in the model's own parameterisation.
+
+        ``extra`` (1 or m, extra channels, h, w) is what an inpainting or instruction model sees beside the latent.
 
         ``context`` is (1 or m, l, d). With guidance w other than 1 (Ho and Salimans, arXiv 2207.12598) the result is
         uncond + w (cond - uncond), both from one batch of 2m counted samples, and ``uncond`` (1 or m, l, d) is needed.
         """
         m = len(x)
         context = context.expand(m, -1, -1)
+        if extra is not None:
+            x = torch.cat([x, extra.expand(m, -1, -1, -1)], dim=1)
         guided = guidance != 1.0
         if guided:
             if uncond is None:

@@ -1,4 +1,4 @@
-"""Train the ToyBox models: ``python -m bench.toybox.train {atlas,vae,generator,judge,features,all}``.
+"""Train the ToyBox models: ``python -m bench.toybox.train {atlas,vae,generator,judge,ranker,features,all}``.
 
 Each stage keeps a checkpoint in ``--work`` and continues from it, draws all its randomness from ``--seed``, runs on a CPU or a
 CUDA device, and ends after ``--minutes`` or ``--steps``, whichever comes first. The generator needs the autoencoder's folder.
@@ -21,15 +21,15 @@ import torch.distributed as dist
 from bench.toybox.atlas import build_atlas
 from bench.toybox.stages.features import FeatureStage
 from bench.toybox.stages.generator import GeneratorStage
-from bench.toybox.stages.judge import JudgeStage
+from bench.toybox.stages.judge import JudgeStage, RankerStage
 from bench.toybox.stages.loop import Budget, Stage, train
 from bench.toybox.stages.vae import VaeStage
 
 __all__ = ["MODELS", "STAGES", "main", "train_stage"]
 
 MODELS = Path(__file__).parent / "models"
-STAGES = ("vae", "generator", "judge", "features")
-MINUTES = {"vae": 20.0, "generator": 60.0, "judge": 25.0, "features": 8.0}
+STAGES = ("vae", "generator", "judge", "ranker", "features")
+MINUTES = {"vae": 20.0, "generator": 60.0, "judge": 25.0, "ranker": 25.0, "features": 8.0}
 """Default budgets, about what the shipped models took on two busy CPU cores."""
 
 
@@ -43,6 +43,7 @@ def train_stage(name: str, models: Path, work: Path, budget: Budget, small: bool
         "vae": (lambda: VaeStage(budget.seed, **size), "generator"),
         "generator": (lambda: GeneratorStage(budget.seed, models / "generator", device=budget.device, **size), "generator"),
         "judge": (lambda: JudgeStage(budget.seed, **size), "judge"),
+        "ranker": (lambda: RankerStage(budget.seed, **size), "ranker"),
         "features": (lambda: FeatureStage(budget.seed, **size), "features"),
     }
     make, folder = build[name]

@@ -123,6 +123,7 @@ def test_cancelling_stops_in_either_phase(editor: type[Editor], model: Diffusion
 def test_nan_anywhere_is_a_typed_failure(editor: type[Editor], model: DiffusionModel, task: EditTask) -> None:
     class Broken(torch.nn.Module):
         dtype = torch.float32
+        config = SimpleNamespace(in_channels=4)
 
         def forward(self, x: torch.Tensor, *_: Any, encoder_hidden_states: torch.Tensor) -> Any:
             return SimpleNamespace(sample=x * encoder_hidden_states.sum() * float("nan"))

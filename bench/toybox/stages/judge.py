@@ -1,7 +1,8 @@
-"""The judge: an image-text model trained contrastively, saved as an open_clip ``local-dir:`` folder.
+"""Two image-text models trained contrastively, saved as open_clip ``local-dir:`` folders.
 
-It shares nothing with the generator: a residual image tower instead of a latent, its own text tower of other width and depth,
-its own pictures.
+The judge scores edits; the ranker is the CLIP that editors may optimise against and rank candidates by. Neither shares anything
+with the generator or with the other: towers of other widths and depths, other starts, other pictures. An editor that has a CLIP in
+its loop is thus never graded by the network that it followed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bench.toybox.stages.loop import Stage
 from bench.toybox.stages.tokens import build_tokenizer
 from bench.toybox.vocabulary import ACCESSORIES, BACKGROUNDS, OBJECTS, caption, held_out, wears_hat
 
-__all__ = ["JudgeStage", "build_judge", "judge_config"]
+__all__ = ["JudgeStage", "RankerStage", "build_judge", "judge_config", "ranker_config"]
 
 CONTEXT = 24
 NEGATIVES = 96
@@ -32,18 +33,27 @@ the grammar's order (same object, other place or accessory), a third at random."
 
 
 def judge_config() -> dict[str, Any]:
-    """The contents of ``open_clip_config.json``."""
+    """The contents of the judge's ``open_clip_config.json``."""
+    return _config(embed=96, image=32, text=96, heads=3, layers=3)
+
+
+def ranker_config() -> dict[str, Any]:
+    """The contents of the ranker's ``open_clip_config.json``."""
+    return _config(embed=64, image=24, text=64, heads=2, layers=2)
+
+
+def _config(*, embed: int, image: int, text: int, heads: int, layers: int) -> dict[str, Any]:
     return {
         "model_cfg": {
-            "embed_dim": 96,
-            "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 32, "head_width": 64},
+            "embed_dim": embed,
+            "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": image, "head_width": 2 * image},
             "text_cfg": {
                 "context_length": CONTEXT,
                 "vocab_size": len(build_tokenizer()),
                 "hf_tokenizer_name": "clip",
-                "width": 96,
-                "heads": 3,
-                "layers": 3,
+                "width": text,
+                "heads": heads,
+                "layers": layers,
                 "pool_type": "argmax",
             },
         },
@@ -57,9 +67,9 @@ def judge_config() -> dict[str, Any]:
     }
 
 
-def build_judge() -> nn.Module:
-    """An untrained image-text model of the shipped architecture."""
-    model: nn.Module = open_clip.CLIP(**judge_config()["model_cfg"])
+def build_judge(config: dict[str, Any] | None = None) -> nn.Module:
+    """An untrained image-text model; the judge's architecture unless another ``config`` is given."""
+    model: nn.Module = open_clip.CLIP(**(config or judge_config())["model_cfg"])
     return model
 
 
@@ -75,11 +85,13 @@ class JudgeStage(Stage):
     weight_decay = 0.05
     ema_decay = 0.995
     warm_up = 300
+    weights_seed, pictures_seed = 10_000, 4_000
+    config = staticmethod(judge_config)
 
     def __init__(self, seed: int, pool_size: int = 14_000, batch: int = 48) -> None:
-        torch.manual_seed(10_000 + seed)
-        self.modules = nn.ModuleDict({"judge": build_judge()})
-        self.pool = draw(pool_size, seed=4_000 + seed)
+        torch.manual_seed(self.weights_seed + seed)
+        self.modules = nn.ModuleDict({"judge": build_judge(self.config())})
+        self.pool = draw(pool_size, seed=self.pictures_seed + seed)
         self.batch = batch
         scenes = _training_scenes()
         self.captions = [caption(*scene) for scene in scenes]
@@ -118,5 +130,13 @@ class JudgeStage(Stage):
             k: v.half().contiguous() if v.is_floating_point() else v for k, v in self.modules["judge"].cpu().state_dict().items()
         }
         save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
-        (folder / "open_clip_config.json").write_text(json.dumps(judge_config(), indent=2) + "\n")
+        (folder / "open_clip_config.json").write_text(json.dumps(self.config(), indent=2) + "\n")
         self.tokenizer.save_pretrained(folder)
+
+
+class RankerStage(JudgeStage):
+    """The judge's recipe for a smaller model with a start and pictures of its own."""
+
+    name = "ranker"
+    weights_seed, pictures_seed = 20_000, 6_000
+    config = staticmethod(ranker_config)
