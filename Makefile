@@ -43,7 +43,7 @@ baseline: $(INSTALLED) ## run the ci spec and write the baseline anew; say why i
 bench: $(INSTALLED) ## time the sweeps against diffusers' pipelines, in one run, as ratios
 	$(BIN)/python -m bench.benchmark
 
-train-toybox: $(INSTALLED) ## train the four ToyBox models again (hours on a CPU, minutes on a GPU)
+train-toybox: $(INSTALLED) ## train the five ToyBox models again (hours on a CPU, minutes on a GPU)
 	$(BIN)/python -m bench.toybox.train all
 	$(BIN)/python -m bench.toybox.evaluate
 

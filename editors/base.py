@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,8 @@ class Knob:
     grid: tuple[float, ...]
     """Default values of a curve, ascending."""
     description: str
+    zero: Literal["", "source", "round trip"] = ""
+    """What the smallest value returns to the bit: the source, the VAE round trip, or nothing that can be promised."""
 
 
 @dataclass(frozen=True)

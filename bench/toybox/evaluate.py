@@ -115,7 +115,10 @@ def _judge_images(judge: torch.nn.Module, images: Tensor) -> Tensor:
 
 
 def judge_rows(folder: Path, pool: Pool) -> list[Row]:
-    """Retrieval over the whole grammar on real renders, and preference for the ground truth on the manifest."""
+    """Retrieval over the whole grammar on real renders, and preference for the ground truth on the manifest.
+
+    For the judge or the ranker, whichever the folder holds.
+    """
     judge = open_clip.create_model(f"local-dir:{folder}", require_pretrained=True).eval()
     captions = all_captions()
     best = (_judge_images(judge, to_unit(pool.images)) @ _judge_text(judge, folder, captions).T).argmax(1)
@@ -127,13 +130,19 @@ def judge_rows(folder: Path, pool: Pool) -> list[Row]:
     preferred = ((after * text).sum(1) > (before * text).sum(1)).float().mean()
     return [
         Row(
-            f"judge: right caption among all {len(captions)} of the grammar, real renders",
+            f"{folder.name}: right caption among all {len(captions)} of the grammar, real renders",
             100 * float(np.mean(hits)),
             97,
             "%",
             len(hits),
         ),
-        Row("judge: prefers the ground truth to the source for the target text", 100 * float(preferred), 99, "%", len(manifest)),
+        Row(
+            f"{folder.name}: prefers the ground truth to the source for the target text",
+            100 * float(preferred),
+            99,
+            "%",
+            len(manifest),
+        ),
     ]
 
 
@@ -157,7 +166,7 @@ def measure(models: Path, captions: int) -> list[Row]:
         Row(f"features: right {head}, real renders", 100 * read[head], 99, "%", len(real))
         for head in ("object", "state", "background")
     ]
-    return rows + judge_rows(models / "judge", real)
+    return rows + judge_rows(models / "judge", real) + judge_rows(models / "ranker", real)
 
 
 def table(rows: list[Row]) -> str:
