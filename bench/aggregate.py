@@ -38,7 +38,7 @@ def records_by_unit(run: Run, plan: Plan) -> dict[str, Record]:
 
 
 def units(plan: Plan, records: Mapping[str, Record]) -> pd.DataFrame:
-    """One row per planned unit with status (done, failed, missing), reason and costs."""
+    """One row per planned unit with status (done, failed, missing), reason, what is absent or cut, and costs."""
     rows = []
     for unit in plan.units:
         record = records.get(unit.key)
@@ -52,8 +52,10 @@ def units(plan: Plan, records: Mapping[str, Record]) -> pd.DataFrame:
                 "status": record.status if record else "missing",
                 "reason": f"{reason['type']}: {reason['message']}" if reason else "",
                 "edits": len(record.edits) if record else 0,
+                "absent": len(record.absent) if record else 0,
+                "prompt_tokens_cut": record.facts.get("prompt_tokens_cut", 0) if record else 0,
                 "seconds": sum(record.seconds.values()) if record and record.seconds else np.nan,
-                "unet_evaluations": record.unet_evaluations if record and record.status == "done" else np.nan,
+                "unet_evaluations": record.unet_evaluations if record and record.seconds else np.nan,
                 "peak_memory_mb": record.peak_memory.get("mb", np.nan) if record else np.nan,
             }
         )
@@ -61,7 +63,10 @@ def units(plan: Plan, records: Mapping[str, Record]) -> pd.DataFrame:
 
 
 def counts(plan: Plan, unit_table: pd.DataFrame, scores: Scores) -> pd.DataFrame:
-    """Units expected, done, failed and scored per editor; scored has a finite score of every pair metric at every knob value."""
+    """Units expected, done, failed and scored per editor; scored has a finite score of every pair metric at every knob value.
+
+    `coverage` is the percentage of the planned edits that were made or delivered.
+    """
     pairs = scores.pairs
     metrics = pairs["metric"].nunique()
     rows = []
@@ -76,6 +81,7 @@ def counts(plan: Plan, unit_table: pd.DataFrame, scores: Scores) -> pd.DataFrame
                 "done": int((mine["status"] == "done").sum()),
                 "failed": int((mine["status"] == "failed").sum()),
                 "scored": int(full.sum()),
+                "coverage": 100.0 * float(mine["edits"].sum()) / max(len(mine) * len(entry.values), 1),
             }
         )
     return pd.DataFrame(rows)
@@ -187,8 +193,8 @@ def _balance(plan: Plan, curve_table: pd.DataFrame) -> dict[tuple[str, float], f
 def _costs(done: pd.DataFrame) -> dict[str, float]:
     edits = float(done["edits"].sum())
     return {
-        "seconds_per_edit": float(done["seconds"].sum()) / edits if edits else np.nan,
-        "unet_evaluations_per_edit": float(done["unet_evaluations"].sum()) / edits if edits else np.nan,
+        "seconds_per_edit": float(done["seconds"].sum(min_count=1)) / edits if edits else np.nan,
+        "unet_evaluations_per_edit": float(done["unet_evaluations"].sum(min_count=1)) / edits if edits else np.nan,
         "peak_memory_mb": float(done["peak_memory_mb"].max()) if len(done) else np.nan,
     }
 

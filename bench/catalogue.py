@@ -15,7 +15,12 @@ from bench.spec import load_spec, shipped_specs
 __all__ = ["editors", "embedded_models", "health", "manifests", "metrics", "specs"]
 
 Rows = list[dict[str, Any]]
-NETWORKS = {"generator": "model_index.json", "judge": "open_clip_model.safetensors", "features": "model.safetensors"}
+NETWORKS = {
+    "generator": "model_index.json",
+    "judge": "open_clip_model.safetensors",
+    "features": "model.safetensors",
+    "ranker": "open_clip_model.safetensors",
+}
 EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
 
 
@@ -29,6 +34,8 @@ def editors() -> Rows:
             "grid": [],
             "presets": [],
             "needs": [],
+            "tested_on": "",
+            "checkpoint": "",
             "summary": "",
             "target": point.value,
         }
@@ -38,7 +45,12 @@ def editors() -> Rows:
             rows.append(row | {"summary": str(error)})
             continue
         knob = {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
-        rows.append(row | knob | {"presets": sorted(cls.presets), "needs": sorted(cls.needs), "summary": _summary(cls)})
+        about = {
+            "tested_on": getattr(cls, "tested_on", ""),
+            "checkpoint": getattr(cls, "checkpoint", ""),
+            "summary": _summary(cls),
+        }
+        rows.append(row | knob | {"presets": sorted(cls.presets), "needs": sorted(cls.needs)} | about)
     return rows
 
 

@@ -66,6 +66,9 @@ def run(
     workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
+    ] = None,
     fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
@@ -74,10 +77,13 @@ def run(
     from bench.progress import shown
     from bench.spec import load_spec
 
-    overrides = [*(settings or []), *([f"limit={limit}"] if limit else [])]
+    overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
+        from bench.prompts import cut_prompts
+
         resolved = load_spec(spec, overrides)
-        print_plan(resolved.name, folder or api.default_folder(resolved), api.plan(resolved)[0])
+        planned = api.plan(resolved)[0]
+        print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:

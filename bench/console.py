@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ log = Console(stderr=True)
 SHOWN_FINDINGS = 12
 
 
-def print_plan(name: str, folder: Path, plan: Plan) -> None:
-    """Units and edits of a plan, what is done, and what is left to do."""
+def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()) -> None:
+    """Units and edits of a plan, what is done, what is left to do, and what is odd about it."""
     from bench.progress import duration
     from bench.store import Run
 
@@ -52,6 +53,8 @@ def print_plan(name: str, folder: Path, plan: Plan) -> None:
     for look in outlooks:
         for field, number in look.lacking.items():
             out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
+    for warning in warnings:
+        out.print(warning, markup=False, highlight=False, soft_wrap=True)
     unknown = sum(math.isnan(look.seconds) for look in outlooks)
     known = sum(look.seconds for look in outlooks if not math.isnan(look.seconds))
     estimate = f"at least {duration(known)}" if unknown else duration(known)

@@ -101,7 +101,10 @@ def _devices(options: Options) -> list[str]:
 
 
 class LocalCrew:
-    """Spawned processes. One that dies while it holds a unit turns that unit into a failed record and is replaced."""
+    """Spawned processes. One that dies while it holds a unit turns that unit into a failed record and is replaced.
+
+    From one that dies over a batch nobody can tell which unit it was: it fails none, and its successors take single units.
+    """
 
     def __init__(self, run: Run, devices: Sequence[str], options: Options) -> None:
         self._run, self._devices, self._options = run, devices, options
@@ -109,6 +112,7 @@ class LocalCrew:
         self._errors: Any = self._context.SimpleQueue()
         self._processes: list[Any] = []
         self._fruitless = 0
+        self._batch: int | None = None
 
     def __enter__(self) -> LocalCrew:
         self._processes = [self._start(device) for device in self._devices]
@@ -134,13 +138,19 @@ class LocalCrew:
         return any(process.exitcode is None for process in self._processes)
 
     def _start(self, device: str) -> Any:
-        arguments = (str(self._run.path), device, self._options.threads, self._options.fail_on_error, self._errors)
-        process = self._context.Process(target=_work, args=arguments, daemon=True)
+        options = self._options
+        how = {"device": device, "threads": options.threads, "batch": self._batch, "fail_on_error": options.fail_on_error}
+        process = self._context.Process(target=_work, args=(str(self._run.path), how, self._errors), daemon=True)
         process.start()
         return process
 
     def _bury(self, process: Any) -> None:
         held = [path for path in self._run.claims.glob("*") if claims.claimant(path) == process.pid]
+        if len(held) > 1:
+            self._batch = 1
+            for path in held:
+                path.unlink(missing_ok=True)
+            return
         units = self._run.read_json("plan.json")["units"] if held else []
         for path in held:
             text = f"the worker process ended with exit code {process.exitcode} (out of memory?)"
@@ -156,12 +166,12 @@ class LocalCrew:
             raise RunError(f"worker processes keep dying before they take a unit (exit code {code}); try --executor inline")
 
 
-def _work(folder: str, device: str, threads: int, fail_on_error: bool, errors: Any) -> None:
+def _work(folder: str, how: dict[str, Any], errors: Any) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     parent = multiprocessing.parent_process()
     with suppress(KeyboardInterrupt):
         try:
-            drain(folder, device=device, threads=threads, stop=_orphaned(parent), fail_on_error=fail_on_error)
+            drain(folder, stop=_orphaned(parent), **how)
         except EtabenchError as error:
             errors.put(str(error))
         except Exception as error:

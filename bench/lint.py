@@ -145,8 +145,9 @@ def _mask_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity
 
 def _texts(entry: Entry, strip_brackets: bool) -> list[Finding]:
     findings = []
-    for name, text in (("target_text", entry.raw_target_text), ("source_text", entry.source_text or "")):
-        for severity, message in _text_oddities(text, strip_brackets):
+    texts = {"target_text": entry.raw_target_text, "source_text": entry.source_text, "instruction": entry.instruction}
+    for name, text in texts.items():
+        for severity, message in _text_oddities(text or "", strip_brackets):
             findings.append(_finding(entry, severity, name, message))
     if entry.source_text is not None:
         if entry.source_text == entry.target_text:
@@ -154,6 +155,10 @@ def _texts(entry: Entry, strip_brackets: bool) -> list[Finding]:
         elif _plain(entry.source_text) == _plain(entry.target_text):
             message = "differs from the source text in case, spaces or punctuation only"
             findings.append(_finding(entry, "warning", "target_text", message))
+    captions = {_plain(text) for text in (entry.target_text, entry.source_text) if text}
+    if entry.instruction is not None and _plain(entry.instruction) in captions:
+        message = "is one of the captions; an instruction is an order, such as 'make it snow'"
+        findings.append(_finding(entry, "warning", "instruction", message))
     return findings
 
 
@@ -186,6 +191,7 @@ def _missing(entries: list[Entry]) -> Iterator[Finding]:
     optional: dict[str, tuple[Callable[[Entry], object], str]] = {
         "mask": (lambda entry: entry.mask, "editors that use one must find their own"),
         "source_text": (lambda entry: entry.source_text, "editors that need a source caption cannot run"),
+        "instruction": (lambda entry: entry.instruction, "editors that follow instructions cannot run"),
         "truth": (lambda entry: entry.truth, "the oracle and the reference set 'truths' are not available"),
         "target_class": (lambda entry: entry.target_class, "class-conditional metrics are not available"),
         "category": (lambda entry: entry.category, "no tables by category"),

@@ -51,6 +51,8 @@ class Sample:
     """64 hex over id, texts, the files of image, mask and truth, and the policy: all that determines an edit."""
     raw_target_text: str = ""
     """As the manifest has it, bracket markup included."""
+    instruction: str | None = None
+    """The edit as an order, for editors that were trained on orders."""
 
 
 def source_id(image: NDArray[np.uint8]) -> str:
@@ -138,6 +140,7 @@ class Manifest:
             source_id=source_id(decoded),
             digest=self.digest(i),
             raw_target_text=entry.raw_target_text,
+            instruction=entry.instruction,
         )
 
     def _content(self, i: int) -> dict[str, object]:

@@ -79,12 +79,16 @@ class Entry:
     mask: PictureFile | None
     truth: PictureFile | None
     header: Header
+    instruction: str | None = None
 
     def content(self) -> dict[str, object]:
         """What determines an edit: id, texts as used, and the sha256 of each picture file (reads the files)."""
         files = {"image": self.image, "mask": self.mask, "truth": self.truth}
         hashes: dict[str, object] = {name: file.digest() if file else None for name, file in files.items()}
-        return {"id": self.id, "target_text": self.target_text, "source_text": self.source_text, **hashes}
+        texts = {"target_text": self.target_text, "source_text": self.source_text}
+        if self.instruction is not None:
+            texts["instruction"] = self.instruction
+        return {"id": self.id, **texts, **hashes}
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class _Examiner:
         if id_ is not None:
             place += f" (id '{id_}')"
         target = self._text("target_text", required=True)
-        texts = {name: self._text(name) for name in ("source_text", "source_class", "target_class", "category")}
+        texts = {name: self._text(name) for name in ("source_text", "instruction", *_LABELS)}
         image, header = self._picture("image", required=True)
         mask, mask_header = self._picture("mask")
         truth, truth_header = self._picture("truth")
@@ -136,14 +140,13 @@ class _Examiner:
                 self._problem(name, f"expected the size of the picture, {header.size}, got {other.size}")
         if self.problems or id_ is None or target is None or image is None or header is None:
             return Examined(self.row, id_, place, self.problems)
-        source_text = self.policy.text(texts["source_text"]) if texts["source_text"] else None
         entry = Entry(
             id=id_,
             row=self.row.number,
             place=place,
             target_text=self.policy.text(target),
             raw_target_text=target,
-            source_text=source_text,
+            source_text=self._as_used(texts["source_text"]),
             source_class=texts["source_class"],
             target_class=texts["target_class"],
             category=texts["category"],
@@ -151,8 +154,12 @@ class _Examiner:
             mask=mask,
             truth=truth,
             header=header,
+            instruction=self._as_used(texts["instruction"]),
         )
         return Examined(self.row, id_, place, [], entry)
+
+    def _as_used(self, text: str | None) -> str | None:
+        return self.policy.text(text) if text else None
 
     def _problem(self, name: str, message: str) -> None:
         self.problems.append(Problem(self.source.columns.get(name, name), message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import ModelError
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from bench.spec import ModelRef
     from editors.diffusion import DiffusionModel
 
-__all__ = ["TOYBOX", "Checkpoint", "inspect", "load", "pick_device"]
+__all__ = ["TOYBOX", "Checkpoint", "inspect", "load", "pick_device", "tokenizer"]
 
 TOYBOX = Path(__file__).parent / "toybox" / "models"
-"""Folder of the embedded models: `generator`, `judge` and `features`."""
+"""Folder of the embedded models: `generator`, `judge`, `features`, and `ranker`, the CLIP that editors may look at."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,18 @@ def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
     finally:
         if bars:
             logging.enable_progress_bar()
+
+
+def tokenizer(ref: ModelRef) -> Any:
+    """The model's tokenizer alone. Raises ModelError or CheckpointError."""
+    import transformers
+
+    folder = _folder(ref)
+    try:
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        return getattr(transformers, index["tokenizer"][1]).from_pretrained(folder / "tokenizer")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
+        raise ModelError(f"model {folder}: its tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
 
 
 def pick_device(name: str) -> str:

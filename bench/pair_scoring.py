@@ -1,13 +1,19 @@
-"""Scores of single edits: `scores/pairs.parquet`."""
+"""Scores of single edits: `scores/pairs.parquet`.
+
+A metric that reads pictures is given them in the one walk over the edits. A metric that reads features (`metrics.features`) is
+computed from the feature store afterwards, once the walk has filled it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ScoreError
-from bench.progress import Progress
+from bench.features import FeatureStore, extraction, text_key
+from bench.finished import PICTURES_AT_A_TIME, Edit, Finished, Job
+from bench.reference import pixel_hash
 from bench.tables import PAIR_COLUMNS, Scores, frame, write_table
 
 if TYPE_CHECKING:
@@ -15,84 +21,155 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from bench.finished import Finished
-    from bench.manifest import Sample
+__all__ = ["PairScoring"]
 
-__all__ = ["score_pairs"]
-
-EDITS_AT_A_TIME = 64
-Known = dict[tuple[str, float, str], float]
+SECONDS_BETWEEN_TABLES = 60.0
+ROWS_AT_A_TIME = 4096
 
 
-def score_pairs(finished: Finished, metrics: Mapping[str, Any], before: Scores, progress: Progress) -> pd.DataFrame:
-    """The table of pair scores by `metrics`, with the scores of `before` where unit, value and fingerprint are the same.
+class PairScoring:
+    """The scores of a run's edits by `metrics`: those of `before` with the same edit and fingerprint, and what they lack.
 
-    The table is written after every metric, so that an interruption loses one metric at the most.
+    Call order: walk over `jobs`, then `finish`.
     """
-    columns = before.pairs[["unit", "value", "fingerprint", "score"]].to_dict("records")
-    known: Known = {(row["unit"], row["value"], row["fingerprint"]): row["score"] for row in columns}
-    manifest = finished.manifest
-    load = lru_cache(maxsize=EDITS_AT_A_TIME)(lambda id_: manifest.load(manifest.index(id_)))
-    for name, metric in metrics.items():
+
+    def __init__(self, finished: Finished, metrics: Mapping[str, Any], before: Scores, store: FeatureStore) -> None:
+        self._finished, self._metrics, self._store = finished, metrics, store
+        columns = before.pairs[["unit", "value", "fingerprint", "score"]].to_dict("records")
+        self._known = {(row["unit"], row["value"], row["fingerprint"]): float(row["score"]) for row in columns}
+        self._todo = {name: self._lacking(metric) for name, metric in metrics.items()}
+        self._written_at = time.monotonic()
+
+    @property
+    def jobs(self) -> list[Job]:
+        """What the walk has to do for them: score pictures, and extract the features of edits."""
+        jobs = []
+        for name, metric in self._metrics.items():
+            if not self._todo[name]:
+                continue
+            if not reads_features(metric):
+                jobs.append(Job({edit.name for edit in self._todo[name]}, self._scorer(name, metric)))
+                continue
+            jobs.append(extraction(self._store, metric.image_extractor.identity.key, metric.image_extractor, self._todo[name]))
+        return jobs
+
+    def finish(self) -> pd.DataFrame:
+        """Score what is made of features; write the table and return it."""
+        for name, metric in self._metrics.items():
+            todo = self._todo[name]
+            if reads_features(metric) and todo:
+                sources = self._sources(metric, todo) if "sources" in metric.reads else {}
+                texts = self._texts(metric, todo)
+                for start in range(0, len(todo), ROWS_AT_A_TIME):
+                    chunk = todo[start : start + ROWS_AT_A_TIME]
+                    self._keep(name, metric, chunk, self._score_features(metric, chunk, sources, texts))
+        return self._write()
+
+    def _lacking(self, metric: Any) -> list[Edit]:
         print_ = metric.card.fingerprint
-        todo = {
-            (record.key, edit.value): (unit, record, index)
-            for unit, record in finished.units
-            for index, edit in enumerate(record.edits)
-            if (record.key, edit.value, print_) not in known
-        }
-        items = list(todo.values())
-        with progress(f"score {name}", len(items)) as advance:
-            for start in range(0, len(items), EDITS_AT_A_TIME):
-                chunk = items[start : start + EDITS_AT_A_TIME]
-                batch = [(finished.run.read_edit(record, i), load(unit.identity["sample_id"])) for unit, record, i in chunk]
-                for (_, record, index), score in zip(chunk, _scores(name, metric, batch), strict=True):
-                    known[record.key, record.edits[index].value, print_] = float(score)
-                advance(len(chunk))
-        write_table(finished.run, "pairs", frame(list(_rows(finished, metrics, known)), PAIR_COLUMNS))
-    return frame(list(_rows(finished, metrics, known)), PAIR_COLUMNS)
+        return [edit for edit in self._finished.edits if (*edit.name, print_) not in self._known]
+
+    def _scorer(self, name: str, metric: Any) -> Callable[[Sequence[Edit]], None]:
+        def take(edits: Sequence[Edit]) -> None:
+            self._keep(name, metric, edits, lambda: metric.score(_pairs(edits)))
+            if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
+                self._write()
+
+        return take
+
+    def _keep(self, name: str, metric: Any, edits: Sequence[Edit], score: Callable[[], NDArray[np.float64]]) -> None:
+        import numpy as np
+
+        from metrics.base import MetricError
+
+        try:
+            scores = np.asarray(score(), dtype=np.float64)
+        except MetricError as error:
+            raise ScoreError(f"metric {name}, edits of samples {edits[0].info.id} to {edits[-1].info.id}: {error}") from error
+        if scores.shape != (len(edits),):
+            raise ScoreError(f"metric {name} gave scores of shape {scores.shape} for {len(edits)} edits")
+        print_ = metric.card.fingerprint
+        self._known.update({(*edit.name, print_): float(value) for edit, value in zip(edits, scores, strict=True)})
+
+    def _sources(self, metric: Any, todo: Sequence[Edit]) -> dict[str, str]:
+        """Sample id to the content key of its source, whose features the store has on return."""
+        shelf = self._store.shelf(metric.image_extractor.identity.key)
+        names = list(dict.fromkeys(edit.info.id for edit in todo))
+        keys: dict[str, str] = {}
+        for start in range(0, len(names), PICTURES_AT_A_TIME):
+            chunk = names[start : start + PICTURES_AT_A_TIME]
+            images = [self._finished.load(name).image for name in chunk]
+            keys |= {name: pixel_hash(image) for name, image in zip(chunk, images, strict=True)}
+            shelf.fill([keys[name] for name in chunk], images, metric.image_extractor)
+        return keys
+
+    def _texts(self, metric: Any, todo: Sequence[Edit]) -> dict[str, str]:
+        """Text to its content key, of all texts that the metric reads; the store has their features on return."""
+        members = [name for name in ("target_texts", "source_texts") if name in metric.reads]
+        found = {text for edit in todo for name in members if (text := getattr(edit.info, name.removesuffix("s"))) is not None}
+        keys = {text: text_key(text) for text in sorted(found)}
+        if keys:
+            self._store.shelf(metric.text_extractor.identity.key).fill(list(keys.values()), list(keys), metric.text_extractor)
+        return keys
+
+    def _score_features(
+        self, metric: Any, edits: Sequence[Edit], sources: Mapping[str, str], texts: Mapping[str, str]
+    ) -> Callable[[], NDArray[np.float64]]:
+        from metrics.features import PairFeatures
+
+        pictures = self._store.shelf(metric.image_extractor.identity.key)
+        members = {"edits": pictures.rows([edit.content for edit in edits])}
+        if "sources" in metric.reads:
+            members["sources"] = pictures.rows([sources[edit.info.id] for edit in edits])
+        for name in ("target_texts", "source_texts"):
+            if name in metric.reads:
+                given = [getattr(edit.info, name.removesuffix("s")) for edit in edits]
+                shelf = self._store.shelf(metric.text_extractor.identity.key)
+                members[name] = shelf.rows([None if text is None else texts[text] for text in given])
+        return lambda: metric.score_features(PairFeatures(**members))
+
+    def _write(self) -> pd.DataFrame:
+        table = frame(list(self._rows()), PAIR_COLUMNS)
+        write_table(self._finished.run, "pairs", table)
+        self._written_at = time.monotonic()
+        return table
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        for name, metric in self._metrics.items():
+            print_ = metric.card.fingerprint
+            for edit in self._finished.edits:
+                if (*edit.name, print_) in self._known:
+                    yield {
+                        "unit": edit.record.key,
+                        "sample_id": edit.info.id,
+                        "source_id": edit.info.source_id,
+                        "category": edit.info.category,
+                        "editor": edit.entry.label,
+                        "knob": edit.entry.knob or None,
+                        "value": edit.name[1],
+                        "seed": edit.unit.seed,
+                        "metric": name,
+                        "score": self._known[*edit.name, print_],
+                        "fingerprint": print_,
+                    }
 
 
-def _scores(name: str, metric: Any, batch: Sequence[tuple[NDArray[np.uint8], Sample]]) -> NDArray[np.float64]:
-    import numpy as np
+def reads_features(metric: Any) -> bool:
+    """Whether the metric is a `metrics.features.FeatureMetric`, or has its shape."""
+    return hasattr(metric, "score_features")
 
-    from metrics.base import MetricError, PairBatch
 
-    samples = [sample for _, sample in batch]
-    pairs = PairBatch(
-        edits=[edit for edit, _ in batch],
+def _pairs(edits: Sequence[Edit]) -> Any:
+    from metrics.base import PairBatch
+
+    samples = [edit.sample for edit in edits]
+    return PairBatch(
+        edits=[edit.picture for edit in edits],
         sources=[sample.image for sample in samples],
         target_texts=[sample.target_text for sample in samples],
         source_texts=[sample.source_text for sample in samples],
         masks=[sample.mask for sample in samples],
         truths=[sample.truth for sample in samples],
+        source_classes=[sample.source_class for sample in samples],
+        target_classes=[sample.target_class for sample in samples],
     )
-    try:
-        scores = np.asarray(metric.score(pairs), dtype=np.float64)
-    except MetricError as error:
-        raise ScoreError(f"metric {name}, edits of samples {samples[0].id} to {samples[-1].id}: {error}") from error
-    if scores.shape != (len(batch),):
-        raise ScoreError(f"metric {name} gave scores of shape {scores.shape} for {len(batch)} edits")
-    return scores
-
-
-def _rows(finished: Finished, metrics: Mapping[str, Any], known: Known) -> Iterator[dict[str, Any]]:
-    for name, metric in metrics.items():
-        print_ = metric.card.fingerprint
-        for unit, record in finished.units:
-            entry, sample = finished.plan.entries[unit.entry], finished.plan.samples[unit.sample]
-            for edit in record.edits:
-                if (record.key, edit.value, print_) in known:
-                    yield {
-                        "unit": record.key,
-                        "sample_id": sample.id,
-                        "source_id": sample.source_id,
-                        "category": sample.category,
-                        "editor": entry.label,
-                        "knob": entry.knob or None,
-                        "value": edit.value,
-                        "seed": unit.seed,
-                        "metric": name,
-                        "score": known[record.key, edit.value, print_],
-                        "fingerprint": print_,
-                    }

@@ -8,40 +8,26 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import inspect
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.errors import EtabenchError, SpecError
+from bench.entries import Entry, resolve_entries
+from bench.errors import SpecError
+from bench.real import NoRealPicture, RealPictures
+from bench.reference import pixel_hash
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample
-    from bench.spec import EditorSpec, Spec
+    from bench.spec import Spec
     from bench.store import Run
 
 __all__ = ["Entry", "Outlook", "Plan", "SampleInfo", "Unit", "make_plan", "resolve_entries", "unit_seed"]
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One editor of a run, resolved. `target` is what the registry loads; `name` and `version` are the editor's own."""
-
-    label: str
-    target: str
-    name: str
-    version: str
-    params: dict[str, Any]
-    knob: str
-    values: tuple[float, ...]
-    anchor: bool
-    needs: tuple[str, ...]
-    needs_model: bool
-    deterministic: bool
 
 
 @dataclass(frozen=True)
@@ -59,6 +45,7 @@ class SampleInfo:
     category: str | None
     has_mask: bool
     has_truth: bool
+    instruction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,13 +132,15 @@ class Plan:
 def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | None) -> Plan:
     """The plan of `spec` over `manifest`, with `model` the digest of the weights. Reads every selected sample once.
 
-    Raises SpecError for editors, presets, parameters, knob values and sample ids that do not exist.
+    Raises SpecError for editors, presets, parameters, knob values and sample ids that do not exist, RegistryError for metrics.
     """
     entries = resolve_entries(spec)
+    _check_metrics(spec)
     first, about = min(spec.seeds), {"model": model, "resolution": resolution, "dtype": spec.dtype}
     samples = [manifest.load(row) for row in _rows(spec, manifest)]
+    real = RealPictures(spec.reference, manifest, resolution)
     units = [
-        Unit.of(index, position, _identity(entry, sample, seed, about), _missing(entry, sample))
+        Unit.of(index, position, *_identified(entry, sample, seed, about, real))
         for position, sample in enumerate(samples)
         for index, entry in enumerate(entries)
         for seed in ([first] if entry.deterministic else spec.seeds)
@@ -164,71 +153,6 @@ def unit_seed(seed: int, sample_id: str, editor: str) -> int:
     """The 63-bit seed of a unit's noise. Knob values are no part of it: they share noise, so that a curve is one family."""
     mixed = hashlib.sha256(json.dumps([seed, sample_id, editor]).encode()).digest()
     return int.from_bytes(mixed[:8], "big") >> 1
-
-
-def resolve_entries(spec: Spec) -> list[Entry]:
-    """The spec's editors and anchors with resolved parameters and knob values. Raises SpecError."""
-    entries = [_entry(item.name, item.label or item.name, item.preset, dict(item.params), item) for item in spec.editors]
-    for name in spec.anchors:
-        if all(entry.label != name for entry in entries):
-            presets = registry.load_editor(name).presets
-            entries.append(_entry(name, name, "toybox" if spec.model.name == "toybox" and "toybox" in presets else "", {}, None))
-    for label, count in Counter(entry.label for entry in entries).items():
-        if count > 1:
-            raise SpecError(f"editors: {count} entries are called {label!r}; give each its own `label:`")
-    if not entries:
-        raise SpecError("editors: the list is empty; name at least one (`etabench list editors`)")
-    return entries
-
-
-def _entry(target: str, label: str, preset: str, params: dict[str, Any], item: EditorSpec | None) -> Entry:
-    cls = registry.load_editor(target)
-    try:
-        resolved = cls.resolve(preset, params)
-    except EtabenchError:
-        raise
-    except Exception as error:
-        raise SpecError(f"editor {label}: {' '.join(str(error).split())}") from error
-    grid = item.grid if item is not None else None
-    return Entry(
-        label=label,
-        target=target,
-        name=cls.name,
-        version=_version(target, cls),
-        params=resolved.model_dump(mode="json"),
-        knob=cls.knob.name if cls.knob else "",
-        values=_values(label, cls.knob, grid),
-        anchor=bool(cls.anchor),
-        needs=tuple(sorted(cls.needs)),
-        needs_model=bool(cls.needs_model),
-        deterministic=bool(cls.deterministic),
-    )
-
-
-def _version(target: str, cls: type[Any]) -> str:
-    """The editor's version; that of a file counts its content too, since files are edited without a thought of versions."""
-    if not registry.is_file_target(target):
-        return str(cls.version)
-    content = Path(target.rpartition(":")[0]).expanduser().read_bytes()
-    return f"{cls.version}+{hashlib.sha256(content).hexdigest()[:8]}"
-
-
-def _values(label: str, knob: Any, grid: Sequence[float] | None) -> tuple[float, ...]:
-    if knob is None:
-        if grid:
-            raise SpecError(f"editor {label}: it has no knob, so `grid: {list(grid)}` means nothing; remove it")
-        return (0.0,)
-    values = sorted(float(value) for value in (knob.grid if grid is None else grid))
-    if not values:
-        raise SpecError(f"editor {label}: the grid of {knob.name} is empty; leave `grid` out for the default {list(knob.grid)}")
-    for value in values:
-        if not knob.low <= value <= knob.high:
-            raise SpecError(
-                f"editor {label}: {knob.name} = {value:g} is out of bounds [{knob.low:g}, {knob.high:g}]; mend `grid`"
-            )
-    if len(set(values)) < len(values):
-        raise SpecError(f"editor {label}: the grid of {knob.name} has a value twice: {values}")
-    return tuple(values)
 
 
 def _rows(spec: Spec, manifest: Manifest) -> Iterable[int]:
@@ -245,30 +169,49 @@ def _rows(spec: Spec, manifest: Manifest) -> Iterable[int]:
     return chosen
 
 
-def _identity(entry: Entry, sample: Sample, seed: int, about: dict[str, Any]) -> dict[str, Any]:
-    """All that determines the result of a unit; `about` is model digest, resolution and dtype, which count if a model is used."""
-    return {
+def _check_metrics(spec: Spec) -> None:
+    """Find a mistyped metric before the edits are made. Without parameters a registered metric is not imported."""
+    known = registry.metrics()
+    for item in spec.metrics:
+        if item.params or item.name not in known:
+            cls = registry.load_metric(item.name)
+            try:
+                inspect.signature(cls).bind(**item.params, device="cpu")
+            except TypeError as error:
+                raise SpecError(f"metrics: {item.name}: {error}; see `etabench list metrics`") from error
+
+
+def _identified(
+    entry: Entry, sample: Sample, seed: int, about: dict[str, Any], real: RealPictures
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """All that determines the result of a unit, and the inputs that are missing. `about` is model digest, resolution and dtype, which
+    count if a model is used.
+    """
+    identity: dict[str, Any] = {
         "sample": sample.digest,
         "sample_id": sample.id,
         "editor": entry.name,
         "version": entry.version,
-        "params": entry.params,
+        "params": entry.hashed_params,
         "values": list(entry.values),
         "seed": seed,
         "unit_seed": unit_seed(seed, sample.id, entry.name),
         **(about if entry.needs_model else dict.fromkeys(about)),
     }
-
-
-def _missing(entry: Entry, sample: Sample) -> tuple[str, ...]:
-    return tuple(name for name in entry.needs if getattr(sample, name, None) is None)
+    missing = [name for name in entry.needs if name != "real" and getattr(sample, name, None) is None]
+    if "real" in entry.needs:
+        try:
+            identity["real"] = pixel_hash(real.pick(sample, identity["unit_seed"]))
+        except NoRealPicture:
+            identity["real"] = None
+            missing.append("real")
+    return identity, tuple(missing)
 
 
 def _info(sample: Sample) -> SampleInfo:
     texts = (sample.target_text, sample.source_text, sample.source_class, sample.target_class, sample.category)
-    return SampleInfo(
-        sample.id, sample.row, sample.digest, sample.source_id, *texts, sample.mask is not None, sample.truth is not None
-    )
+    has = (sample.mask is not None, sample.truth is not None)
+    return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, sample.instruction)
 
 
 def _tuples(content: dict[str, Any], *names: str) -> dict[str, Any]:

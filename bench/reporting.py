@@ -62,7 +62,7 @@ def report_data(run: Run) -> ReportData:
         cards=scores.cards,
         meta=_meta(run, spec, plan),
         gallery=_gallery(run, spec, plan, records),
-        warnings=_warnings(count_table, scores),
+        warnings=_warnings(count_table, unit_table, scores),
         interval=_interval(plan),
     )
 
@@ -106,13 +106,21 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _warnings(count_table: pd.DataFrame, scores: Scores) -> list[str]:
+def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores) -> list[str]:
     totals = count_table[["expected", "done", "failed"]].sum()
     said = []
     if totals["done"] < totals["expected"]:
         missing = int(totals["expected"] - totals["done"] - totals["failed"])
         failed, expected = int(totals["failed"]), int(totals["expected"])
         said.append(f"{failed} of {expected} units failed and {missing} were not run: means cover the rest.")
+    absent = unit_table.groupby("editor", sort=False)["absent"].sum()
+    for editor, number in absent[absent > 0].items():
+        planned = int(number + unit_table.loc[unit_table["editor"] == editor, "edits"].sum())
+        said.append(f"{editor} lacks {int(number)} of {planned} edits, which were not delivered: its means cover the rest.")
+    cut = unit_table[unit_table["prompt_tokens_cut"] > 0]
+    if len(cut):
+        editors = ", ".join(dict.fromkeys(cut["editor"]))
+        said.append(f"the prompts of {len(cut)} units are longer than the text encoder reads and were cut there: {editors}.")
     undefined = int(scores.pairs["score"].isna().sum())
     if undefined:
         said.append(

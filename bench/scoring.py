@@ -2,48 +2,76 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
 from bench.compute import deterministic
 from bench.errors import EtabenchError, ScoreError
-from bench.finished import Finished
-from bench.pair_scoring import score_pairs
+from bench.features import FeatureStore
+from bench.finished import Finished, walk
+from bench.operating import mean_table, operating_points
+from bench.pair_scoring import PairScoring
 from bench.progress import Progress, silent
 from bench.reference import open_reference
 from bench.runner import read_spec
-from bench.set_scoring import score_sets
+from bench.set_scoring import SetScoring
 from bench.store import Run
-from bench.tables import SET_COLUMNS, Scores, frame, read_scores, write_table
+from bench.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
 
 if TYPE_CHECKING:
     from bench.spec import MetricSpec, Spec
 
 __all__ = ["open_metrics", "score_run"]
 
+ROWS_ON_CUDA = 64
+"""Rows per forward pass on a GPU, unless the spec says `batch_size`."""
+
+EMBEDDED: Mapping[str, Mapping[str, str]] = {
+    "clip": {"model": "judge"},
+    "lpips": {"net": "features"},
+    "fid": {"features": "features"},
+    "csfid": {"features": "features"},
+}
+"""`embedded` of metrics that do not declare it themselves."""
+
 
 def score_run(run: Run, *, device: str | None = None, progress: Progress = silent) -> Scores:
     """Bring `scores/` up to date with the finished units and the metrics of the spec, and return the tables.
 
+    Every edit is decoded once for all metrics, and goes through an extractor once for all that share it. An interruption keeps
+    the features that are done and, but for a minute's work, the scores.
+
     Raises ScoreError where a metric cannot score what it is given.
     """
     spec, before = read_spec(run), read_scores(run)
-    finished = Finished.of(run, spec)
+    finished, store = Finished.of(run, spec), FeatureStore(run)
     metrics = open_metrics(spec, models.pick_device(device or spec.device))
     pair_metrics = {name: metric for name, metric in metrics.items() if hasattr(metric, "score")}
     set_metrics = {name: metric for name, metric in metrics.items() if name not in pair_metrics}
-    cards = {metric.card.fingerprint: asdict(metric.card) for metric in pair_metrics.values()}
-    sets = frame([], SET_COLUMNS)
+    cards = {metric.card.fingerprint: _card(metric) for metric in pair_metrics.values()}
+    sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
     with deterministic():
-        pairs = score_pairs(finished, pair_metrics, before, progress)
+        singles = PairScoring(finished, pair_metrics, before, store)
+        whole = None
         if set_metrics and finished.units:
             reference = open_reference(spec.reference, finished.plan, finished.manifest)
-            sets, set_cards = score_sets(finished, set_metrics, reference, before, progress)
-            cards |= set_cards
+            whole = SetScoring(finished, set_metrics, reference, before, store)
+            cards |= whole.cards
+        try:
+            walk(finished, [*singles.jobs, *(whole.jobs if whole else ())], progress)
+            pairs = singles.finish()
+            if whole:
+                sets = whole.finish(progress)
+                set_pairs = whole.compare(operating_points(finished.plan, mean_table(pairs)), progress)
+        finally:
+            store.save()
     write_table(run, "sets", sets)
+    write_table(run, "set_pairs", set_pairs)
     run.write_json("scores/cards.json", cards)
-    return Scores(pairs, sets, cards)
+    return Scores(pairs, sets, cards, set_pairs)
 
 
 def open_metrics(spec: Spec, device: str) -> dict[str, Any]:
@@ -52,7 +80,7 @@ def open_metrics(spec: Spec, device: str) -> dict[str, Any]:
     for item in spec.metrics:
         cls = registry.load_metric(item.name)
         try:
-            metric = cls(**_parameters(item, spec), device=device)
+            metric = cls(**_parameters(cls, item, spec, device), device=device)
         except EtabenchError:
             raise
         except TypeError as error:
@@ -64,13 +92,17 @@ def open_metrics(spec: Spec, device: str) -> dict[str, Any]:
     return opened
 
 
-def _parameters(item: MetricSpec, spec: Spec) -> dict[str, Any]:
-    """The metric's parameters; on ToyBox a metric without any takes the embedded networks, which the generator never saw."""
-    judge, features = f"local-dir:{models.TOYBOX / 'judge'}", f"folder:{models.TOYBOX / 'features'}"
-    embedded = {
-        "clip": {"model": judge},
-        "lpips": {"net": features},
-        "fid": {"features": features},
-        "csfid": {"features": features},
-    }
-    return dict(embedded.get(item.name, {})) if spec.model.name == "toybox" and not item.params else dict(item.params)
+def _card(metric: Any) -> dict[str, Any]:
+    return asdict(metric.card) | {"bounds": list(getattr(metric, "bounds", (None, None)))}
+
+
+def _parameters(cls: type[Any], item: MetricSpec, spec: Spec, device: str) -> dict[str, Any]:
+    """The metric's parameters. On ToyBox the networks that it leaves open are the embedded ones, which the generator never saw."""
+    params = dict(item.params)
+    if spec.model.name == "toybox":
+        networks = {"judge": f"local-dir:{models.TOYBOX / 'judge'}", "features": f"folder:{models.TOYBOX / 'features'}"}
+        declared = getattr(cls, "embedded", None) or EMBEDDED.get(str(cls.name), {})
+        params = {name: networks[kind] for name, kind in declared.items()} | params
+    if device.startswith("cuda") and "batch_size" in inspect.signature(cls).parameters:
+        params.setdefault("batch_size", ROWS_ON_CUDA)
+    return params

@@ -1,7 +1,8 @@
 """Scores of sets: all edits of one editor at one knob value against reference pictures, `scores/sets.parquet`.
 
 A set holds the edits of the smallest seed, one per sample: more seeds of the same pictures would make a set larger, not richer.
-Below a metric's smallest number of samples the score is NaN, and `n` tells why.
+Below a metric's smallest number of samples the score is NaN, and `n` tells why. Intervals and tests draw without replacement
+(`metrics.two_sample`), edits of one source picture together.
 """
 
 from __future__ import annotations
@@ -9,107 +10,193 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ScoreError
-from bench.features import FeatureStore
-from bench.progress import Progress
-from bench.tables import SET_COLUMNS, Scores, frame
+from bench.features import FeatureStore, extraction
+from bench.finished import PICTURES_AT_A_TIME, Edit, Finished, Job, walk
+from bench.progress import Progress, silent
+from bench.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
-    from bench.finished import Finished
-    from bench.plan import Entry, SampleInfo
+    from bench.plan import Entry
     from bench.reference import Reference
-    from bench.store import Record, Run
 
-__all__ = ["score_sets"]
+__all__ = ["SetScoring"]
+
+SWAPS = 1000
 
 
 @dataclass(frozen=True)
-class _Cell:
-    """The edits of one editor at its `number`-th knob value. `inputs` hashes them and their classes."""
+class Cell:
+    """The edits of one editor at one knob value. `inputs` hashes them and their classes."""
 
     entry: Entry
-    number: int
-    members: list[tuple[Record, SampleInfo]]
+    value: float
+    edits: list[Edit]
 
-    @property
-    def value(self) -> float:
-        return self.entry.values[self.number]
+    @cached_property
+    def contents(self) -> list[str]:
+        return [edit.content for edit in self.edits]
 
-    @property
-    def keys(self) -> list[str]:
-        return [record.edits[self.number].sha256 for record, _ in self.members]
-
-    @property
+    @cached_property
     def classes(self) -> list[str | None]:
-        return [sample.target_class for _, sample in self.members]
+        return [edit.info.target_class for edit in self.edits]
+
+    @cached_property
+    def clusters(self) -> list[str]:
+        return [edit.info.source_id for edit in self.edits]
+
+    @cached_property
+    def inputs(self) -> str:
+        return hashlib.sha256(repr((self.contents, self.classes)).encode()).hexdigest()[:16]
+
+
+class SetScoring:
+    """The set scores of a run: those of `before` with the same edits, metric and reference, and what they lack.
+
+    Call order: walk over `jobs`, then `finish`, then `compare`. The reference is part of a set metric's card and fingerprint.
+    """
+
+    def __init__(
+        self, finished: Finished, metrics: Mapping[str, Any], reference: Reference, before: Scores, store: FeatureStore
+    ) -> None:
+        from metrics.base import PROSE, fingerprint
+
+        self._finished, self._metrics, self._reference, self._store = finished, metrics, reference, store
+        self._before, self._cells = before, _cells(finished)
+        about = {name: asdict(metric.card) | {"reference": reference.identity} for name, metric in metrics.items()}
+        self._prints = {
+            name: fingerprint({key: value for key, value in card.items() if key not in PROSE}) for name, card in about.items()
+        }
+        self.cards = {self._prints[name]: card for name, card in about.items()}
+        rows = before.sets.to_dict("records")
+        self._known = {
+            (row["inputs"], row["fingerprint"]): [row[key] for key in ("score", "low", "high", "note")] for row in rows
+        }
 
     @property
-    def inputs(self) -> str:
-        return hashlib.sha256(repr((self.keys, self.classes)).encode()).hexdigest()[:16]
-
-
-def score_sets(
-    finished: Finished, metrics: Mapping[str, Any], reference: Reference, before: Scores, progress: Progress
-) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
-    """The table of set scores and the cards behind it. The reference is part of a set metric's card and fingerprint.
-
-    Raises ScoreError where a metric refuses; what it only warns of goes into the column `note`.
-    """
-    from metrics.base import PROSE, fingerprint
-
-    known = {(row["inputs"], row["fingerprint"]): (row["score"], row["note"]) for row in before.sets.to_dict("records")}
-    store, cells = FeatureStore(finished.run), _cells(finished)
-    cards: dict[str, dict[str, Any]] = {}
-    rows = []
-    with progress("score sets", len(cells) * len(metrics)) as advance:
-        for name, metric in metrics.items():
-            card = asdict(metric.card) | {"reference": reference.identity}
-            print_ = fingerprint({key: value for key, value in card.items() if key not in PROSE})
-            cards[print_] = card
-            for cell in cells:
-                found = known.get((cell.inputs, print_))
-                score, note = found or _score(metric, cell, reference, finished.run, store)
-                rows.append(_row(name, metric, cell) | {"score": score, "note": note, "fingerprint": print_})
-                advance()
-            store.save()
-    return frame(rows, SET_COLUMNS), cards
-
-
-def _cells(finished: Finished) -> list[_Cell]:
-    plan, cells = finished.plan, []
-    for index, entry in enumerate(plan.entries):
-        mine = [
-            (record, plan.samples[u.sample]) for u, record in finished.units if u.entry == index and u.seed == plan.first_seed
+    def jobs(self) -> list[Job]:
+        """Extraction of the edits of the sets that have no score yet."""
+        return [
+            extraction(self._store, metric.extractor, metric.features, [edit for cell in cells for edit in cell.edits])
+            for name, metric in self._metrics.items()
+            if (cells := [cell for cell in self._cells if (cell.inputs, self._prints[name]) not in self._known])
         ]
-        cells += [_Cell(entry, number, mine) for number in range(len(entry.values))]
-    return cells
 
+    def finish(self, progress: Progress) -> pd.DataFrame:
+        """The table of set scores. Raises ScoreError where a metric refuses; what it only warns of goes into the column `note`."""
+        rows = []
+        with progress("score sets", len(self._cells) * len(self._metrics)) as advance:
+            for name, metric in self._metrics.items():
+                for cell in self._cells:
+                    key = (cell.inputs, self._prints[name])
+                    if key not in self._known:
+                        self._known[key] = self._score(metric, cell)
+                    found = dict(zip(("score", "low", "high", "note"), self._known[key], strict=True))
+                    rows.append(_row(name, metric, cell) | found | {"fingerprint": self._prints[name]})
+                    advance()
+        return frame(rows, SET_COLUMNS)
 
-def _score(metric: Any, cell: _Cell, reference: Reference, run: Run, store: FeatureStore) -> tuple[float, str]:
-    from metrics.base import FeatureSet, MetricError, MetricWarning
+    def compare(self, points: Mapping[str, float], progress: Progress) -> pd.DataFrame:
+        """Swap tests of all pairs of editors, each at its knob value in `points`, on the samples that both have."""
+        cells = [cell for cell in self._cells if points.get(cell.entry.label) == cell.value and cell.edits]
+        pairs = [(one, two) for i, one in enumerate(cells) for two in cells[i + 1 :]]
+        known = {tuple(row[key] for key in ("inputs", "fingerprint")): row for row in self._before.set_pairs.to_dict("records")}
+        rows = []
+        with progress("compare sets", len(pairs) * len(self._metrics)) as advance:
+            for name, metric in self._metrics.items():
+                for one, two in pairs:
+                    key = (f"{one.inputs}{two.inputs}", self._prints[name])
+                    tested = (
+                        {k: known[key][k] for k in ("difference", "p", "n")} if key in known else self._test(metric, one, two)
+                    )
+                    ends = {"first": one.entry.label, "first_value": one.value}
+                    ends |= {"second": two.entry.label, "second_value": two.value}
+                    rows.append({"metric": name, "inputs": key[0], "fingerprint": key[1]} | ends | tested)
+                    advance()
+        return frame(rows, SET_PAIR_COLUMNS)
 
-    if len(cell.members) < max(metric.min_samples, 1):
-        return math.nan, ""
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always", MetricWarning)
+    def _score(self, metric: Any, cell: Cell) -> list[Any]:
+        from metrics.base import FeatureSet, MetricError, MetricWarning
+        from metrics.two_sample import subsample
+
+        if len(cell.edits) < max(metric.min_samples, 1):
+            return [math.nan, math.nan, math.nan, ""]
+        edits, theirs = FeatureSet(self._features(metric, cell.edits), cell.classes), self._theirs(metric)
         try:
-            edits = store.features(metric, cell.keys, lambda i: run.read_edit(cell.members[i][0], cell.number))
-            theirs = store.features(metric, reference.keys, lambda i: reference.images[i])
-            score = float(metric.value(FeatureSet(edits, cell.classes), FeatureSet(theirs, reference.classes)))
+            with warnings.catch_warnings(record=True) as heard:
+                warnings.simplefilter("always", MetricWarning)
+                score = float(metric.value(edits, theirs))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MetricWarning)
+                spread = subsample(lambda masks: metric.values(edits, theirs, masks), len(edits), units=cell.clusters)
         except MetricError as error:
             raise ScoreError(f"metric {metric.name}, editor {cell.entry.label} at {cell.value:g}: {error}") from error
-    notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
-    return score, "; ".join(notes)
+        notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
+        return [score, spread.low, spread.high, "; ".join(notes)]
+
+    def _test(self, metric: Any, one: Cell, two: Cell) -> dict[str, float]:
+        """Difference and p value on the samples that both have."""
+        from metrics.base import FeatureSet, MetricWarning
+        from metrics.two_sample import swap_test
+
+        mine = {edit.info.id: edit for edit in one.edits}
+        theirs = [edit for edit in two.edits if edit.info.id in mine]
+        if len(theirs) < max(metric.min_samples, 2):
+            return {"difference": math.nan, "p": math.nan, "n": len(theirs)}
+        edits = [*(mine[edit.info.id] for edit in theirs), *theirs]
+        both, reference = (
+            FeatureSet(self._features(metric, edits), [edit.info.target_class for edit in edits]),
+            self._theirs(metric),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MetricWarning)
+            tested = swap_test(
+                lambda masks: metric.values(both, reference, masks),
+                len(theirs),
+                units=[edit.info.source_id for edit in theirs],
+                permutations=SWAPS,
+            )
+        return {"difference": tested.difference, "p": tested.p_value, "n": len(theirs)}
+
+    def _features(self, metric: Any, edits: Sequence[Edit]) -> NDArray[np.floating[Any]]:
+        """From the store; what it lost meanwhile is extracted again."""
+        shelf = self._store.shelf(metric.extractor)
+        if any(edit.content not in shelf for edit in edits):
+            walk(self._finished, [extraction(self._store, metric.extractor, metric.features, edits)], silent)
+        rows: NDArray[np.floating[Any]] = shelf.rows([edit.content for edit in edits])
+        return rows
+
+    def _theirs(self, metric: Any) -> Any:
+        from metrics.base import FeatureSet
+
+        shelf, reference = self._store.shelf(metric.extractor), self._reference
+        for start in range(0, len(reference.keys), PICTURES_AT_A_TIME):
+            some = slice(start, start + PICTURES_AT_A_TIME)
+            shelf.fill(reference.keys[some], reference.images[some], metric.features)
+        return FeatureSet(shelf.rows(reference.keys), reference.classes)
 
 
-def _row(name: str, metric: Any, cell: _Cell) -> dict[str, Any]:
-    n, classes = len(cell.members), len(set(cell.classes))
+def _cells(finished: Finished) -> list[Cell]:
+    """One cell per editor and knob value, those without any edit included."""
+    found: dict[tuple[int, float], list[Edit]] = {}
+    for edit in finished.edits:
+        if edit.unit.seed == finished.plan.first_seed:
+            found.setdefault((edit.unit.entry, edit.name[1]), []).append(edit)
+    entries = enumerate(finished.plan.entries)
+    return [Cell(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
+
+
+def _row(name: str, metric: Any, cell: Cell) -> dict[str, Any]:
+    n, classes = len(cell.edits), len(set(cell.classes))
     grouped = getattr(metric, "uses_classes", name == "csfid") and classes
     return {
         "editor": cell.entry.label,

@@ -32,8 +32,8 @@ __all__ = [
 ]
 
 MANIFEST_FIELDS = (
-    "id", "image", "target_text", "source_text", "mask", "truth", "source_class", "target_class", "category",
-)  # fmt: skip
+    *("id", "image", "target_text", "source_text", "instruction", "mask", "truth", "source_class", "target_class", "category"),
+)
 """What a sample can hold; the left side of a column mapping."""
 
 Text = Annotated[str, Field(min_length=1)]
@@ -179,6 +179,7 @@ class Spec(_Strict):
     device: str = "auto"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[0], min_length=1)
+    batch: int = Field(default=1, ge=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
     editors: list[EditorSpec] = Field(min_length=1)
     metrics: list[MetricSpec] = Field(min_length=1)
     reference: ReferenceSpec | None = None

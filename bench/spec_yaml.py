@@ -17,6 +17,7 @@ from bench.suggest import did_you_mean, kind_of
 __all__ = ["anchor_paths", "apply_overrides", "expand_shorthands", "is_there", "manifest_shorthand", "parse_yaml", "read_yaml"]
 
 _SHORTHANDS = {"model": "name", "editors": "name", "metrics": "name"}
+_RELATIVE = re.compile(r"([\w.+-]+:)?((?:\.{1,2}|~)/.*)", re.DOTALL)
 _MANIFEST_SUFFIXES = (".json", ".jsonl", ".parquet")
 
 
@@ -144,7 +145,8 @@ def _key(node: Any, part: str, place: tuple[str | int, ...], override: str) -> A
 def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     """``raw`` (changed in place, shorthands already expanded) with the relative paths it holds seen from ``folder``.
 
-    These are the manifest, the model's folder, the reference manifest, and editors and metrics given as ``file.py:Class``.
+    These are the manifest, the model's folder, the reference manifest, editors and metrics given as ``file.py:Class``, and among
+    their parameters ``path`` and whatever begins with ``./``, ``../`` or ``~/``, after a scheme such as ``local-dir:`` or not.
     """
     manifest, model, reference = (raw.get(key) for key in ("manifest", "model", "reference"))
     if isinstance(manifest, dict):
@@ -163,7 +165,20 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     for plugin in _mappings(raw.get("editors")) + _mappings(raw.get("metrics")):
         if isinstance(plugin.get("name"), str) and is_file_target(plugin["name"]):
             _anchor(plugin, "name", folder)
+        if isinstance(plugin.get("params"), dict):
+            plugin["params"] = {key: _anchored(key, value, folder) for key, value in plugin["params"].items()}
     return raw
+
+
+def _anchored(key: str, value: Any, folder: Path) -> Any:
+    """The value of a parameter of an editor or a metric, absolute if it is a relative path."""
+    if not isinstance(value, str) or not value:
+        return value
+    found = _RELATIVE.fullmatch(value)
+    if found is None and key != "path":
+        return value
+    scheme, path = found.groups("") if found else ("", value)
+    return f"{scheme}{folder.resolve() / Path(path).expanduser()}"
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:

@@ -51,9 +51,11 @@ class EditFile:
 class Record:
     """What happened to one unit: `record.json`.
 
-    identity: the fields that the key hashes.  reason: type and message of a failure.  seconds: `prepare` and `render`.
-    unet_evaluations: samples sent through the U-Net.  peak_memory: `mb` (MiB) and `kind` (what was measured).
-    facts: choices the editor made.  fair_play: what it was allowed to see.  worker: device, dtype, threads.
+    identity: the fields that the key hashes.  reason: type and message of a failure.  absent: knob values whose edit the editor
+    could not give.  seconds: `prepare` and `render`, empty where the edit was made elsewhere.  unet_evaluations: samples sent
+    through the U-Net.  peak_memory: `mb` (MiB) and `kind` (what was measured).  facts: choices the editor made.  fair_play: what
+    it was allowed to see.  worker: device, dtype, threads, and `batch`, the number of units made together: above 1, seconds and
+    evaluations are the unit's share and the peak is that of the batch.
     """
 
     key: str
@@ -61,6 +63,7 @@ class Record:
     identity: dict[str, Any]
     reason: dict[str, str] | None = None
     edits: tuple[EditFile, ...] = ()
+    absent: tuple[float, ...] = ()
     pictures: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     unet_evaluations: int = 0
@@ -124,6 +127,7 @@ class Run:
         try:
             content = json.loads((self.units / key / "record.json").read_text(encoding="utf-8"))
             content["edits"] = tuple(EditFile(**edit) for edit in content["edits"])
+            content["absent"] = tuple(content.get("absent", ()))
             record = Record(**content)
         except (OSError, ValueError, TypeError, KeyError):
             return None

@@ -13,23 +13,31 @@ from bench.store import Run, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PAIR_COLUMNS", "SET_COLUMNS", "Scores", "check_unmixed", "frame", "read_scores", "write_table"]
+__all__ = ["PAIR_COLUMNS", "SET_COLUMNS", "SET_PAIR_COLUMNS", "Scores", "check_unmixed", "frame", "read_scores", "write_table"]
 
 PAIR_COLUMNS = (
     *("unit", "sample_id", "source_id", "category", "editor", "knob", "value", "seed", "metric", "score", "fingerprint"),
 )
-SET_COLUMNS = ("editor", "knob", "value", "metric", "score", "n", "fingerprint", "per_class", "inputs", "note")
-FLOATS = ("value", "score", "per_class")
+SET_COLUMNS = ("editor", "knob", "value", "metric", "score", "low", "high", "n", "fingerprint", "per_class", "inputs", "note")
+SET_PAIR_COLUMNS = (
+    *("metric", "first", "first_value", "second", "second_value", "difference", "p", "n", "fingerprint", "inputs"),
+)
+FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p")
 INTEGERS = ("seed", "n")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Score tables and the cards behind them: fingerprint to the fields of the card."""
+    """Score tables and the cards behind them: fingerprint to the fields of the card.
+
+    A card of a pair metric also has `bounds`, the ends of its range, which are no part of the fingerprint. `set_pairs` holds the
+    swap tests of set metrics between editors at their operating points.
+    """
 
     pairs: pd.DataFrame
     sets: pd.DataFrame
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    set_pairs: pd.DataFrame = field(default_factory=lambda: frame([], SET_PAIR_COLUMNS))
 
 
 def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
@@ -53,7 +61,7 @@ def read_scores(run: Run) -> Scores:
     import pandas as pd
 
     tables = []
-    for name, columns in (("pairs", PAIR_COLUMNS), ("sets", SET_COLUMNS)):
+    for name, columns in (("pairs", PAIR_COLUMNS), ("sets", SET_COLUMNS), ("set_pairs", SET_PAIR_COLUMNS)):
         path = run.scores / f"{name}.parquet"
         if not path.is_file():
             tables.append(frame([], columns))
@@ -66,7 +74,7 @@ def read_scores(run: Run) -> Scores:
                 f"{path} cannot be read ({type(error).__name__}); delete it and run `etabench score {run.path}`"
             ) from error
     cards = run.read_json("scores/cards.json") if (run.scores / "cards.json").is_file() else {}
-    return Scores(tables[0], tables[1], cards)
+    return Scores(tables[0], tables[1], cards, tables[2])
 
 
 def check_unmixed(table: pd.DataFrame) -> pd.DataFrame:

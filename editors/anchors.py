@@ -1,4 +1,4 @@
-"""Control rows that give the axes meaning: no edit, the VAE's loss, a new picture from the text alone, the truth."""
+"""Control rows that give the axes meaning: no edit, the VAE's loss, a new picture from the text alone, a real one, the truth."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, ClassVar, cast
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Params, SamplingParams
+from editors.grid import to_grid
 from editors.sweep import decode_sweep
 
-__all__ = ["Copy", "Oracle", "Regenerate", "RegenerateState", "VAERoundTrip"]
+__all__ = ["Copy", "Oracle", "Regenerate", "RegenerateState", "Retrieve", "VAERoundTrip"]
 
 
 class Copy(Editor[Image]):
@@ -54,6 +55,42 @@ class Oracle(Editor[Image]):
 
     def render(self, state: Image, values: Sequence[float]) -> list[Image]:
         return [state.copy() for _ in values]
+
+
+@dataclass(frozen=True, eq=False)
+class RetrieveState:
+    """The real picture on the source's grid, and how it got there."""
+
+    picture: Image
+    transform: str
+
+
+class Retrieve(Editor[RetrieveState]):
+    """A real picture of the target class, whatever the source: full realism and class, no fidelity.
+
+    The RETRIEVE row of FlexIT and DiffEdit (CVPR 2022; arXiv 2210.11427). Which picture it is, is chosen outside, by the unit's seed
+    and never the sample's own source or truth; one of another size is cropped about its middle to the source's aspect ratio and
+    resized.
+    """
+
+    name = "retrieve"
+    version = "1"
+    knob = None
+    anchor = True
+    deterministic = True
+    needs_model = False
+    needs = frozenset({"real"})
+    Params = Params
+
+    def prepare(self, task: EditTask) -> RetrieveState:
+        self.check(task)
+        return RetrieveState(*to_grid(cast("Image", task.real), *task.image.shape[:2]))
+
+    def render(self, state: RetrieveState, values: Sequence[float]) -> list[Image]:
+        return [state.picture.copy() for _ in values]
+
+    def facts(self, state: RetrieveState) -> dict[str, str | float | bool]:
+        return {"transform": state.transform}
 
 
 class VAERoundTrip(Editor[Tensor]):

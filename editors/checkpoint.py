@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,23 @@ import torch
 
 from editors.base import EditorError
 
-__all__ = ["CheckpointError", "Components", "digest", "load_components", "locate"]
+__all__ = [
+    "CheckpointError",
+    "Components",
+    "digest",
+    "first_folder",
+    "load_components",
+    "locate",
+    "locate_network",
+    "network_digest",
+    "origin",
+    "tree_digest",
+]
 
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 _PICKLES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "pytorch_model"}
+_NETWORK = ["config.json", "diffusion_pytorch_model.safetensors"]
+_TEXTS = {".json", ".txt", ".model", ".jinja"}
 
 
 class CheckpointError(EditorError):
@@ -49,11 +62,10 @@ def _patterns(allow_pickle: bool) -> list[str]:
 def locate(folder_or_hub_id: str | Path, revision: str | None = None, allow_pickle: bool = False) -> Path:
     """The local folder of a checkpoint; a hub id is fetched into the hub's cache first, only the files that are read.
 
-    Raises ``CheckpointError`` where it cannot be found, is not a pipeline folder, or has pickles only.
+    Several folders or ids may be given, separated by commas, since hub ids come and go: the first that can be had is taken.
+    Raises ``CheckpointError`` where none can be found, or what is found is not a pipeline folder or has pickles only.
     """
-    folder = Path(folder_or_hub_id)
-    if not folder.is_dir():
-        folder = _fetch(str(folder_or_hub_id), revision, allow_pickle)
+    folder = first_folder(str(folder_or_hub_id), lambda name: _fetch(name, revision, _patterns(allow_pickle)))
     if not (folder / "model_index.json").is_file():
         raise CheckpointError(f"{folder}: no model_index.json, so not a diffusers pipeline folder")
     for part, stem in _STEMS.items():
@@ -70,23 +82,80 @@ def locate(folder_or_hub_id: str | Path, revision: str | None = None, allow_pick
     return folder
 
 
-def _fetch(hub_id: str, revision: str | None, allow_pickle: bool) -> Path:
+def first_folder(names: str, fetch: Callable[[str], Path]) -> Path:
+    """The first of several folders or hub ids, separated by commas, that is there or that ``fetch`` brings.
+
+    Raises ``CheckpointError`` with every reason where there is none.
+    """
+    candidates = [name.strip() for name in names.split(",")]
+    reasons = []
+    for name in filter(None, [names] if Path(names).is_dir() else candidates):
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return folder
+        try:
+            return fetch(name)
+        except CheckpointError as error:
+            reasons.append(str(error))
+    raise CheckpointError("; ".join(reasons) or "no folder and no hub id is given")
+
+
+def _fetch(hub_id: str, revision: str | None, patterns: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")):
         raise CheckpointError(f"{hub_id}: no such folder, and not a hub id of the form owner/name")
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=_patterns(allow_pickle)))
+        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{hub_id}: not a local folder, and the hub does not give it: {reason}") from None
 
 
+def locate_network(names: str, role: str, wanted: str) -> Path:
+    """The local folder of one network, ``config.json`` and ``diffusion_pytorch_model.safetensors``.
+
+    ``names`` is a folder or a hub id, or several separated by commas of which the first that can be had is taken. Raises
+    ``CheckpointError`` that names ``role``, the parameter, and ``wanted``, the weights that belong there.
+    """
+    try:
+        folder = first_folder(names, lambda name: _fetch(name, None, _NETWORK))
+        absent = [file for file in _NETWORK if not (folder / file).is_file()]
+        if absent:
+            raise CheckpointError(f"{folder}: no {' and no '.join(absent)}")
+    except CheckpointError as error:
+        raise CheckpointError(f"{role}: {error}; it takes {wanted}") from None
+    return folder
+
+
+def network_digest(folder: Path) -> str:
+    """sha256 (64 hex) over configuration and weights of one network."""
+    return _hash(folder, [folder / file for file in _NETWORK])
+
+
+def tree_digest(folder: Path, allow_pickle: bool = False) -> str:
+    """sha256 (64 hex) over every weight and configuration file below a pipeline folder of any family."""
+    read = {*_TEXTS, ".safetensors", *([".bin"] if allow_pickle else [])}
+    return _hash(folder, [file for file in folder.rglob("*") if file.suffix in read])
+
+
+def origin(folder: Path) -> str:
+    """Where a folder came from, for a record: ``owner/name@revision`` in the hub's cache, else the folder's name."""
+    cached = next((parent for parent in folder.parents if parent.name.startswith("models--")), None)
+    if cached is None:
+        return folder.resolve().name
+    return f"{cached.name.removeprefix('models--').replace('--', '/', 1)}@{folder.name[:12]}"
+
+
 def digest(folder: Path, allow_pickle: bool = False) -> str:
     """sha256 (64 hex) over the name and content of every file of the checkpoint that is read."""
+    return _hash(folder, list(_files(folder, allow_pickle)))
+
+
+def _hash(folder: Path, files: list[Path]) -> str:
     total = hashlib.sha256()
-    for file in sorted(_files(folder, allow_pickle)):
+    for file in sorted(files):
         total.update(file.relative_to(folder).as_posix().encode() + b"\0")
         with file.open("rb") as stream:
             total.update(hashlib.file_digest(stream, "sha256").digest())

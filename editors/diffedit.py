@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
-from editors.mask import AutoMask, MaskParams, auto_mask, keep_background
-from editors.sweep import ddim_invert, decode_sweep
+from editors.mask import AutoMask, MaskParams, auto_mask
+from editors.schedule import Schedule
+from editors.sweep import decode_many, invert_many
 
 __all__ = ["DiffEdit", "DiffEditParams", "DiffEditState"]
 
@@ -45,7 +46,7 @@ class DiffEdit(Editor[DiffEditState]):
     What the common pipeline implementation does otherwise, and this one does not: it blends the latent of the level
     before the step, which leaves the background one level too noisy and never clean; it inverts with guidance by default;
     it keeps a copied stack of latents; it cuts the number of steps off instead of rounding it. See ``editors.mask`` for
-    its mask. Knob values in one call share mask, inversion and decode batch.
+    its mask. Knob values share mask and inversion, and decode in one batch, together with those of other samples.
     """
 
     name = "diffedit"
@@ -73,27 +74,41 @@ class DiffEdit(Editor[DiffEditState]):
         return FairPlay(uses_source_text=self.params.use_source_text)
 
     def prepare(self, task: EditTask) -> DiffEditState:
+        return self.prepare_many([task])[0]
+
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[DiffEditState]:
+        schedule = self.model.schedule(self.params.steps)
+        states = [self._before_inversion(schedule, task) for task in tasks]
+        trajectories = invert_many(self.model, schedule, [state.trajectory[0] for state in states], states[0].empty)
+        return [replace(state, trajectory=trajectory) for state, trajectory in zip(states, trajectories, strict=True)]
+
+    def _before_inversion(self, schedule: Schedule, task: EditTask) -> DiffEditState:
+        """A mask is a decision, which another batch's rounding might turn over: each task is looked at by itself."""
         self.check(task)
-        model, schedule = self.model, self.model.schedule(self.params.steps)
+        model = self.model
         x0 = model.encode(task.image)
         target, empty = model.embed_pair(task.target_text)
         mask = auto_mask(model, schedule, self.params, task, x0=x0, target=target, empty=empty)
-        return DiffEditState(ddim_invert(model, schedule, x0, empty), mask, target, empty)
+        return DiffEditState([x0], mask, target, empty)
 
-    def render(self, state: DiffEditState, values: Sequence[float]) -> list[Image]:
+    def render(self, state: DiffEditState, values: Sequence[float]) -> Sequence[Image | None]:
+        return self.render_many([state], values)[0]
+
+    def render_many(self, states: Sequence[DiffEditState], values: Sequence[float]) -> list[Sequence[Image | None]]:
         self.check_values(values)
-        schedule = self.model.schedule(self.params.steps)
-        starts = [(level, state.trajectory[level]) for level in map(schedule.level, values)]
-        latents = decode_sweep(
+
+        def inverted(state: DiffEditState, level: int) -> Tensor:
+            return state.trajectory[level]
+
+        return decode_many(
             self.model,
-            schedule,
-            starts,
-            state.target,
+            self.model.schedule(self.params.steps),
+            states,
+            values,
+            inverted,
             guidance=self.params.guidance,
-            uncond=state.empty,
-            after_step=keep_background(state.mask.cells, state.trajectory.__getitem__),
+            cells=lambda state: state.mask.cells,
         )
-        return self.model.decode(latents)
 
     def pictures(self, state: DiffEditState) -> dict[str, NDArray[Any]]:
         return state.mask.pictures(self.model.factor)

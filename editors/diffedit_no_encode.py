@@ -11,8 +11,8 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob
 from editors.diffedit import DiffEdit, DiffEditParams
-from editors.mask import AutoMask, auto_mask, keep_background
-from editors.sweep import decode_sweep
+from editors.mask import AutoMask, auto_mask
+from editors.sweep import decode_many
 
 __all__ = ["DiffEditNoEncode", "DiffEditNoEncodeState"]
 
@@ -55,23 +55,25 @@ class DiffEditNoEncode(Editor[DiffEditNoEncodeState]):
         mask = auto_mask(model, schedule, self.params, task, x0=x0, target=target, empty=empty)
         return DiffEditNoEncodeState(x0, model.noise(task.seed, x0.shape), mask, target, empty)
 
-    def render(self, state: DiffEditNoEncodeState, values: Sequence[float]) -> list[Image]:
+    def render(self, state: DiffEditNoEncodeState, values: Sequence[float]) -> Sequence[Image | None]:
+        return self.render_many([state], values)[0]
+
+    def render_many(self, states: Sequence[DiffEditNoEncodeState], values: Sequence[float]) -> list[Sequence[Image | None]]:
         self.check_values(values)
         schedule = self.model.schedule(self.params.steps)
 
-        def noised(level: int) -> Tensor:
+        def noised(state: DiffEditNoEncodeState, level: int) -> Tensor:
             return schedule.q_sample(state.x0, state.noise, level)
 
-        latents = decode_sweep(
+        return decode_many(
             self.model,
             schedule,
-            [(level, noised(level)) for level in map(schedule.level, values)],
-            state.target,
+            states,
+            values,
+            noised,
             guidance=self.params.guidance,
-            uncond=state.empty,
-            after_step=keep_background(state.mask.cells, noised),
+            cells=lambda state: state.mask.cells,
         )
-        return self.model.decode(latents)
 
     def pictures(self, state: DiffEditNoEncodeState) -> dict[str, NDArray[Any]]:
         return state.mask.pictures(self.model.factor)

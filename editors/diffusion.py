@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,10 +153,14 @@ class DiffusionModel:
 
     # between steps
 
-    def guard(self, x: Tensor, step: str) -> Tensor:
-        """Pass ``x`` on; raise ``Cancelled`` when asked to stop, ``NotFinite`` naming ``step`` on NaN or infinity."""
+    def stop_if_cancelled(self, step: str) -> None:
+        """Raise ``Cancelled`` naming ``step`` when asked to stop; cheap, it looks at no tensor."""
         if self.cancelled():
             raise Cancelled(f"cancelled at {step}")
+
+    def guard(self, x: Tensor, step: str) -> Tensor:
+        """Pass ``x`` on; raise ``Cancelled`` when asked to stop, ``NotFinite`` naming ``step`` on NaN or infinity."""
+        self.stop_if_cancelled(step)
         if not bool(torch.isfinite(x).all()):
             raise NotFinite(f"NaN or infinity at {step}")
         return x
@@ -175,8 +180,12 @@ class DiffusionModel:
     def decode_tensor(self, latents: Tensor) -> Tensor:
         """Decode to float32 (m, 3, H, W) around -1..1, not clipped; keeps the gradient where one is asked for."""
         latents = latents / self.vae.config.scaling_factor + self._shift
-        parts = torch.split(latents.to(self.vae.dtype), self.max_batch)
+        parts = self._parts(latents.to(self.vae.dtype))
         return torch.cat([self.vae.decode(part).sample for part in parts]).float()
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """``x`` in the fewest equal parts of at most ``max_batch``."""
+        return x.chunk(max(1, math.ceil(len(x) / self.max_batch)))
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Image]:
@@ -225,14 +234,16 @@ class DiffusionModel:
     def predict(
         self,
         x: Tensor,
-        timestep: int,
+        timestep: int | Tensor,
         context: Tensor,
-        guidance: float = 1.0,
+        guidance: float | Tensor = 1.0,
         uncond: Tensor | None = None,
+        *,
         extra: Tensor | None = None,
     ) -> Tensor:
         """What the U-Net predicts for m latents at one timestep, (m, c, h, w), in the model's own parameterisation.
 
+        ``timestep`` and ``guidance`` may be (m,), one per latent; the usual number is the same for all.
         ``extra`` (1 or m, extra channels, h, w) is what an inpainting or instruction model sees beside the latent.
 
         ``context`` is (1 or m, l, d). With guidance w other than 1 (Ho and Salimans, arXiv 2207.12598) the result is
@@ -242,18 +253,20 @@ class DiffusionModel:
         context = context.expand(m, -1, -1)
         if extra is not None:
             x = torch.cat([x, extra.expand(m, -1, -1, -1)], dim=1)
-        guided = guidance != 1.0
+        times = timestep if isinstance(timestep, Tensor) else torch.full((m,), timestep, device=self.device)
+        guided = isinstance(guidance, Tensor) or guidance != 1.0
         if guided:
             if uncond is None:
                 raise EditorError("guidance other than 1 needs the embedding of the empty text")
             x, context = torch.cat([x, x]), torch.cat([uncond.expand(m, -1, -1), context])
-        times = torch.full((len(x),), timestep, device=self.device)
-        parts = zip(*(torch.split(tensor, self.max_batch) for tensor in (x, times, context)), strict=True)
+            times = torch.cat([times, times])
+        parts = zip(*(self._parts(tensor) for tensor in (x, times, context)), strict=True)
         output = torch.cat([self.unet_output(*part) for part in parts])
         if guided:
             unconditional, conditional = output.chunk(2)
-            output = unconditional + guidance * (conditional - unconditional)
-        return self.guard(output, f"prediction at timestep {timestep}")
+            scale = guidance.view(-1, 1, 1, 1) if isinstance(guidance, Tensor) else guidance
+            output = unconditional + scale * (conditional - unconditional)
+        return self.guard(output, f"prediction at timestep {'each' if isinstance(timestep, Tensor) else timestep}")
 
     def denoising_loss(self, x0: Tensor, timesteps: Tensor, noise: Tensor, context: Tensor) -> Tensor:
         """The training loss, a scalar mean of squares, of m draws (timesteps (m,), noise (m, c, h, w)) for x0 (1, c, h, w).

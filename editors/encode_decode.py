@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from editors.base import Editor, EditTask, Image, Knob, SamplingParams
-from editors.sweep import ddim_invert, decode_sweep
+from editors.sweep import decode_many, invert_many
 
 __all__ = ["EncodeDecode", "EncodeDecodeState"]
 
@@ -45,15 +45,25 @@ class EncodeDecode(Editor[EncodeDecodeState]):
     }
 
     def prepare(self, task: EditTask) -> EncodeDecodeState:
-        self.check(task)
-        model = self.model
-        target, empty = model.embed_pair(task.target_text)
-        trajectory = ddim_invert(model, model.schedule(self.params.steps), model.encode(task.image), empty)
-        return EncodeDecodeState(trajectory, target, empty)
+        return self.prepare_many([task])[0]
 
-    def render(self, state: EncodeDecodeState, values: Sequence[float]) -> list[Image]:
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[EncodeDecodeState]:
+        for task in tasks:
+            self.check(task)
+        model = self.model
+        texts = [model.embed_pair(task.target_text) for task in tasks]
+        latents = [model.encode(task.image) for task in tasks]
+        trajectories = invert_many(model, model.schedule(self.params.steps), latents, texts[0][1])
+        return [EncodeDecodeState(x, target, empty) for x, (target, empty) in zip(trajectories, texts, strict=True)]
+
+    def render(self, state: EncodeDecodeState, values: Sequence[float]) -> Sequence[Image | None]:
+        return self.render_many([state], values)[0]
+
+    def render_many(self, states: Sequence[EncodeDecodeState], values: Sequence[float]) -> list[Sequence[Image | None]]:
         self.check_values(values)
         schedule = self.model.schedule(self.params.steps)
-        starts = [(level, state.trajectory[level]) for level in map(schedule.level, values)]
-        latents = decode_sweep(self.model, schedule, starts, state.target, guidance=self.params.guidance, uncond=state.empty)
-        return self.model.decode(latents)
+
+        def inverted(state: EncodeDecodeState, level: int) -> Tensor:
+            return state.trajectory[level]
+
+        return decode_many(self.model, schedule, states, values, inverted, guidance=self.params.guidance)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
 from editors.diffusion import DiffusionModel, derive_seed, seeded
 from editors.sweep import decode_sweep
 
@@ -23,9 +24,13 @@ _PAPER_SD: Mapping[str, Any] = {
     "unet_steps": 1500,
     "unet_lr": 5e-7,
     "draws": 1,
+    "tune": "full",
     "steps": 50,
     "guidance": 7.5,
 }
+
+_LOOK_EVERY = 16
+"""Optimisation steps between two looks at the losses, each of which waits for the device."""
 
 
 class ImagicParams(SamplingParams):
@@ -36,6 +41,12 @@ class ImagicParams(SamplingParams):
     unet_steps: int = Field(1500, ge=0, description="stage 2: Adam steps on the U-Net; 0 = the ablation without fine-tuning")
     unet_lr: float = Field(5e-7, gt=0, description="stage 2: learning rate")
     draws: int = Field(1, ge=1, description="(timestep, noise) draws averaged in each step of both stages; the paper has 1")
+    tune: Literal["full", "lora"] = Field(
+        "full",
+        description="stage 2: full = all weights, the paper's; lora = low-rank updates of the attention projections (needs peft)",
+    )
+    lora_rank: int = Field(16, ge=1, description="stage 2: rank of the updates; only with tune lora")
+    sampling_seed: int = Field(0, ge=0, description="stage 3: which initial noise; the fit is the same for all")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +61,14 @@ class ImagicState:
     """The optimised embedding, (1, l, d)."""
     empty: Tensor
     """Embedding of the empty text, (1, l, d)."""
-    x_T: Tensor  # noqa: N815 (the paper's symbol)
-    """The initial noise that all eta share, (1, c, h, w)."""
+    seed: int
+    """Seed of the task."""
+    shape: torch.Size
+    """Of a latent, (1, c, h, w)."""
     losses: Mapping[str, float]
     """Mean denoising loss over the last tenth of each stage."""
+    trained_weights: int
+    """Numbers that stage 2 trained."""
 
 
 class Imagic(Editor[ImagicState]):
@@ -68,10 +83,17 @@ class Imagic(Editor[ImagicState]):
     The U-Net is tuned on a copy that the state owns: the shared model is never written to, whatever happens on the way.
     Timesteps and noise come from generators of the unit. Training is in float32 whatever the dtype of the weights.
 
+    The fit depends on the picture, the target text and the seed, on neither eta nor ``sampling_seed``: ``render_seeds`` samples
+    any number of both from one state in one batch. The noise of a sampling seed is shared by all eta.
+
+    ``tune="lora"`` is an option beside the paper's method (Hu et al., LoRA, arXiv 2106.09685): stage 2 trains low-rank updates
+    of the attention projections only, which takes a fraction of the optimiser's memory and a far larger learning rate. They are
+    folded into the copy's weights before sampling. ``facts`` says which was used and how many numbers were trained.
+
     Presets: ``paper_sd`` (and ``paper``) has the values for Stable Diffusion, ``paper_imagen`` those for Imagen's base
     model, whose fine-tuning rate is not published: that of Stable Diffusion stands in. DDIM is the paper's sampler; its
     number of steps and the guidance scale are not given there, and are the usual 50 and 7.5. Stages for super-resolution
-    models do not apply to a latent model.
+    models do not apply to a latent model. ``lora`` has rank and rate of common LoRA training, published for no Imagic.
 
     The common pipeline implementation has other step counts and rates, extrapolates by default (eta 1.2), draws from
     the global generator, and keeps the tuned weights for the next picture. Nothing of that is repeated.
@@ -92,6 +114,7 @@ class Imagic(Editor[ImagicState]):
         "paper": _PAPER_SD,
         "paper_sd": _PAPER_SD,
         "paper_imagen": {**_PAPER_SD, "embedding_steps": 100, "embedding_lr": 1e-3},
+        "lora": {**_PAPER_SD, "tune": "lora", "lora_rank": 16, "unet_lr": 1e-4},
         "fast": {"embedding_steps": 250, "embedding_lr": 4e-3, "unet_steps": 400, "unet_lr": 2e-6, "draws": 4, "steps": 25},
         "toybox": {
             "embedding_steps": 80,
@@ -103,6 +126,11 @@ class Imagic(Editor[ImagicState]):
             "guidance": 5.0,
         },
     }
+
+    def __init__(self, model: DiffusionModel | None, params: ImagicParams) -> None:
+        super().__init__(model, params)
+        if self.params.tune == "lora" and find_spec("peft") is None:
+            raise MissingInput("imagic: tune 'lora' needs the package peft, which is not installed: pip install 'etabench[lora]'")
 
     def fair_play(self) -> FairPlay:
         return FairPlay(fine_tunes=True)
@@ -119,21 +147,40 @@ class Imagic(Editor[ImagicState]):
         embedding_loss = self._fit(tuned, x0, e, [e], steps=p.embedding_steps, lr=p.embedding_lr, seed=first, stage="embedding")
         e_opt = e.detach()
 
-        weights = tuned.unet.requires_grad_(True).parameters()
+        weights = self._weights(tuned.unet, task.seed) if p.unet_steps else []
         second = derive_seed(task.seed, "unet")
         unet_loss = self._fit(tuned, x0, e_opt, weights, steps=p.unet_steps, lr=p.unet_lr, seed=second, stage="U-Net")
+        if weights and p.tune == "lora":
+            tuned.unet.fuse_lora()
+            tuned.unet.unload_lora()
         tuned.unet.requires_grad_(False)
         tuned.unet.zero_grad(set_to_none=True)
 
         losses = {"embedding_loss": embedding_loss, "unet_loss": unet_loss}
-        return ImagicState(tuned, e_tgt, e_opt, empty, self.model.noise(task.seed, x0.shape), losses)
+        trained = sum(weight.numel() for weight in weights)
+        return ImagicState(tuned, e_tgt, e_opt, empty, task.seed, x0.shape, losses, trained)
+
+    def _weights(self, unet: Any, seed: int) -> list[Tensor]:
+        """What stage 2 trains: all of the U-Net, or low-rank updates put into its attention, which begin as no change."""
+        if self.params.tune == "full":
+            return list(unet.requires_grad_(True).parameters())
+        from peft import LoraConfig
+
+        rank = self.params.lora_rank
+        with torch.random.fork_rng(devices=[]):
+            unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))
+        generator = seeded(derive_seed(seed, "lora"))
+        for name, weight in unet.named_parameters():
+            if "lora_A" in name:
+                weight.data.copy_(torch.randn(weight.shape, generator=generator) / rank)
+        return [weight for weight in unet.parameters() if weight.requires_grad]
 
     def _fit(
         self,
         model: DiffusionModel,
         x0: Tensor,
         e: Tensor,
-        over: Iterable[Tensor],
+        over: list[Tensor],
         *,
         steps: int,
         lr: float,
@@ -141,40 +188,64 @@ class Imagic(Editor[ImagicState]):
         stage: str,
     ) -> float:
         """Minimise the denoising loss for (x0, e) over the tensors ``over``; returns the mean loss of the last tenth."""
+        if not steps:
+            return 0.0
         generator = seeded(seed)
         shape = (self.params.draws, *x0.shape[1:])
         times = len(model.scheduler.alphas_cumprod)
         optimiser = torch.optim.Adam(over, lr=lr)
-        history: list[Tensor] = []
+        losses: list[Tensor] = []
         with torch.enable_grad():
             for step in range(steps):
+                model.stop_if_cancelled(f"{stage} optimisation, step {step}")
                 t = torch.randint(times, shape[:1], generator=generator).to(model.device)
                 eps = torch.randn(shape, generator=generator).to(model.device)
                 loss = model.denoising_loss(x0, t, eps, e)
-                model.guard(loss, f"{stage} optimisation, step {step}")
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()
-                history.append(loss.detach())
-        tail = history[-max(1, steps // 10) :]
-        return float(torch.stack(tail).mean()) if tail else 0.0
+                losses.append(loss.detach())
+                if (step + 1) % _LOOK_EVERY == 0 or step + 1 == steps:
+                    _check_losses(losses, stage)
+        return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
 
     def render(self, state: ImagicState, values: Sequence[float]) -> list[Image]:
+        return self.render_seeds(state, values, [self.params.sampling_seed])[0]
+
+    def render_seeds(self, state: ImagicState, values: Sequence[float], sampling_seeds: Sequence[int]) -> list[list[Image]]:
+        """One list of pictures per sampling seed, one picture per eta, all from one fit and one staggered decode."""
         self.check_values(values)
         schedule = state.tuned.schedule(self.params.steps)
+        noises = [self._x_T(state, sampling_seed) for sampling_seed in sampling_seeds]
         latents = decode_sweep(
             state.tuned,
             schedule,
-            [(schedule.steps, state.x_T)] * len(values),
-            torch.cat([interpolate(state.e_tgt, state.e_opt, eta) for eta in values]),
+            [(schedule.steps, x_T) for x_T in noises for _ in values],
+            torch.cat([interpolate(state.e_tgt, state.e_opt, eta) for _ in noises for eta in values]),
             guidance=self.params.guidance,
             uncond=state.empty,
         )
-        return self.model.decode(latents)
+        pictures = self.model.decode(latents)
+        return [pictures[i * len(values) : (i + 1) * len(values)] for i in range(len(noises))]
+
+    def _x_T(self, state: ImagicState, sampling_seed: int) -> Tensor:  # noqa: N802 (the paper's symbol)
+        """The initial noise that all eta share, (1, c, h, w)."""
+        seed = derive_seed(state.seed, f"sampling {sampling_seed}") if sampling_seed else state.seed
+        return self.model.noise(seed, state.shape)
 
     def facts(self, state: ImagicState) -> dict[str, str | float | bool]:
         moved = float((state.e_opt - state.e_tgt).norm() / state.e_tgt.norm())
-        return {**state.losses, "embedding_distance": moved}
+        tune = self.params.tune if state.trained_weights else "none"
+        rank = {"lora_rank": self.params.lora_rank} if tune == "lora" else {}
+        return {**state.losses, "embedding_distance": moved, "tune": tune, **rank, "trained_weights": state.trained_weights}
+
+
+def _check_losses(losses: Sequence[Tensor], stage: str) -> None:
+    """Raise ``NotFinite`` naming the first step whose loss was none; one that is older than ``_LOOK_EVERY`` steps was seen."""
+    recent = torch.stack(list(losses[-_LOOK_EVERY:]))
+    bad = (~torch.isfinite(recent)).nonzero()
+    if len(bad):
+        raise NotFinite(f"NaN or infinity at {stage} optimisation, step {len(losses) - len(recent) + int(bad[0])}")
 
 
 def interpolate(e_tgt: Tensor, e_opt: Tensor, eta: float) -> Tensor:

@@ -24,14 +24,14 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import adaptive_max_pool2d, interpolate
 
 from editors.base import EditTask, Params
 from editors.diffusion import DiffusionModel, derive_seed
 from editors.schedule import Schedule
 from editors.sweep import Hook
 
-__all__ = ["AutoMask", "MaskParams", "auto_mask", "binarise", "keep_background", "to_pixels"]
+__all__ = ["AutoMask", "MaskParams", "auto_mask", "binarise", "keep_background", "to_cells", "to_pixels"]
 
 
 class MaskParams(Params):
@@ -105,6 +105,18 @@ def binarise(difference: Tensor, params: MaskParams) -> Tensor:
 def keep_background(cells: Tensor, background: Callable[[int], Tensor]) -> Hook:
     """After a step: y = M y + (1 - M) background(level), with the background at the level just reached."""
     return lambda x, level, items: torch.where(cells, x, background(level))
+
+
+def to_cells(mask: NDArray[np.bool_], like: Tensor, rule: Literal["nearest", "any"] = "any") -> Tensor:
+    """A pixel mask (H, W) bool on the grid and device of a latent ``like`` (1, c, h, w): (1, 1, h, w) bool.
+
+    ``any`` sets a cell where any of its pixels is set, so that nothing gets lost; ``nearest`` where its first pixel is, the
+    habit of published code, which can lose what is thinner than a cell.
+    """
+    pixels = torch.from_numpy(mask.copy()).to(like.device)[None, None].float()
+    if rule == "any":
+        return adaptive_max_pool2d(pixels, like.shape[-2:]).bool()
+    return interpolate(pixels, like.shape[-2:], mode="nearest").bool()
 
 
 def to_pixels(cells: Tensor, factor: int) -> NDArray[np.bool_]:

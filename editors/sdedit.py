@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from editors.base import Editor, EditTask, Image, Knob, SamplingParams
-from editors.sweep import decode_sweep
+from editors.sweep import decode_many
 
 __all__ = ["SDEdit", "SDEditState"]
 
@@ -53,9 +53,14 @@ class SDEdit(Editor[SDEditState]):
         target, empty = self.model.embed_pair(task.target_text)
         return SDEditState(x0, self.model.noise(task.seed, x0.shape), target, empty)
 
-    def render(self, state: SDEditState, values: Sequence[float]) -> list[Image]:
+    def render(self, state: SDEditState, values: Sequence[float]) -> Sequence[Image | None]:
+        return self.render_many([state], values)[0]
+
+    def render_many(self, states: Sequence[SDEditState], values: Sequence[float]) -> list[Sequence[Image | None]]:
         self.check_values(values)
         schedule = self.model.schedule(self.params.steps)
-        starts = [(level, schedule.q_sample(state.x0, state.noise, level)) for level in map(schedule.level, values)]
-        latents = decode_sweep(self.model, schedule, starts, state.target, guidance=self.params.guidance, uncond=state.empty)
-        return self.model.decode(latents)
+
+        def noised(state: SDEditState, level: int) -> Tensor:
+            return schedule.q_sample(state.x0, state.noise, level)
+
+        return decode_many(self.model, schedule, states, values, noised, guidance=self.params.guidance)

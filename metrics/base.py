@@ -5,17 +5,36 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Card", "FeatureSet", "Image", "MetricError", "MetricWarning", "PairBatch", "PairMetric", "SetMetric", "fingerprint"]
+__all__ = [
+    "Bounds",
+    "Card",
+    "Embedded",
+    "FeatureSet",
+    "Image",
+    "MetricError",
+    "MetricWarning",
+    "PairBatch",
+    "PairMetric",
+    "SetMetric",
+    "fingerprint",
+]
 
 Image = NDArray[np.uint8]
 """One picture: uint8 (H, W, 3), RGB, 0..255."""
+
+Bounds = tuple[float | None, float | None]
+"""Smallest and largest value that a metric can take, whatever the pictures are; None where there is no such end."""
+
+Embedded = Mapping[str, Literal["judge", "features"]]
+"""Parameter of a metric to the kind of network it takes: an open_clip model ("judge") or a ResNet folder ("features"). A harness with
+networks of its own fills such a parameter where the user leaves it out."""
 
 PROSE = ("definition", "source")
 """Fields of a card that explain the number and do not determine it."""
@@ -86,6 +105,8 @@ class PairBatch:
         source_texts: captions of the sources, None where unknown.
         masks: bool (H, W), True where the edit belongs, None where unknown.
         truths: ground-truth edits, None where unknown.
+        source_classes: classes of the sources, None where unknown; left out, all are unknown.
+        target_classes: classes that the edits should have, likewise.
 
     Raises:
         MetricError: the lists differ in length.
@@ -97,8 +118,13 @@ class PairBatch:
     source_texts: list[str | None]
     masks: list[NDArray[np.bool_] | None]
     truths: list[Image | None]
+    source_classes: list[str | None] = field(default_factory=list)
+    target_classes: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        for name in ("source_classes", "target_classes"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, [None] * len(self.edits))
         lengths = {name: len(rows) for name, rows in vars(self).items()}
         if len(set(lengths.values())) > 1:
             raise MetricError(f"PairBatch: expected lists of one length, got {lengths}; give one entry (or None) per edit")
@@ -142,15 +168,27 @@ class FeatureSet:
     def __len__(self) -> int:
         return len(self.features)
 
+    def subset(self, chosen: NDArray[np.bool_]) -> FeatureSet:
+        """The rows that a bool mask (n,) marks, at least one."""
+        return FeatureSet(self.features[chosen], [name for name, here in zip(self.classes, chosen, strict=True) if here])
+
 
 class PairMetric(ABC):
     """Scores each edit by itself.
 
     A score depends on its own row only: not on the rest of the batch, beyond the rounding that `metrics.images` states.
+
+    Attributes:
+        name: registered name.
+        card: identity of its numbers.
+        bounds: ends of the metric's range; where some edits are missing, they bound the mean over all.
+        embedded: parameters that name a network, see `Embedded`.
     """
 
     name: ClassVar[str]
     card: Card
+    bounds: Bounds = (None, None)
+    embedded: ClassVar[Embedded] = {}
 
     @abstractmethod
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
@@ -166,11 +204,18 @@ class SetMetric(ABC):
 
     `features` and `value` are apart so that features can be kept, shared between metrics with equal `extractor`, and so that
     statistics are always derived from them.
+
+    Attributes:
+        name: registered name.
+        card: identity of its numbers.
+        min_samples: smallest number of edits it scores.
+        embedded: parameters that name a network, see `Embedded`.
     """
 
     name: ClassVar[str]
     card: Card
     min_samples: int
+    embedded: ClassVar[Embedded] = {}
 
     @property
     @abstractmethod
@@ -192,3 +237,10 @@ class SetMetric(ABC):
         Raises:
             MetricError: too few samples, differing dimensions, or a class without a reference.
         """
+
+    def values(self, edits: FeatureSet, reference: FeatureSet, subsets: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """`value` for each of the subsets of the edits that the rows of bool (k, n) mark; float64 (k,).
+
+        Intervals by subsampling need many; a metric that can share work between subsets overrides this.
+        """
+        return np.array([self.value(edits.subset(rows), reference) for rows in subsets], dtype=np.float64)

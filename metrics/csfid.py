@@ -1,32 +1,53 @@
-"""CSFID, class-conditional simplified Fréchet distance: mean term only.
+"""CSFID, class-conditional simplified Fréchet distance: as published, debiased, and with a diagonal covariance.
 
 Origin: Couairon et al., "FlexIT: Towards Flexible Semantic Image Translation", arXiv 2203.04705; reference code:
 facebookresearch/SemanticImageTranslation `eval.py`, whose reported number has no covariance term.
 
-Definition: for each target class present among the edits, the squared L2 distance between the mean feature of the edits to that
-class and the mean feature of the reference pictures of that class; then the unweighted mean over those classes. One edit is a
-mean of one.
+Definition: for each target class among the edits, a distance between the features of the edits to that class and of the reference
+pictures of that class; then the mean over those classes, each weighing the same. With means m, variances s^2 (divisor n - 1) of
+each dimension and numbers n of pictures in the class, 1 the edits and 2 the reference, the distance is
 
-Fingerprint: the extractor's network, weights, resolution, resize and range.
+    csfid            |m1 - m2|^2, as FlexIT's code reports it; a class may have one edit
+    csfid_debiased   |m1 - m2|^2 - sum(s1^2) / n1 - sum(s2^2) / n2, whose mean is the true gap; may be negative
+    csfid_diag       |m1 - m2|^2 + sum((s1 - s2)^2), the Fréchet distance of Gaussians with diagonal covariance; not in FlexIT
 
-A perfect sampler with n edits per class does not score 0 but the mean over classes of tr(S_c)/n: values are comparable only at
-equal numbers per class. `csfid_debiased` takes that floor away.
+A perfect sampler with n edits per class scores not 0 but the mean of sum(s^2) / n in the first form (FlexIT's real images: 27.2
+at n = 4): it compares at equal numbers per class only, and rewards edits that resemble each other.
+
+The classes are the units that vary: `class_gaps` gives one value a class, for intervals and paired tests.
+
+Fingerprint: the extractor's network, weights, resolution, resize and range, and the form. For FlexIT's own numbers: Inception with
+`resize: flexit`.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import warnings
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, FeatureSet, MetricError
-from metrics.extractors import ExtractorMetric, open_extractor
-from metrics.images import BATCH_SIZE
+from metrics.base import FeatureSet, MetricError, MetricWarning
+from metrics.set_metric import ExtractorMetric
 
-__all__ = ["CSFID", "csfid", "csfid_debiased"]
+__all__ = ["CSFID", "CSFIDDebiased", "CSFIDDiag", "Form", "class_gaps", "csfid", "csfid_debiased", "csfid_diag"]
 
-Rows = NDArray[np.float64]
+Floats = NDArray[np.float64]
+Form = Literal["plain", "debiased", "diag"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Class:
+    """Moments of one class, float64: mean (d,), variance (d,) with divisor n - 1 (NaN where n is 1)."""
+
+    n: int
+    mean: Floats
+    variance: Floats
+
+
+_Classes = dict[str, _Class]
 
 
 def csfid(edits: FeatureSet, reference: FeatureSet) -> float:
@@ -35,99 +56,153 @@ def csfid(edits: FeatureSet, reference: FeatureSet) -> float:
     Raises:
         MetricError: an edit without a class, a class without a reference, or differing dimensions.
     """
-    return float(np.mean([_gap(mine, theirs) for mine, theirs in _by_class(edits, reference).values()]))
+    return _mean(class_gaps(edits, reference, "plain"))
 
 
 def csfid_debiased(edits: FeatureSet, reference: FeatureSet) -> float:
-    """`csfid` less the share of each class's squared gap that sampling alone gives: unbiased, may be negative.
-
-    From every class's gap tr(S)/n is taken away, for the edits and for the reference, S being the sample covariance (divisor n
-    - 1).
+    """`csfid` less what sampling alone adds to it: unbiased, may be negative; NaN where a class has fewer than two pictures.
 
     Raises:
-        MetricError: as `csfid`, or a class with fewer than two edits or two references.
+        MetricError: as `csfid`.
     """
-    gaps = []
-    for name, (mine, theirs) in _by_class(edits, reference).items():
-        for kind, rows in (("edits", mine), ("reference pictures", theirs)):
-            if len(rows) < 2:
-                raise MetricError(f"csfid_debiased: class {name!r} has {len(rows)} of the {kind}, expected at least 2; use csfid")
-        gaps.append(_gap(mine, theirs) - _variance_of_mean(mine) - _variance_of_mean(theirs))
-    return float(np.mean(gaps))
+    return _mean(class_gaps(edits, reference, "debiased"))
 
 
-def _by_class(edits: FeatureSet, reference: FeatureSet) -> dict[str, tuple[Rows, Rows]]:
-    """Float64 rows of edits and reference for each class among the edits, classes in name order."""
+def csfid_diag(edits: FeatureSet, reference: FeatureSet) -> float:
+    """`csfid` with the covariance term of diagonal Gaussians; >= 0, NaN where a class has fewer than two pictures.
+
+    Raises:
+        MetricError: as `csfid`.
+    """
+    return _mean(class_gaps(edits, reference, "diag"))
+
+
+def class_gaps(edits: FeatureSet, reference: FeatureSet, form: Form = "plain") -> dict[str, float]:
+    """The distance of each class among the edits, classes in name order; NaN where the form needs two pictures and there is one.
+
+    Raises:
+        MetricError: as `csfid`.
+    """
     if edits.features.shape[1] != reference.features.shape[1]:
         raise MetricError(
             f"csfid: expected features of one dimension, got {edits.features.shape[1]} and {reference.features.shape[1]}; "
             "use one extractor for both sets"
         )
+    return _gaps(edits, _moments(reference), form)
+
+
+def _gaps(edits: FeatureSet, theirs: _Classes, form: Form) -> dict[str, float]:
     unclassed = [row for row, name in enumerate(edits.classes) if name is None]
     if unclassed:
         raise MetricError(
             f"csfid: edits[{unclassed[0]}] has no target class; give every sample a target_class or leave csfid out"
         )
-    mine, theirs = _rows_of(edits), _rows_of(reference)
+    mine = _moments(edits)
     missing = sorted(mine.keys() - theirs.keys())
     if missing:
         raise MetricError(
             f"csfid: class {missing[0]!r} has no reference picture ({len(missing)} of {len(mine)} classes have none); "
             "add pictures of it to the reference set"
         )
-    return {name: (mine[name], theirs[name]) for name in sorted(mine)}
+    return {name: _gap(mine[name], theirs[name], form) for name in sorted(mine)}
 
 
-def _rows_of(features: FeatureSet) -> dict[str, Rows]:
-    rows: dict[str, list[int]] = {}
+def _gap(mine: _Class, theirs: _Class, form: Form) -> float:
+    gap = mine.mean - theirs.mean
+    plain = float(gap @ gap)
+    if form == "debiased":
+        return plain - float(mine.variance.sum()) / mine.n - float(theirs.variance.sum()) / theirs.n
+    if form == "diag":
+        return plain + float(np.square(np.sqrt(mine.variance) - np.sqrt(theirs.variance)).sum())
+    return plain
+
+
+def _moments(features: FeatureSet) -> _Classes:
+    places: dict[str, list[int]] = {}
     for row, name in enumerate(features.classes):
         if name is not None:
-            rows.setdefault(name, []).append(row)
-    return {name: features.features[chosen].astype(np.float64) for name, chosen in rows.items()}
+            places.setdefault(name, []).append(row)
+    moments = {}
+    for name, chosen in places.items():
+        rows = features.features[chosen].astype(np.float64)
+        variance = rows.var(axis=0, ddof=1) if len(rows) > 1 else np.full(rows.shape[1], np.nan)
+        moments[name] = _Class(len(rows), rows.mean(axis=0), variance)
+    return moments
 
 
-def _gap(mine: Rows, theirs: Rows) -> float:
-    gap = mine.mean(axis=0) - theirs.mean(axis=0)
-    return float(gap @ gap)
-
-
-def _variance_of_mean(rows: Rows) -> float:
-    return float(rows.var(axis=0, ddof=1).sum() / len(rows))
+def _mean(gaps: dict[str, float]) -> float:
+    return float(np.mean(list(gaps.values())))
 
 
 class CSFID(ExtractorMetric):
     """Squared distance between class-mean features of the edits and of real pictures of the target class; lower is better.
 
     Args:
-        features: "inception:/path/to/weights.pth" or "folder:/path", see `metrics.extractors`.
+        features: the network to see through, see `metrics.extractors`; for the literature's CSFID Inception.
+        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
+        min_samples: edits and references, of all classes together, from which the value is trusted; at least 1, the default.
+        small: what to do with fewer: "refuse" (NaN) or "warn".
 
     Raises:
         MetricError: no such extractor, or weights missing.
     """
 
     name: ClassVar[str] = "csfid"
-    min_samples: int = 1
+    uses_classes: ClassVar[bool] = True
+    definition: ClassVar[str] = (
+        "Mean over target classes of the squared L2 distance between class-mean features of edits and reference."
+    )
+    source: ClassVar[str] = "Couairon et al. 2022 (FlexIT), arXiv 2203.04705; facebookresearch/SemanticImageTranslation eval.py"
+    _form: ClassVar[Form] = "plain"
 
-    def __init__(self, features: str = "", *, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
-        self._extract = open_extractor(features, device, batch_size)
-        identity = self._extract.identity
-        self.card = Card(
-            name=self.name,
-            version="1",
-            network=identity.network,
-            weights=identity.weights,
-            resolution=identity.resolution,
-            resize=identity.resize,
-            value_range=identity.value_range,
-            scale="squared distance of class means, no covariance term, classes weighted equally, float64",
-            masking="whole picture",
-            nan_rule="never",
-            higher_is_better=False,
-            definition="Mean over target classes of the squared L2 distance between class-mean features of edits and reference.",
-            source="Couairon et al. 2022 (FlexIT), arXiv 2203.04705; facebookresearch/SemanticImageTranslation eval.py",
-        )
+    def _scale(self) -> str:
+        return "squared distance of class means, no covariance term, classes weighted equally, float64"
 
-    def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
-        return csfid(edits, reference)
+    def _study(self, reference: FeatureSet) -> Any:
+        return _moments(reference)
+
+    def _value(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        gaps = _gaps(edits, self._known(reference), self._form)
+        undefined = [name for name, gap in gaps.items() if np.isnan(gap)]
+        if undefined:
+            warnings.warn(
+                f"{self.name}: class {undefined[0]!r} has one picture among the edits or the references "
+                f"({len(undefined)} of {len(gaps)} classes do), it needs two: no value",
+                MetricWarning,
+                stacklevel=3,
+            )
+        return _mean(gaps)
+
+    def _values(self, edits: FeatureSet, reference: FeatureSet, subsets: NDArray[np.bool_]) -> Floats:
+        theirs = self._known(reference)
+        return np.array([_mean(_gaps(edits.subset(rows), theirs, self._form)) for rows in subsets])
+
+
+class CSFIDDebiased(CSFID):
+    """CSFID less what sampling adds to it: unbiased at any n per class from two; lower is better, may be negative."""
+
+    name: ClassVar[str] = "csfid_debiased"
+    undefined: ClassVar[str] = "a class with fewer than two edits or references"
+    definition: ClassVar[str] = (
+        "CSFID less tr(S)/n of edits and of reference in each class: an unbiased estimate of the class gaps."
+    )
+    source: ClassVar[str] = "the unbiased estimate of " + CSFID.source
+    _form: ClassVar[Form] = "debiased"
+
+    def _scale(self) -> str:
+        return "squared distance of class means less tr(S)/n of both sets, classes weighted equally, float64"
+
+
+class CSFIDDiag(CSFID):
+    """CSFID with the covariance term of diagonal Gaussians; not what FlexIT reports; lower is better."""
+
+    name: ClassVar[str] = "csfid_diag"
+    undefined: ClassVar[str] = CSFIDDebiased.undefined
+    definition: ClassVar[str] = "Mean over target classes of the Fréchet distance between Gaussians with diagonal covariance."
+    source: ClassVar[str] = "the distance that the name suggests; not the number of " + CSFID.source
+    _form: ClassVar[Form] = "diag"
+
+    def _scale(self) -> str:
+        return "squared distance of class means plus squared distance of deviations, classes weighted equally, float64"

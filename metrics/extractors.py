@@ -1,20 +1,24 @@
 """Feature extractors: pictures to one feature row each, with all that identifies the features.
 
-Two kinds, named by a prefix: "folder:/path" (a transformers ResNet) and "inception:/path/to/weights.pth" (torch-fidelity's port
-of the 2015-12-05 TensorFlow graph). Weights are read from this machine and never downloaded.
+Four kinds, named by a prefix; weights are read from this machine and never downloaded, except where an open_clip tag asks for it:
+
+    folder:/path                   a transformers ResNet, spatial mean of the last hidden state
+    inception:/path/to/weights.pth the network of FID, see `metrics.inception`
+    dinov2:/path                   a transformers DINOv2, class token after the last norm
+    clip:<open_clip spec>          image embedding: clip:local-dir:/path or clip:<architecture>:<tag or weight file>
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from metrics.base import Image, MetricError, SetMetric, fingerprint
+from metrics.base import Image, MetricError, fingerprint
 from metrics.images import (
     BATCH_SIZE,
     RESIZE_POLICY,
@@ -27,12 +31,13 @@ from metrics.images import (
 )
 from metrics.resnet import PREFIX as FOLDER_PREFIX
 from metrics.resnet import open_resnet
-from metrics.weights import digest_of_file, read_state, require_file
+from metrics.weights import digest_of_state, require_folder
 
-__all__ = ["Extractor", "ExtractorMetric", "FolderExtractor", "Identity", "InceptionExtractor", "open_extractor"]
+__all__ = ["DINOv2Extractor", "Extractor", "FolderExtractor", "Identity", "open_extractor"]
 
-INCEPTION_PREFIX = "inception:"
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+DINOV2_PREFIX, CLIP_PREFIX = "dinov2:", "clip:"
+DINOV2_SIDE = 224
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,15 @@ class Identity:
 
 
 class Extractor(ABC):
-    """Pictures to features, float32 (n, d); a row does not depend on its batch-mates (see `metrics.images`)."""
+    """Pictures to features, float32 (n, d); a row does not depend on its batch-mates (see `metrics.images`).
+
+    Attributes:
+        identity: what determines the features.
+        dimensions: d.
+    """
 
     identity: Identity
+    dimensions: int
 
     def __init__(self, device: str, batch_size: int) -> None:
         self._device = open_device(device)
@@ -87,6 +98,7 @@ class FolderExtractor(Extractor):
     def __init__(self, spec: str, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
         super().__init__(device, batch_size)
         self._network = open_resnet(spec, self._device, "features")
+        self.dimensions = int(self._network.model.config.hidden_sizes[-1])
         size = self._network.size
         self.identity = Identity(
             network=f"{self._network.description}, last hidden state, spatial mean",
@@ -103,70 +115,97 @@ class FolderExtractor(Extractor):
         return features
 
 
-class InceptionExtractor(Extractor):
-    """Pool3 (2048) features of torch-fidelity's InceptionV3: the "FID" network with its TensorFlow 1 resize.
+class DINOv2Extractor(Extractor):
+    """Class token of a transformers DINOv2 after the last norm: the features of FD-DINOv2 (Stein et al. 2023, arXiv 2306.04675).
+
+    As in their evaluation the whole picture is squashed to 224 x 224 (bicubic, no crop) and normalised by ImageNet's mean and
+    deviation, whatever a preprocessor file in the folder says.
 
     Args:
-        spec: "inception:/path/to/weights-inception-2015-12-05-6726825d.pth".
+        spec: "dinov2:/path", a folder with config.json and model.safetensors of a `Dinov2Model`.
         device: torch device.
         batch_size: rows per forward pass.
 
     Raises:
-        MetricError: no such file, a file whose SHA-256 its name denies, or one with other contents.
+        MetricError: something is missing or unreadable, or the file lacks weights that would otherwise be left random.
     """
 
     def __init__(self, spec: str, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
         super().__init__(device, batch_size)
-        advice = (
-            f"put {INCEPTION_FILE} (torch-fidelity release v0.2.0) on this machine and name it as features: inception:/path/to/it"
-        )
-        file = require_file(spec.removeprefix(INCEPTION_PREFIX), "features", advice)
-        read_state(file, "features")  # torch-fidelity unpickles without restriction: nothing but tensors may reach it
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        folder = require_folder(spec.removeprefix(DINOV2_PREFIX), "features", ("config.json", "model.safetensors"))
+        from transformers import Dinov2Model
 
         try:
-            network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=str(file))
-        except RuntimeError as error:
-            raise MetricError(f"features: {file} does not hold torch-fidelity's InceptionV3 weights; {advice}") from error
-        self._network: Any = network.to(self._device).eval()
+            model, loading = Dinov2Model.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+        except Exception as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise MetricError(
+                f"features: {folder} is not a readable Dinov2Model folder ({reason}); save it with save_pretrained"
+            ) from error
+        missing = sorted(loading["missing_keys"])
+        if missing:
+            raise MetricError(
+                f"features: {folder}/model.safetensors lacks {missing[0]} and {len(missing) - 1} more; save the whole model again"
+            )
+        self._model = model.to(device=self._device, dtype=torch.float32).eval().requires_grad_(False)
+        config = model.config
+        self.dimensions = int(config.hidden_size)
         self.identity = Identity(
-            network="torch-fidelity inception-v3-compat, layer 2048",
-            weights=digest_of_file(file),
-            resolution="299x299",
-            resize="squash, TensorFlow 1 bilinear without antialias, in float32",
-            value_range="uint8 0..255 -> (x - 128) / 128",
+            network=(
+                f"transformers DINOv2 layers={config.num_hidden_layers} heads={config.num_attention_heads} "
+                f"width={config.hidden_size} patch={config.patch_size}, class token after the last norm"
+            ),
+            weights=digest_of_state(model.state_dict()),
+            resolution=f"{DINOV2_SIDE}x{DINOV2_SIDE}",
+            resize=RESIZE_POLICY,
+            value_range=f"uint8 0..255 -> (x/255 - {list(IMAGENET_MEAN)}) / {list(IMAGENET_STD)}",
         )
 
     def _features(self, images: list[Image]) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = self._network(to_tensor(images, self._device))[0].float().cpu().numpy()
+        pixels = to_tensor([resize_square(image, DINOV2_SIDE) for image in images], self._device).float() / 255
+        mean, std = (pixels.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        features: NDArray[np.float32] = self._model((pixels - mean) / std).pooler_output.float().cpu().numpy()
         return features
 
 
-def open_extractor(features: str, device: str = "cpu", batch_size: int = BATCH_SIZE) -> Extractor:
-    """The extractor named by `features`.
+def _open_clip_images(spec: str, device: str, batch_size: int) -> Extractor:
+    """Image embedding of an open_clip model by its own preprocessing; not normalised.
+
+    Of a weight file whose architecture exists with two activations the name decides: "clip:ViT-B-32-quickgelu:/path" for OpenAI's and
+    DFN's weights; for the others a folder with its open_clip_config.json.
+    """
+    from metrics.clip_towers import ClipImages
+    from metrics.openclip import open_clip_network
+
+    named = spec.removeprefix(CLIP_PREFIX)
+    model, _, pretrained = (named, "", "") if named.startswith("local-dir:") else named.partition(":")
+    return ClipImages(open_clip_network(model, pretrained or None, None, open_device(device)), device, batch_size)
+
+
+def open_extractor(features: str, device: str = "cpu", batch_size: int = BATCH_SIZE, resize: str = "default") -> Extractor:
+    """The extractor named by `features`; `resize` is for Inception only, see `metrics.inception.Resize`.
 
     Raises:
-        MetricError: no such kind, or its weights cannot be used.
+        MetricError: no such kind, its weights cannot be used, or a parity mode for another network.
     """
-    if isinstance(features, str):
-        if features.startswith(FOLDER_PREFIX):
-            return FolderExtractor(features, device, batch_size)
-        if features.startswith(INCEPTION_PREFIX):
-            return InceptionExtractor(features, device, batch_size)
+    from metrics import inception
+
+    spec = str(features)
+    if spec.startswith(inception.PREFIX):
+        return inception.InceptionExtractor(spec, device, batch_size, resize)  # type: ignore[arg-type]  # checked there
+    if resize != "default":
+        raise MetricError(f"resize: {resize!r} is a parity mode of inception:, got features {features!r}; leave resize out")
+    kinds: dict[str, Callable[[str, str, int], Extractor]] = {
+        FOLDER_PREFIX: FolderExtractor,
+        DINOV2_PREFIX: DINOv2Extractor,
+        CLIP_PREFIX: _open_clip_images,
+    }
+    for prefix, kind in kinds.items():
+        if spec.startswith(prefix):
+            return kind(spec, device, batch_size)
     raise MetricError(
-        f"features: expected 'folder:/path' (transformers ResNet) or 'inception:/path/to/{INCEPTION_FILE}', got {features!r}; "
-        "name the network that the distance should see through"
+        f"features: expected 'folder:/path' (transformers ResNet), 'inception:/path/to/{inception.FILE}', 'dinov2:/path' or "
+        f"'clip:<open_clip spec>', got {features!r}; name the network that the metric should see through"
     )
-
-
-class ExtractorMetric(SetMetric):
-    """A set metric whose features come from an extractor opened by :func:`open_extractor` and kept as ``_extract``."""
-
-    _extract: Extractor
-
-    @property
-    def extractor(self) -> Hashable:
-        return self._extract.identity.key
-
-    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
-        return self._extract(images)

@@ -1,4 +1,4 @@
-"""Fréchet distance between two sets of features, and FID.
+"""Fréchet distance between two sets of features: FD over any network, FID over Inception's.
 
 Origin: Heusel et al., "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium", arXiv 1706.08500;
 reference code: torch-fidelity `metric_fid.py`. The Gram form follows the idea of Mathiasen and Hvilshøj, "Backpropagating through
@@ -8,145 +8,190 @@ Definition: |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1 S2)^(1/2), with means m and c
 
 Fingerprint: the extractor's network, weights, resolution, resize and range, and the policy for few samples.
 
-Precision: everything in float64. With A and B the centred features over the root of n - 1, S1 = A'A, S2 = B'B, and
-tr (S1 S2)^(1/2) is the sum of the singular values of A B'. That needs no matrix square root and stays exact for the
-rank-deficient covariances of small sets. Where both sets outnumber the dimensions, the same sum comes from the eigenvalues of
-the symmetric S1^(1/2) S2 S1^(1/2).
+Precision: everything in float64. A covariance is kept as a factor F with S = F'F: the centred features over the root of n - 1
+where a set has no more rows than dimensions, a Cholesky factor (d, d) otherwise. tr (S1 S2)^(1/2) is then the sum of the singular
+values of F1 F2', which needs no root of the product S1 S2, a matrix that is not symmetric. Where the smaller side of F1 F2' is below
+`SINGULAR` the singular values are computed as such (Gram form, exact to rounding, also for rank-deficient covariances); above, as
+roots of the eigenvalues of the symmetric (F1 F2')(F1 F2')', whose rounding of 1e-16 of the largest costs 1e-8 of the largest
+singular value in each direction that ought to be zero.
 
 The estimate is biased upward and the bias grows as n falls: compare values at equal n only, and print n beside them.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Any, ClassVar, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, FeatureSet, MetricError, MetricWarning
-from metrics.extractors import ExtractorMetric, open_extractor
-from metrics.images import BATCH_SIZE, check_whole
+from metrics.base import FeatureSet, MetricError
+from metrics.extractors import CLIP_PREFIX, DINOV2_PREFIX, Extractor
+from metrics.kid import kid
+from metrics.set_metric import ExtractorMetric
 
-__all__ = ["FID", "frechet_distance", "mean_and_covariance"]
+__all__ = ["FID", "FrechetDistance", "Gaussian", "frechet_distance"]
 
-Policy = Literal["refuse", "warn", "nan"]
 Features = NDArray[np.floating[Any]]
+Floats = NDArray[np.float64]
+
+SINGULAR = 512
+"""Up to this many singular values are computed directly."""
 
 
-def mean_and_covariance(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean (d,) and covariance (d, d), divisor n - 1, in float64.
+@dataclass(frozen=True, eq=False)
+class Gaussian:
+    """The Gaussian fitted to features, float64.
 
-    Raises:
-        MetricError: not (n, d), or fewer than two rows.
+    Attributes:
+        mean: (d,).
+        factor: (r, d) with factor' factor = covariance (divisor n - 1) and r = min(n, d).
+        trace: of the covariance.
     """
-    mean, centred = _centre(features, "features")
-    return mean, centred.T @ centred
+
+    mean: Floats
+    factor: Floats
+    trace: float
+
+    @classmethod
+    def of(cls, features: Features, what: str = "features") -> Gaussian:
+        """Fit features (n >= 2, d).
+
+        Raises:
+            MetricError: another shape.
+        """
+        if features.ndim != 2 or len(features) < 2:
+            raise MetricError(f"{what}: expected (n >= 2, d), got {features.shape}; a covariance needs two samples or more")
+        rows = np.array(features, dtype=np.float64)
+        mean = rows.mean(axis=0)
+        rows -= mean
+        rows /= np.sqrt(len(rows) - 1)
+        factor = rows if len(rows) <= len(mean) else _factor(rows.T @ rows)
+        return cls(mean, factor, float(np.vdot(rows, rows)))
+
+    def distance(self, other: Gaussian) -> float:
+        """Squared Fréchet distance, >= 0; symmetric."""
+        gap = self.mean - other.mean
+        return max(float(gap @ gap) + self.trace + other.trace - 2 * _nuclear(self.factor @ other.factor.T), 0.0)
 
 
 def frechet_distance(features: Features, other: Features) -> float:
     """Squared Fréchet distance of the Gaussians fitted to (n1, d) and (n2, d) features; symmetric, >= 0, lower is closer.
 
-    Memory is n1 x n2 doubles where one set has fewer rows than dimensions, d x d otherwise.
-
     Raises:
         MetricError: not two-dimensional, other dimensions, or fewer than two rows in a set.
     """
-    mean1, rows1 = _centre(features, "first features")
-    mean2, rows2 = _centre(other, "second features")
-    if mean1.shape != mean2.shape:
+    first, second = Gaussian.of(features, "first features"), Gaussian.of(other, "second features")
+    if first.mean.shape != second.mean.shape:
         raise MetricError(
-            f"Fréchet distance: expected features of one dimension, got {len(mean1)} and {len(mean2)}; "
+            f"Fréchet distance: expected features of one dimension, got {len(first.mean)} and {len(second.mean)}; "
             "use one extractor for both sets"
         )
-    gap = mean1 - mean2
-    few = min(len(rows1), len(rows2)) < len(mean1)
-    root_trace = _root_trace_gram(rows1, rows2) if few else _root_trace_symmetric(rows1.T @ rows1, rows2.T @ rows2)
-    distance = float(gap @ gap + np.vdot(rows1, rows1) + np.vdot(rows2, rows2) - 2 * root_trace)
-    return max(distance, 0.0)
+    return first.distance(second)
 
 
-def _centre(features: Features, what: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean, and rows whose Gram product is the covariance."""
-    if features.ndim != 2 or len(features) < 2:
-        raise MetricError(f"{what}: expected (n >= 2, d), got {features.shape}; a covariance needs two samples or more")
-    rows = np.asarray(features, dtype=np.float64)
-    mean = rows.mean(axis=0)
-    return mean, (rows - mean) / np.sqrt(len(rows) - 1)
+def _factor(covariance: Floats) -> Floats:
+    """F with F'F = covariance; by eigenvalues where the covariance is singular to working precision."""
+    try:
+        return np.asarray(np.linalg.cholesky(covariance).T)
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(covariance)
+        return np.sqrt(np.clip(values, 0, None))[:, None] * vectors.T
 
 
-def _root_trace_gram(rows1: NDArray[np.float64], rows2: NDArray[np.float64]) -> float:
-    return float(np.linalg.svd(rows1 @ rows2.T, compute_uv=False).sum())
+def _nuclear(matrix: Floats) -> float:
+    """Sum of the singular values."""
+    if min(matrix.shape) <= SINGULAR:
+        return float(np.linalg.svd(matrix, compute_uv=False).sum())
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    return _root_trace(wide @ wide.T)
 
 
-def _root_trace_symmetric(covariance1: NDArray[np.float64], covariance2: NDArray[np.float64]) -> float:
-    values, vectors = np.linalg.eigh(covariance1)
-    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
-    return float(np.sqrt(np.clip(np.linalg.eigvalsh(root @ covariance2 @ root), 0, None)).sum())
+def _root_trace(symmetric: Floats) -> float:
+    return float(np.sqrt(np.clip(np.linalg.eigvalsh(symmetric), 0, None)).sum())
 
 
-class FID(ExtractorMetric):
-    """Fréchet distance between the features of the edits and of a reference set; lower is better.
+def _subset_distances(pool: Features, reference: Gaussian, subsets: NDArray[np.bool_]) -> Floats:
+    """Distance of each subset of the pool to the reference, from products that all subsets share; float64 (k,)."""
+    rows = np.asarray(pool, dtype=np.float64) - reference.mean
+    cross, gram = rows @ reference.factor.T, rows @ rows.T
+    inner = cross @ cross.T
+    distances = []
+    for chosen in subsets:
+        n = int(chosen.sum())
+        mine = gram[np.ix_(chosen, chosen)]
+        gap = float(mine.mean())
+        trace = (float(np.trace(mine)) - n * gap) / (n - 1)
+        if n <= cross.shape[1]:
+            small = inner[np.ix_(chosen, chosen)]
+            edge = small.mean(axis=0)
+            covariance = small - edge - edge[:, None] + edge.mean()
+        else:
+            centred = cross[chosen] - cross[chosen].mean(axis=0)
+            covariance = centred.T @ centred
+        distances.append(max(gap + trace + reference.trace - 2 * _root_trace(covariance / (n - 1)), 0.0))
+    return np.array(distances)
 
-    "FID" in the literature's sense only with the Inception features; the card names the network.
+
+class FrechetDistance(ExtractorMetric):
+    """Fréchet distance ("FD") between the features of the edits and of a reference set; lower is better.
+
+    The card names the network: FD over DINOv2 and over CLIP are other numbers than FID.
 
     Args:
-        features: "inception:/path/to/weights.pth" or "folder:/path", see `metrics.extractors`.
+        features: any network, see `metrics.extractors`.
+        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
-        min_samples: smallest n of either set, at least 2.
-        policy: what to do below `min_samples`: "refuse" (MetricError), "warn" (MetricWarning, value computed) or "nan".
+        min_samples: samples in either set from which the value is trusted; None: one more than dimensions, from which on the
+            covariances can have full rank. At least 2.
+        small: what to do with fewer: "refuse" (NaN), "warn", or "substitute" (unbiased KID, which is on another scale).
 
     Raises:
         MetricError: no such extractor, weights missing, or a parameter out of bounds.
     """
 
+    name: ClassVar[str] = "fd"
+    version: ClassVar[str] = "2"
+    fewest: int = 2
+    substitute: ClassVar[str] = "kid"
+    definition: ClassVar[str] = (
+        "Squared Fréchet distance between Gaussians fitted to the features of the edits and of the reference set."
+    )
+    source: ClassVar[str] = "Heusel et al. 2017, arXiv 1706.08500; torch-fidelity metric_fid.py"
+
+    def _scale(self) -> str:
+        return "squared distance, float64, covariance divisor n - 1"
+
+    def _study(self, reference: FeatureSet) -> Gaussian:
+        return Gaussian.of(reference.features)
+
+    def _enough(self) -> int:
+        return self._extract.dimensions + 1
+
+    def _caution(self) -> str:
+        return "biased upward at this n, so compare values at equal n only"
+
+    def _value(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        return Gaussian.of(edits.features).distance(self._known(reference))
+
+    def _values(self, edits: FeatureSet, reference: FeatureSet, subsets: NDArray[np.bool_]) -> Floats:
+        return _subset_distances(edits.features, self._known(reference), subsets)
+
+    def _instead(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        return kid(edits.features, reference.features)
+
+
+class FID(FrechetDistance):
+    """`FrechetDistance` over Inception, or over a ResNet folder that stands in for it; the name that the literature knows.
+
+    "FID" in the literature's sense only with the Inception features; the card names the network. Over DINOv2 or CLIP use `fd`.
+    """
+
     name: ClassVar[str] = "fid"
 
-    def __init__(
-        self,
-        features: str = "",
-        *,
-        device: str = "cpu",
-        batch_size: int = BATCH_SIZE,
-        min_samples: int = 2,
-        policy: Policy = "refuse",
-    ) -> None:
-        if policy not in get_args(Policy):
-            raise MetricError(
-                f"fid policy: expected one of {', '.join(get_args(Policy))}, got {policy!r}; 'refuse' is the default"
-            )
-        self.min_samples = check_whole(min_samples, "fid min_samples", 2, "a covariance needs two samples")
-        self._policy = policy
-        self._extract = open_extractor(features, device, batch_size)
-        identity = self._extract.identity
-        self.card = Card(
-            name=self.name,
-            version="1",
-            network=identity.network,
-            weights=identity.weights,
-            resolution=identity.resolution,
-            resize=identity.resize,
-            value_range=identity.value_range,
-            scale="squared distance, float64, covariance divisor n - 1",
-            masking="whole picture",
-            nan_rule=f"below {min_samples} samples: {policy}",
-            higher_is_better=False,
-            definition="Squared Fréchet distance between Gaussians fitted to the features of the edits and of the reference set.",
-            source="Heusel et al. 2017, arXiv 1706.08500; torch-fidelity metric_fid.py",
-        )
-
-    def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
-        smallest = min(len(edits), len(reference))
-        if smallest < self.min_samples:
-            message = (
-                f"fid: expected at least {self.min_samples} samples in each set, "
-                f"got {len(edits)} edits and {len(reference)} references; "
-                "score more samples or lower min_samples"
-            )
-            if self._policy == "nan":
-                return float("nan")
-            if self._policy == "refuse":
-                raise MetricError(message)
-            warnings.warn(message, MetricWarning, stacklevel=2)
-        return frechet_distance(edits.features, reference.features)
+    def _open(self, features: str, device: str, batch_size: int, resize: str) -> Extractor:
+        if features.startswith((DINOV2_PREFIX, CLIP_PREFIX)):
+            raise MetricError(f"fid features: expected inception: or folder:, got {features!r}; over other networks use fd")
+        return super()._open(features, device, batch_size, resize)

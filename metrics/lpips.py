@@ -5,37 +5,33 @@ code: the lpips package 0.1.4, which runs here. The networks: alex, vgg, squeeze
 or "folder:/path", a transformers ResNet with one weight per hidden state in `lpips.safetensors`.
 
 Definition: sum over layers of a weighted sum over channels of the squared difference of channel-normalised feature maps,
-averaged over positions; between the edit and its source. 0 for equal pictures.
+averaged over positions; between the edit and its source. 0 for equal pictures. Over a region the package's spatial map (every
+layer brought to the picture's size, bilinear) is averaged with the region's pixels as weights; no pixel is blackened. A position of
+the map sees its surroundings, so an edit still shines a little across the mask's border.
 
-Fingerprint: network, weights of trunk and heads, resolution, resize, range.
+Fingerprint: network, weights of trunk and heads, resolution, resize, range, region.
 """
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import interpolate
 
-from metrics.base import Card, Image, MetricError, PairBatch, PairMetric
-from metrics.images import (
-    BATCH_SIZE,
-    RESIZE_POLICY,
-    check_batch_size,
-    check_images,
-    in_batches,
-    open_device,
-    resize_square,
-    to_tensor,
-)
+from metrics.base import Card, Embedded, Image, MetricError, PairBatch, PairMetric
+from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_batch_size, check_images, open_device, resize_square, to_tensor
+from metrics.masked import MASKING, NO_REGION, check_pairs, check_region, regions, weights_of
+from metrics.pairs import Maps, compare_pairs
 from metrics.resnet import PREFIX as FOLDER_PREFIX
 from metrics.resnet import open_resnet
 from metrics.weights import digest_of_state, read_state, require_file
 
-__all__ = ["LPIPS"]
+__all__ = ["LPIPS", "LPIPSNetwork", "open_lpips"]
 
 TRUNKS = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
 """Trunk of each network, under the name that torchvision gives its weight file."""
@@ -49,6 +45,7 @@ class LPIPS(PairMetric):
 
     Args:
         net: "alex", "vgg", "squeeze" or "folder:/path" (ResNet folder with `lpips.safetensors`: tensor `weights` (layers,)).
+        region: "whole", "background" (outside the sample's mask) or "edited" (inside it).
         weights: file with torchvision's weights of the trunk (.pth or .safetensors); "" looks in torch's hub cache. Not for
             folders.
         resolution: pixels per side at which both pictures are compared; "native" compares them as they are; None means 256, or
@@ -57,14 +54,18 @@ class LPIPS(PairMetric):
         batch_size: rows per forward pass.
 
     Raises:
-        MetricError: unknown network, weights missing (the message says which file to put where), or a parameter out of bounds.
+        MetricError: unknown network or region, weights missing (the message says which file to put where), or a parameter out of
+            bounds.
     """
 
     name: ClassVar[str] = "lpips"
+    bounds = (0.0, None)
+    embedded: ClassVar[Embedded] = {"net": "features"}
 
     def __init__(
         self,
         net: str = "alex",
+        region: str = "whole",
         *,
         weights: str = "",
         resolution: int | str | None = None,
@@ -73,7 +74,8 @@ class LPIPS(PairMetric):
     ) -> None:
         self._device = open_device(device)
         self._batch_size = check_batch_size(batch_size)
-        self._network = _open_network(net, weights, self._device)
+        self._region = check_region(region, self.name)
+        self._network = open_lpips(net, weights, self._device)
         self._size = _resolution(resolution, self._network.size)
         self.card = Card(
             name=self.name,
@@ -84,34 +86,67 @@ class LPIPS(PairMetric):
             resize="none" if self._size is None else RESIZE_POLICY,
             value_range=self._network.value_range,
             scale="plain distance, unclamped",
-            masking="whole picture",
-            nan_rule="never",
+            masking=MASKING[self._region] + ("" if self._region == "whole" else " of the spatial map"),
+            nan_rule=NO_REGION[self._region] or "never",
             higher_is_better=False,
             definition="Weighted squared difference of channel-normalised feature maps of edit and source.",
             source="Zhang et al. 2018, arXiv 1801.03924; lpips 0.1.4",
         )
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
-        edits, sources = check_images(batch.edits, "edits"), check_images(batch.sources, "sources")
+        return self.distances(batch, "sources")
+
+    def distances(self, batch: PairBatch, other: Literal["sources", "truths"]) -> NDArray[np.float64]:
+        """`score` against another list of the batch; what that list holds is computed once per distinct picture."""
+        edits, others = check_images(batch.edits, "edits"), check_images(getattr(batch, other), other)
         if self._size is None:
-            for row, (edit, source) in enumerate(zip(edits, sources, strict=True)):
-                if edit.shape != source.shape:
-                    raise MetricError(
-                        f"lpips: edits[{row}] is {edit.shape[:2]}, its source {source.shape[:2]}; "
-                        "at native resolution both must have one size: set a resolution"
-                    )
-        return in_batches(self._distances, edits, sources, batch_size=self._batch_size).astype(np.float64)
+            check_pairs(batch, f"{self.name} at native resolution", other)
+        pixels = regions(batch, self._region)
+        rows = [row for row, chosen in enumerate(pixels) if chosen is not None]
+        fitted = {id(image): image if self._size is None else resize_square(image, self._size) for image in (*edits, *others)}
+        weights = [] if self._region == "whole" else [weights_of(chosen, self._size) for chosen in pixels if chosen is not None]
 
-    def _distances(self, edits: list[Image], sources: list[Image]) -> NDArray[np.float64]:
-        distances: NDArray[np.float64] = self._network(self._pixels(edits), self._pixels(sources)).double().cpu().numpy()
-        return distances
+        def compare(one: Maps, two: Maps, here: list[int]) -> torch.Tensor:
+            if not weights:
+                return sum((layer.mean(dim=(1, 2, 3)) for layer in self._network.differences(one, two)), torch.tensor(0.0))
+            weight = torch.from_numpy(np.stack([weights[row] for row in here]))[:, None].to(self._device)
+            layers = self._network.differences(one, two)
+            size = weight.shape[2:]
+            spatial = torch.stack([interpolate(x, size, mode="bilinear", align_corners=False) for x in layers]).sum(dim=0)
+            return (spatial * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
 
-    def _pixels(self, images: list[Image]) -> torch.Tensor:
-        size = self._size
-        return to_tensor(images if size is None else [resize_square(image, size) for image in images], self._device)
+        scores = np.full(len(edits), np.nan, dtype=np.float64)
+        one, two = ([fitted[id(images[row])] for row in rows] for images in (edits, others))
+        scores[rows] = compare_pairs(self._encode, compare, one, two, self._batch_size)
+        return scores
+
+    def _encode(self, images: list[Image]) -> Maps:
+        return self._network.maps(to_tensor(images, self._device))
 
 
-class _FolderLPIPS(torch.nn.Module):
+class LPIPSNetwork(torch.nn.Module):
+    """A network whose channel-normalised feature maps are compared layer by layer.
+
+    Attributes:
+        size: pixels per side at which it looks unless told otherwise.
+        value_range: its input in the words of a card.
+        description: architecture in words, without paths.
+    """
+
+    size: int
+    value_range: str
+    description: str
+
+    def maps(self, pixels: torch.Tensor) -> Maps:
+        """Normalised feature maps, each (n, c, h, w), of uint8 pixels (n, 3, H, W)."""
+        raise NotImplementedError
+
+    def differences(self, one: Maps, two: Maps) -> Maps:
+        """Weighted squared differences, each (n, 1, h, w); their spatial means add up to the distance."""
+        raise NotImplementedError
+
+
+class _FolderLPIPS(LPIPSNetwork):
     """LPIPS over the hidden states of a ResNet folder, one weight per hidden state."""
 
     layer_weights: torch.Tensor
@@ -135,19 +170,16 @@ class _FolderLPIPS(torch.nn.Module):
         self.value_range = network.value_range
         self.description = f"{network.description}, all hidden states, one weight each"
 
-    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Distances (n,) of uint8 pixels (n, 3, h, w)."""
-        total = torch.zeros(len(first), device=first.device)
-        for weight, one, two in zip(self.layer_weights, self._states(first), self._states(second), strict=True):
-            total = total + weight * (one - two).square().sum(dim=1).mean(dim=(1, 2))
-        return total
-
-    def _states(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+    def maps(self, pixels: torch.Tensor) -> Maps:
         states = self._network.hidden_states(self._network.normalise(pixels))
         return [state / (state.norm(dim=1, keepdim=True) + EPSILON) for state in states]
 
+    def differences(self, one: Maps, two: Maps) -> Maps:
+        layers = zip(self.layer_weights, one, two, strict=True)
+        return [weight * (first - second).square().sum(dim=1, keepdim=True) for weight, first, second in layers]
 
-class _PackagedLPIPS(torch.nn.Module):
+
+class _PackagedLPIPS(LPIPSNetwork):
     """The lpips package's network with a trunk read from a local file."""
 
     size = DEFAULT_RESOLUTION
@@ -176,13 +208,21 @@ class _PackagedLPIPS(torch.nn.Module):
         self.to(device).eval().requires_grad_(False)
         self.description = f"lpips v0.1 {net}: {TRUNKS[net].rpartition('-')[0]} trunk, calibrated heads"
 
-    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Distances (n,) of uint8 pixels (n, 3, h, w)."""
-        distances: torch.Tensor = self.network(first.float() / 127.5 - 1, second.float() / 127.5 - 1)
-        return distances.reshape(-1)
+    def maps(self, pixels: torch.Tensor) -> Maps:
+        states = self.network.net(self.network.scaling_layer(pixels.float() / 127.5 - 1))
+        return [state / (state.square().sum(dim=1, keepdim=True).sqrt() + EPSILON) for state in states]
+
+    def differences(self, one: Maps, two: Maps) -> Maps:
+        heads = zip(self.network.lins, one, two, strict=True)
+        return [head((first - second).square()) for head, first, second in heads]
 
 
-def _open_network(net: str, weights: str, device: torch.device) -> _FolderLPIPS | _PackagedLPIPS:
+def open_lpips(net: str, weights: str, device: torch.device) -> LPIPSNetwork:
+    """The network that `net` names, see `LPIPS`.
+
+    Raises:
+        MetricError: unknown network, or weights missing or not fitting.
+    """
     if not net.startswith(FOLDER_PREFIX):
         return _PackagedLPIPS(net, weights, device)
     if weights:

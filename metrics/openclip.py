@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -23,8 +24,11 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model
 PROBE = ["a photo of a red cat, sitting on the grass", "Two DOGS & 1 bird: don't run!", "a"]
 """Texts whose token ids, with the vocabulary, identify a tokenizer."""
 
+_OPEN: WeakValueDictionary[tuple[object, ...], OpenClipNetwork] = WeakValueDictionary()
+"""Networks in use, so that metrics on the same one share its memory."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class OpenClipNetwork:
     """A model in eval mode with its own preprocessing and tokenizer; the text fields are those of `metrics.base.Card`.
 
@@ -57,16 +61,31 @@ class OpenClipNetwork:
 
 
 def open_clip_network(model: str, pretrained: str | None, quick_gelu: bool | None, device: torch.device) -> OpenClipNetwork:
-    """Open an open_clip model by name and tag or weight file, or from "local-dir:/path".
+    """Open an open_clip model by name and tag or weight file, or from "local-dir:/path"; one already in use is shared.
 
     Raises:
         MetricError: unknown name or tag, weights missing or not fitting, an activation other than the trained one, or a
             tokenizer that does not belong to the model.
     """
+    _check_names(model, pretrained)
+    key = (model, pretrained, quick_gelu, str(device), _stamp(model, pretrained))
+    network = _OPEN.get(key)
+    if network is None:
+        network = _OPEN[key] = _open(model, pretrained, quick_gelu, device)
+    return network
+
+
+def _stamp(model: str, pretrained: str | None) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of change of the files that make the network, so that a changed one is read again."""
+    folder, file = Path(model.removeprefix(LOCAL)).expanduser(), Path(pretrained or "").expanduser()
+    files = [*folder.iterdir()] if model.startswith(LOCAL) else [file] if file.is_file() else []
+    return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files))
+
+
+def _open(model: str, pretrained: str | None, quick_gelu: bool | None, device: torch.device) -> OpenClipNetwork:
     import open_clip
 
     local = model.startswith(LOCAL)
-    _check_names(model, pretrained)
     try:
         config: dict[str, Any] = open_clip.get_model_config(model)
         text_config, quick = config["text_cfg"], _activation(model, pretrained, quick_gelu, config)

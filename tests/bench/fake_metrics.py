@@ -8,7 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, FeatureSet, Image, PairBatch, PairMetric, SetMetric
+from metrics.base import Card, Embedded, FeatureSet, Image, PairBatch, PairMetric, SetMetric
+from metrics.extractors import Extractor, Identity
+from metrics.features import FeatureMetric, PairFeatures, TextExtractor
 
 
 def card(name: str, version: str, higher: bool) -> Card:
@@ -70,3 +72,85 @@ class ColourGap(SetMetric):
 class ClassGap(ColourGap):
     name: ClassVar[str] = "csfid"
     uses_classes: ClassVar[bool] = True
+
+
+class MeanColour(Extractor):
+    """Mean colour of a picture in 0..1; `seen` counts the pictures."""
+
+    seen: ClassVar[int] = 0
+    dies_after: ClassVar[int | None] = None
+    identity = Identity("mean colour", "", "native", "none", "x / 255")
+
+    def __init__(self) -> None:
+        super().__init__("cpu", 8)
+
+    def __call__(self, images: list[Image]) -> NDArray[np.float32]:
+        if MeanColour.dies_after is not None and MeanColour.seen >= MeanColour.dies_after:
+            raise KeyboardInterrupt
+        MeanColour.seen += len(images)
+        return self._features(images)
+
+    def _features(self, images: list[Image]) -> NDArray[np.float32]:
+        return np.stack([image.mean(axis=(0, 1)) / 255 for image in images]).astype(np.float32)
+
+
+class Letters(TextExtractor):
+    """Shares of three letters in a text; `seen` counts the texts."""
+
+    seen: ClassVar[int] = 0
+    identity = Identity("letters", "", "native", "none", "text")
+
+    def __call__(self, texts: list[str]) -> NDArray[np.float32]:
+        Letters.seen += len(texts)
+        return np.array([[text.count(letter) / len(text) for letter in "aeo"] for text in texts], dtype=np.float32)
+
+
+class ColourShift(FeatureMetric):
+    """Distance of mean colours of edit and source."""
+
+    name: ClassVar[str] = "colour_shift"
+    reads: ClassVar[frozenset[str]] = frozenset({"sources"})
+    bounds = (0.0, 2.0)
+
+    def __init__(self, device: str = "cpu") -> None:
+        self.card, self.image_extractor = card(self.name, "1", False), MeanColour()
+
+    def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
+        assert features.sources is not None
+        return np.asarray(np.linalg.norm(features.edits.astype(np.float64) - features.sources, axis=1))
+
+
+class ColourWord(ColourShift):
+    """How mean colour goes with the letters of the texts; NaN where the source has no caption."""
+
+    name: ClassVar[str] = "colour_word"
+    reads: ClassVar[frozenset[str]] = frozenset({"target_texts", "source_texts"})
+    text_extractor = Letters()
+
+    def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
+        assert features.target_texts is not None
+        assert features.source_texts is not None
+        return np.asarray((features.edits * (features.target_texts - features.source_texts)).sum(axis=1), dtype=np.float64)
+
+
+class ColourSpread(ColourGap):
+    """A set metric through the eyes of `MeanColour`."""
+
+    name: ClassVar[str] = "colour_gap"
+
+    @property
+    def extractor(self) -> Hashable:
+        return MeanColour.identity.key
+
+    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
+        return MeanColour()(images)
+
+
+class Looks(Distance):
+    """Names a network."""
+
+    embedded: ClassVar[Embedded] = {"eye": "features"}
+
+    def __init__(self, eye: str, device: str = "cpu") -> None:
+        super().__init__(device=device)
+        self.eye = eye

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from conftest import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
 
 from bench import api, registry
-from bench.errors import RegistryError, RunError, ScoreError
+from bench.errors import RegistryError, RunError, ScoreError, SpecError
 from bench.executors import Options
+from bench.models import TOYBOX
+from bench.scoring import open_metrics
 from bench.spec import Spec
 from bench.store import Run
 from bench.tables import PAIR_COLUMNS, SET_COLUMNS, Scores, check_unmixed, frame, read_scores, write_table
@@ -68,7 +71,7 @@ def test_metrics_with_one_extractor_share_features(make_spec: SpecMaker, tmp_pat
     made = counter("ColourGap", "extracted") - before
     # Nine edits, but two samples share their picture, which the knob value 0 leaves as it is; three truths.
     assert made == 8 + 3
-    assert len(list((run.scores / "features").glob("*.npz"))) == 1
+    assert len(list((run.scores / "features").iterdir())) == 1
 
 
 def test_scores_of_metrics_that_left_the_spec_leave_the_table(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -134,13 +137,37 @@ def test_a_metric_that_is_there_twice_gets_its_parameters_into_its_name(make_spe
     assert scored(spec, tmp_path / "run")[1].pairs["metric"].unique().tolist() == ["lpips", "lpips[version=2]"]
 
 
-def test_wrong_metrics_and_parameters_are_one_line(make_spec: SpecMaker, tmp_path: Path) -> None:
-    run = api.run(make_spec(metrics=[metric("Distance", colour="red")]), tmp_path / "run", options=INLINE)
-    with pytest.raises(ScoreError, match="unexpected keyword argument 'colour'; see `etabench list metrics`"):
-        api.score(run)
-    run = api.run(make_spec(metrics=[{"name": "lpipz"}]), tmp_path / "run", options=INLINE)
+def test_wrong_metrics_and_parameters_are_one_line_before_any_edit(make_spec: SpecMaker, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="unexpected keyword argument 'colour'; see `etabench list metrics`"):
+        api.run(make_spec(metrics=[metric("Distance", colour="red")]), tmp_path / "run", options=INLINE)
     with pytest.raises(RegistryError, match="did you mean 'lpips'"):
-        api.score(run)
+        api.run(make_spec(metrics=[{"name": "lpipz"}]), tmp_path / "run", options=INLINE)
+
+
+def test_a_metric_takes_the_embedded_networks_it_names(make_spec: SpecMaker) -> None:
+    """ToyBox fills what a metric leaves open; another model fills nothing, and what the spec says stands."""
+    toybox = make_spec(model={"name": "toybox"}, metrics=[{"name": "clip"}, {"name": "lpips", "params": {"resolution": 32}}])
+    cards = {name: opened.card for name, opened in open_metrics(toybox, "cpu").items()}
+    assert cards["clip"].network.startswith("open_clip local")
+    assert cards["lpips"].resolution == "32x32"
+    assert "resnet" in cards["lpips"].network.lower()
+    given = make_spec(model={"name": "toybox"}, metrics=[metric("Looks", eye="mine"), metric("Looks")])
+    assert [opened.eye for opened in open_metrics(given, "cpu").values()] == ["mine", f"folder:{TOYBOX / 'features'}"]
+    with pytest.raises(ScoreError, match="'eye'"):
+        open_metrics(make_spec(metrics=[metric("Looks")]), "cpu")
+
+
+def test_a_unit_that_lacks_a_knob_value_shows_in_n(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run = api.run(make_spec(metrics=ALL_METRICS), tmp_path / "run", options=INLINE)
+    record_file = sorted(run.units.glob("*/record.json"))[0]
+    content = json.loads(record_file.read_text())
+    sample, lost = content["identity"]["sample_id"], content["edits"].pop(0)["value"]
+    record_file.write_text(json.dumps(content))
+    scores = api.score(run)
+    assert len(scores.pairs) == 2 * 8
+    assert sample not in set(scores.pairs.loc[scores.pairs["value"] == lost, "sample_id"])
+    sets = scores.sets[scores.sets["metric"] == "fid"].set_index("value")["n"]
+    assert sets.to_dict() == {value: 2 if value == lost else 3 for value in (0.0, 0.5, 1.0)}
 
 
 def test_a_lost_edit_is_an_error(make_spec: SpecMaker, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_each_quarter_of_the_executed_steps_has_its_mask(model: DiffusionModel, 
     for start, parts in used.items():
         for level in range(start, 0, -1):
             x = torch.full((1, 4, 16, 16), 99.0)
-            kept = editor._blend(state, schedule, x, level, [start])[0, 0] == 99.0
+            kept = editor._blend(state, schedule, x, level, [(start, state.seed)])[0, 0] == 99.0
             parts.append(int(kept.nonzero()[0, 0]))
     assert used == {8: [0, 0, 1, 1, 2, 2, 3, 3], 4: [0, 1, 2, 3], 3: [0, 1, 2]}
 
@@ -57,7 +57,7 @@ def test_before_a_step_the_background_is_the_source_noised_to_that_level(model: 
     editor = make(model, dilations=(1,))
     state = editor.prepare(masked)
     schedule, x = model.schedule(STEPS), model.noise(1, (2, 4, 16, 16))
-    blended = editor._blend(state, schedule, x, 5, [8, 6])
+    blended = editor._blend(state, schedule, x, 5, [(8, state.seed), (6, state.seed)])
     inside = state.masks[-1].expand_as(x)
     assert torch.equal(blended[inside], x[inside])
     implied = (blended[:1] - schedule.alpha_bars[5] ** 0.5 * state.x0) / (1 - schedule.alpha_bars[5]) ** 0.5
@@ -66,7 +66,7 @@ def test_before_a_step_the_background_is_the_source_noised_to_that_level(model: 
     assert abs(float(noise.mean())) < 0.15
     assert abs(float(noise.std()) - 1) < 0.15
     assert torch.equal(blended[0][~inside[0]], blended[1][~inside[0]])
-    assert not torch.equal(noise, ((editor._blend(state, schedule, x, 6, [8, 6])[:1]) - state.x0)[~inside[:1]])
+    assert not torch.equal(noise, ((editor._blend(state, schedule, x, 6, [(8, state.seed), (6, state.seed)])[:1]) - state.x0)[~inside[:1]])
 
 
 def test_the_final_blend_leaves_the_background_at_the_clean_latent(model: DiffusionModel, masked: EditTask) -> None:

@@ -99,6 +99,6 @@ def test_mask_and_choices_are_shown(editor: DiffEdit, state: DiffEditState) -> N
     assert facts == {"mask_rule": "paper", "mask_reference": "empty", "mask_share": pytest.approx(pictures["mask"].mean())}
 
 
-def test_the_source_text_counts_as_help() -> None:
-    assert not DiffEdit(object(), DiffEdit.resolve("paper")).fair_play().uses_source_text  # type: ignore[arg-type]
-    assert DiffEdit(object(), DiffEdit.resolve("paper", {"use_source_text": True})).fair_play().uses_source_text  # type: ignore[arg-type]
+def test_the_source_text_counts_as_help(model: DiffusionModel) -> None:
+    assert not DiffEdit(model, DiffEdit.resolve("paper")).fair_play().uses_source_text
+    assert DiffEdit(model, DiffEdit.resolve("paper", {"use_source_text": True})).fair_play().uses_source_text

@@ -97,7 +97,7 @@ def test_open_clips_own_tokenizer_at_its_limit(length: int, over: bool) -> None:
 def test_what_is_cut_off_changes_nothing_and_what_is_not_does(clip: CLIPScore) -> None:
     fits = " ".join(["cat"] * 10)
     longer, other = f"{fits} dog", f"{fits[:-3]}dog"
-    features = clip.text_features([fits, longer, other])
+    features = clip.text_extractor([fits, longer, other])
     np.testing.assert_allclose(features[0], features[1], rtol=1e-5, atol=1e-6)  # the same twelve ids
     assert not np.allclose(features[0], features[2], rtol=1e-3)
 

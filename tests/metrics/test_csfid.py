@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metrics.base import FeatureSet, MetricError
-from metrics.csfid import CSFID, csfid, csfid_debiased
+from metrics.base import FeatureSet, MetricError, MetricWarning
+from metrics.csfid import CSFID, CSFIDDebiased, CSFIDDiag, class_gaps, csfid, csfid_debiased, csfid_diag
 from metrics.frechet import FID
 
 EDITS = FeatureSet(np.array([[0.0, 0.0], [2.0, 2.0], [5.0, 0.0]]), ["cat", "cat", "dog"])
@@ -66,9 +67,36 @@ def test_other_dimensions_are_refused() -> None:
         csfid(FeatureSet(np.zeros((1, 3)), ["cat"]), REFERENCE)
 
 
-def test_debiased_form_needs_two_of_each() -> None:
-    with pytest.raises(MetricError, match="class 'dog' has 1 of the edits"):
-        csfid_debiased(EDITS, REFERENCE)
+def test_diagonal_form_adds_the_squared_difference_of_deviations() -> None:
+    edits = FeatureSet(np.array([[0.0, 1.0], [2.0, 1.0]]), ["cat", "cat"])  # means (1, 1), deviations (sqrt 2, 0)
+    reference = FeatureSet(np.array([[5.0, 0.0], [7.0, 2.0], [9.0, 4.0]]), ["cat"] * 3)  # means (7, 2), deviations (2, 2)
+    assert csfid_diag(edits, reference) == pytest.approx(36 + 1 + (2 - np.sqrt(2)) ** 2 + 4, rel=1e-15)
+
+
+def test_each_class_has_a_gap_of_its_own_in_name_order() -> None:
+    assert class_gaps(EDITS, REFERENCE) == {"cat": 2.0, "dog": 17.0}
+    assert list(class_gaps(EDITS, REFERENCE)) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(("kind", "function"), [(CSFIDDebiased, csfid_debiased), (CSFIDDiag, csfid_diag)])
+def test_forms_with_a_variance_are_undefined_for_a_class_of_one(
+    resnet_folder: Path, kind: type[CSFID], function: Callable[[FeatureSet, FeatureSet], float]
+) -> None:
+    assert np.isnan(function(EDITS, REFERENCE))
+    metric = kind(f"folder:{resnet_folder}")
+    with pytest.warns(MetricWarning, match=rf"{metric.name}: class 'dog' has one picture .*1 of 2 classes"):
+        assert np.isnan(metric.value(EDITS, REFERENCE))
+    both = FeatureSet(EDITS.features[:2], ["cat", "cat"])
+    assert metric.value(both, REFERENCE) == function(both, REFERENCE)
+
+
+def test_masks_of_a_pool_give_the_value_of_each_subset(resnet_folder: Path, rng: np.random.Generator) -> None:
+    pool = FeatureSet(rng.standard_normal((8, 2)), ["cat", "dog"] * 4)
+    masks = np.array([[True] * 8, [True, False] * 4, [False] * 8])
+    found = CSFID(f"folder:{resnet_folder}").values(pool, REFERENCE, masks)
+    assert found[0] == csfid(pool, REFERENCE)
+    assert found[1] == csfid(pool.subset(masks[1]), REFERENCE)
+    assert np.isnan(found[2]), "an empty subset has no value"
 
 
 def test_metric_shares_its_extractor_with_fid_and_not_its_fingerprint(resnet_folder: Path) -> None:
@@ -76,3 +104,4 @@ def test_metric_shares_its_extractor_with_fid_and_not_its_fingerprint(resnet_fol
     assert mine.extractor == other.extractor
     assert mine.card.fingerprint != other.card.fingerprint
     assert mine.value(EDITS, REFERENCE) == csfid(EDITS, REFERENCE)
+    assert mine.uses_classes

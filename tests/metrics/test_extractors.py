@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from metrics.base import Image, MetricError
-from metrics.extractors import FolderExtractor, InceptionExtractor, open_extractor
+from metrics.extractors import DINOv2Extractor, FolderExtractor, open_extractor
 
 
 def test_folder_features_are_the_pooled_last_hidden_state(resnet_folder: Path, pictures: list[Image]) -> None:
@@ -94,7 +95,7 @@ def test_broken_preprocessing_is_refused(resnet_copy: Path) -> None:
         FolderExtractor(f"folder:{resnet_copy}")
 
 
-@pytest.mark.parametrize("spec", ["", "inception", "clip:x", None])
+@pytest.mark.parametrize("spec", ["", "inception", "dino:x", None])
 def test_unknown_extractors_are_refused_with_the_known_ones(spec: Any) -> None:
     with pytest.raises(MetricError, match=r"expected 'folder:/path' .* or 'inception:/path/to/weights-inception"):
         open_extractor(spec)
@@ -108,41 +109,66 @@ def test_no_pictures_and_float_pictures_are_refused(resnet_folder: Path, picture
         extractor([pictures[0] / 255])  # type: ignore[list-item]
 
 
-def test_missing_inception_weights_say_where_to_get_them(tmp_path: Path) -> None:
-    with pytest.raises(
-        MetricError, match=r"nothing is downloaded: put weights-inception-2015-12-05-6726825d.pth .*inception:/path"
-    ):
-        open_extractor(f"inception:{tmp_path}/weights-inception-2015-12-05-6726825d.pth")
+@pytest.fixture(scope="session")
+def dinov2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import Dinov2Config, Dinov2Model
+
+    folder = tmp_path_factory.mktemp("dinov2")
+    config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=56, patch_size=14)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        Dinov2Model(config).save_pretrained(folder)
+    return folder
 
 
-def test_inception_file_must_have_the_hash_in_its_name(tmp_path: Path) -> None:
-    file = tmp_path / "weights-inception-2015-12-05-6726825d.pth"
-    file.write_bytes(b"half a download")
-    with pytest.raises(MetricError, match="SHA-256 that begins with 6726825d"):
-        open_extractor(f"inception:{file}")
+def test_dinov2_gives_the_class_token_of_the_whole_picture_at_224(dinov2_folder: Path, rng: np.random.Generator) -> None:
+    from torchvision.transforms import v2
+    from transformers import Dinov2Model
 
-
-def test_inception_file_with_code_or_other_weights_is_refused(tmp_path: Path) -> None:
-    torch.save({"weight": Path("not a tensor")}, tmp_path / "code.pth")
-    with pytest.raises(MetricError, match=r"cannot read .*code\.pth as plain tensors"):
-        open_extractor(f"inception:{tmp_path}/code.pth")
-    torch.save({"weight": torch.zeros(2)}, tmp_path / "other.pth")
-    with pytest.raises(MetricError, match=r"other.pth does not hold torch-fidelity's InceptionV3 weights"):
-        open_extractor(f"inception:{tmp_path}/other.pth")
-
-
-def test_inception_is_torch_fidelitys_own_network(tmp_path: Path, pictures: list[Image], monkeypatch: pytest.MonkeyPatch) -> None:
-    from torch_fidelity import feature_extractor_inceptionv3 as module
-
-    with torch.random.fork_rng(devices=[]), monkeypatch.context() as patch:
-        torch.manual_seed(3)
-        patch.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
-        patch.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
-        network = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
-    torch.save(network.state_dict(), tmp_path / "random.pth")
-    extractor = InceptionExtractor(f"inception:{tmp_path}/random.pth", batch_size=1)
+    wide = rng.integers(0, 256, (40, 90, 3), dtype=np.uint8)
+    steps = [v2.Resize((224, 224), v2.InterpolationMode.BICUBIC), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
+    pixels = v2.Compose([*steps, v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])(PIL.Image.fromarray(wide))
     with torch.no_grad():
-        expected = network(torch.from_numpy(pictures[0]).permute(2, 0, 1)[None])[0].numpy()
-    np.testing.assert_array_equal(extractor(pictures[:1]), expected)  # the same network on the same input
-    assert expected.shape == (1, 2048)
-    assert len(extractor.identity.weights) == 64
+        token = Dinov2Model.from_pretrained(dinov2_folder).eval()(pixels[None]).last_hidden_state[:, 0]
+    extractor = open_extractor(f"dinov2:{dinov2_folder}", batch_size=1)
+    assert isinstance(extractor, DINOv2Extractor)
+    assert extractor.dimensions == 16
+    # The same network and pixels; the normalisation may round differently, 1e-7.
+    np.testing.assert_allclose(extractor([wide]), token.numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_dinov2_with_lacking_weights_is_refused(dinov2_folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    (tmp_path / "config.json").write_bytes((dinov2_folder / "config.json").read_bytes())
+    state = load_file(dinov2_folder / "model.safetensors")
+    state.pop("layernorm.weight")
+    save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(MetricError, match=r"lacks layernorm\.weight and 0 more"):
+        open_extractor(f"dinov2:{tmp_path}")
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(MetricError, match="is not a readable Dinov2Model folder"):
+        open_extractor(f"dinov2:{tmp_path}")
+
+
+def test_clip_gives_the_embedding_of_open_clip(judge_folder: Path, pictures: list[Image]) -> None:
+    import open_clip
+
+    spec = f"local-dir:{judge_folder}"
+    model, _, preprocess = open_clip.create_model_and_transforms(spec)
+    with torch.no_grad():
+        expected = model.eval().encode_image(torch.stack([preprocess(PIL.Image.fromarray(image)) for image in pictures])).numpy()
+    extractor = open_extractor(f"clip:{spec}")
+    assert extractor.dimensions == expected.shape[1] == 16
+    np.testing.assert_allclose(extractor(pictures), expected, rtol=1e-4, atol=1e-6)  # other batches, a deep float32 network
+
+
+@pytest.mark.parametrize("spec", ["clip:no-such-model:tag", "clip:ViT-B-32", "clip:ViT-B-32:/no/file.pt"])
+def test_clip_that_cannot_be_had_is_refused(spec: str) -> None:
+    with pytest.raises(MetricError, match="^clip (model|pretrained|quick_gelu): "):
+        open_extractor(spec)
+
+
+def test_parity_modes_are_for_inception_only(resnet_folder: Path) -> None:
+    with pytest.raises(MetricError, match="'clean-fid' is a parity mode of inception:"):
+        open_extractor(f"folder:{resnet_folder}", resize="clean-fid")

@@ -96,7 +96,7 @@ def test_resolution_is_applied_and_recorded(resnet_folder: Path, pictures: list[
 
 def test_pictures_of_two_sizes_need_a_resolution(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
     doubled = np.repeat(np.repeat(pictures[0], 2, axis=0), 2, axis=1)
-    with pytest.raises(MetricError, match=r"edits\[0\] is \(128, 128\), its source \(64, 64\)"):
+    with pytest.raises(MetricError, match=r"edits\[0\] is \(128, 128\), sources\[0\] \(64, 64\)"):
         LPIPS(f"folder:{resnet_folder}", resolution="native").score(pairs([doubled], [pictures[0]]))
     assert LPIPS(f"folder:{resnet_folder}").score(pairs([doubled], [pictures[0]]))[0] >= 0
 

@@ -1,0 +1,135 @@
+"""The editors of a run, resolved: classes found, parameters and knob values fixed, the files beside them identified."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import registry
+from bench.errors import EtabenchError, SpecError
+from bench.models import TOYBOX
+from bench.spec import EditorSpec
+
+if TYPE_CHECKING:
+    from bench.spec import Spec
+
+__all__ = ["Entry", "assets_of", "resolve_entries"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One editor of a run, resolved. `target` is what the registry loads; `name` and `version` are the editor's own.
+
+    `assets` are the sha256 of the files that determine its results beside the model, by the parameter that holds their place.
+    """
+
+    label: str
+    target: str
+    name: str
+    version: str
+    params: dict[str, Any]
+    knob: str
+    values: tuple[float, ...]
+    anchor: bool
+    needs: tuple[str, ...]
+    needs_model: bool
+    deterministic: bool
+    assets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def hashed_params(self) -> dict[str, Any]:
+        """The parameters as a unit's key sees them: content in place of paths."""
+        return self.params | {name: f"sha256:{digest}" for name, digest in self.assets.items()}
+
+
+def resolve_entries(spec: Spec) -> list[Entry]:
+    """The spec's editors and anchors with resolved parameters and knob values. Raises SpecError."""
+    embedded = spec.model.name == "toybox"
+    entries = [_entry(item, embedded) for item in spec.editors]
+    for name in spec.anchors:
+        if all(entry.label != name for entry in entries):
+            preset = "toybox" if embedded and "toybox" in registry.load_editor(name).presets else ""
+            entries.append(_entry(EditorSpec(name=name, label=name, preset=preset), embedded))
+    for label, count in Counter(entry.label for entry in entries).items():
+        if count > 1:
+            raise SpecError(f"editors: {count} entries are called {label!r}; give each its own `label:`")
+    if not entries:
+        raise SpecError("editors: the list is empty; name at least one (`etabench list editors`)")
+    return entries
+
+
+def assets_of(cls: type[Any], params: Any) -> dict[str, str]:
+    """The sha256 of every file that determines an editor's results beside the model; the editor's own errors pass."""
+    return {str(name): str(digest) for name, digest in cls.assets(params).items()}
+
+
+def _entry(item: EditorSpec, embedded: bool) -> Entry:
+    target, label, hint = item.name, item.label or item.name, ""
+    cls = registry.load_editor(target)
+    try:
+        resolved = cls.resolve(item.preset, dict(item.params))
+        if embedded and getattr(resolved, "clip", None) == "":
+            ranker = TOYBOX / "ranker"
+            hint = "" if ranker.is_dir() else f"; the embedded ranking network is not in {ranker}: `make train-toybox`"
+            resolved = _with_ranker(cls, resolved, f"local-dir:{ranker}")
+        assets = assets_of(cls, resolved)
+        knob = _knob(cls, resolved)
+    except EtabenchError:
+        raise
+    except Exception as error:
+        raise SpecError(f"editor {label}: {' '.join(str(error).split())}{hint}") from error
+    return Entry(
+        label=label,
+        target=target,
+        name=cls.name,
+        version=_version(target, cls),
+        params=resolved.model_dump(mode="json"),
+        knob=knob.name if knob else "",
+        values=_values(label, knob, item.grid),
+        anchor=bool(cls.anchor),
+        needs=tuple(sorted(cls.needs)),
+        needs_model=bool(cls.needs_model),
+        deterministic=bool(cls.deterministic),
+        assets=assets,
+    )
+
+
+def _with_ranker(cls: type[Any], params: Any, ranker: str) -> Any:
+    """The parameters with the embedded ranking network, if the editor reads one with these parameters."""
+    filled = params.model_copy(update={"clip": ranker})
+    return filled if "clip" in cls.assets(filled) else params
+
+
+def _knob(cls: type[Any], params: Any) -> Any:
+    """The editor's knob; one whose knob depends on its parameters has a class method `knob_of`."""
+    return cls.knob_of(params) if hasattr(cls, "knob_of") else cls.knob
+
+
+def _version(target: str, cls: type[Any]) -> str:
+    """The editor's version; that of a file counts its content too, since files are edited without a thought of versions."""
+    if not registry.is_file_target(target):
+        return str(cls.version)
+    content = Path(target.rpartition(":")[0]).expanduser().read_bytes()
+    return f"{cls.version}+{hashlib.sha256(content).hexdigest()[:8]}"
+
+
+def _values(label: str, knob: Any, grid: Sequence[float] | None) -> tuple[float, ...]:
+    if knob is None:
+        if grid:
+            raise SpecError(f"editor {label}: it has no knob, so `grid: {list(grid)}` means nothing; remove it")
+        return (0.0,)
+    values = sorted(float(value) for value in (knob.grid if grid is None else grid))
+    if not values:
+        raise SpecError(f"editor {label}: the grid of {knob.name} is empty; leave `grid` out for the default {list(knob.grid)}")
+    for value in values:
+        if not knob.low <= value <= knob.high:
+            raise SpecError(
+                f"editor {label}: {knob.name} = {value:g} is out of bounds [{knob.low:g}, {knob.high:g}]; mend `grid`"
+            )
+    if len(set(values)) < len(values):
+        raise SpecError(f"editor {label}: the grid of {knob.name} has a value twice: {values}")
+    return tuple(values)

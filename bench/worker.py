@@ -1,0 +1,286 @@
+"""What makes the edits of a unit, or of several in one batch: the manifest, the model and the editors of a planned run."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+from bench import models, registry
+from bench.compute import PeakMemory, empty_cache
+from bench.entries import Entry, assets_of
+from bench.errors import EtabenchError, RunError
+from bench.plan import Plan, Unit
+from bench.prompts import prompts_of, tokens_cut
+from bench.real import RealPictures
+from bench.reference import pixel_hash
+from bench.store import EditFile, Record, Run, png_bytes
+
+if TYPE_CHECKING:
+    from bench.manifest import Manifest, Sample
+    from bench.spec import Spec
+    from editors.base import Editor, EditTask
+    from editors.diffusion import DiffusionModel
+
+__all__ = ["Interrupted", "Made", "Worker", "open_planned_manifest", "read_spec"]
+
+Made = tuple[Record, dict[str, bytes]]
+"""The record and the files of a unit."""
+
+
+class Interrupted(Exception):  # noqa: N818 - no error
+    """The worker was told to stop; the units it had in hand are given back."""
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What `units` units took together: seconds of the two phases, samples through the U-Net, peak memory."""
+
+    units: int
+    prepare: float
+    render: float
+    evaluations: int
+    memory: dict[str, Any]
+
+    def share(self, number: int) -> _Cost:
+        """Of the unit at place `number`: an equal part of time and evaluations, the remainder to the first; the peak as it is."""
+        whole, rest = divmod(self.evaluations, self.units)
+        return replace(
+            self, prepare=self.prepare / self.units, render=self.render / self.units, evaluations=whole + (number < rest)
+        )
+
+
+class Worker:
+    """What units need: the manifest, the model and the editors, each opened when first asked for.
+
+    `batch` is the number of units that may be made together by editors that can.
+    """
+
+    def __init__(self, run: Run, device: str, threads: int, stop: Callable[[], bool], batch: int | None = None) -> None:
+        self.run, self.device, self.threads, self.stop = run, device, threads, stop
+        self.batch = batch or self.spec.batch
+        self._editors: dict[int, Editor[Any]] = {}
+        self.sample = lru_cache(maxsize=self.batch)(self._load)
+
+    @cached_property
+    def spec(self) -> Spec:
+        return read_spec(self.run)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan.from_dict(self.run.read_json("plan.json"))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        return open_planned_manifest(self.spec, self.plan)
+
+    @cached_property
+    def real(self) -> RealPictures:
+        return RealPictures(self.spec.reference, self.manifest, self.plan.resolution)
+
+    @cached_property
+    def model(self) -> DiffusionModel:
+        model = models.load(self.spec.model, device=self.device, dtype=self.plan.dtype)
+        if model.digest != self.plan.model:
+            raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
+        model.cancelled = self.stop
+        return model
+
+    def at_once(self, index: int) -> int:
+        """How many units of a plan entry are made together: 1 for an editor that would only loop over them."""
+        from editors.base import Editor
+
+        cls = registry.load_editor(self.plan.entries[index].target)
+        loops = (cls.prepare_many, cls.render_many) == (Editor.prepare_many, Editor.render_many)
+        return 1 if loops else self.batch
+
+    def editor(self, index: int) -> Editor[Any]:
+        """The editor of a plan entry, bound to the model if it needs one."""
+        if index not in self._editors:
+            entry = self.plan.entries[index]
+            cls = registry.load_editor(entry.target)
+            params = cls.Params(**entry.params)
+            if assets_of(cls, params) != entry.assets:
+                names = ", ".join(entry.assets)
+                raise RunError(
+                    f"the files that {entry.label} reads ({names}) changed since {self.run.path} was planned; run again"
+                )
+            self._editors[index] = cls(self.model if entry.needs_model else None, params)
+        return self._editors[index]
+
+    def make(self, units: Sequence[Unit]) -> Iterator[Made]:
+        """The records and the files of units of one plan entry, in order. What an editor raises becomes a failed record.
+
+        Several units are made in one batch; where that fails, one by one, so that a bad sample fails alone. Interrupted passes.
+        """
+        makeable = [unit for unit in units if not unit.missing]
+        made: dict[str, Made] = {}
+        problem = ""
+        if len(makeable) > 1:
+            editor, samples = self._ready(makeable)
+            try:
+                made = {each[0].key: each for each in self._edit(makeable, editor, samples)}
+            except Exception as error:
+                self._after(error)
+                problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        for unit in units:
+            record, files = made.get(unit.key) or self._alone(unit)
+            if problem:
+                record = replace(record, worker=record.worker | {"batch_failed": problem})
+            yield record, files
+
+    def _alone(self, unit: Unit) -> Made:
+        entry = self.plan.entries[unit.entry]
+        lacking = [name for name in unit.missing if name != "real"]
+        if lacking:
+            text = f"{entry.label} needs {', '.join(lacking)}, which the sample lacks"
+            return self._failure(unit, {"type": "MissingInput", "message": f"missing input: {text}"}), {}
+        editor, samples = self._ready([unit])
+        try:
+            return self._edit([unit], editor, samples)[0]
+        except Exception as error:
+            self._after(error)
+            return self._failure(unit, _reason(error)), {}
+
+    def _after(self, error: Exception) -> None:
+        """Tell a stop from a failure, and make room after the device's memory was full."""
+        if isinstance(error, RunError):
+            raise error
+        if type(error).__name__ == "Cancelled" and self.stop():
+            raise Interrupted from error
+        if type(error).__name__ == "OutOfMemoryError" and self.device.startswith("cuda"):
+            empty_cache()
+
+    def _ready(self, units: Sequence[Unit]) -> tuple[Editor[Any], list[Sample]]:
+        """What must be there before anything is tried: an error here ends the worker, not the unit."""
+        return self.editor(units[0].entry), [self.sample(unit.identity["sample_id"]) for unit in units]
+
+    def _edit(self, units: Sequence[Unit], editor: Editor[Any], samples: Sequence[Sample]) -> list[Made]:
+        entry = self.plan.entries[units[0].entry]
+        tasks = [self._task(unit, entry, sample) for unit, sample in zip(units, samples, strict=True)]
+        evaluations = self.model.unet_evaluations if entry.needs_model else 0
+        memory = PeakMemory(self.device if entry.needs_model else "cpu")
+        start = time.perf_counter()
+        states = editor.prepare_many(tasks) if len(tasks) > 1 else [editor.prepare(tasks[0])]
+        memory.wait()
+        prepared = time.perf_counter()
+        edits = editor.render_many(states, entry.values) if len(tasks) > 1 else [editor.render(states[0], entry.values)]
+        memory.wait()
+        rendered = time.perf_counter()
+        evaluations = self.model.unet_evaluations - evaluations if entry.needs_model else 0
+        cost = _Cost(len(units), prepared - start, rendered - prepared, evaluations, memory.read())
+        if len(edits) != len(units):
+            raise ValueError(f"render_many gave the edits of {len(edits)} samples for {len(units)}")
+        for given, sample in zip(edits, samples, strict=True):
+            _check_edits(given, entry.values, sample.image.shape)
+        parts = zip(units, states, edits, strict=True)
+        return [self._finish(unit, editor, state, given, cost.share(i)) for i, (unit, state, given) in enumerate(parts)]
+
+    def _task(self, unit: Unit, entry: Entry, sample: Sample) -> EditTask:
+        from editors.base import EditTask
+
+        real = None
+        if "real" in entry.needs:
+            real = self.real.pick(sample, unit.identity["unit_seed"])
+            if pixel_hash(real) != unit.identity["real"]:
+                raise RunError(f"the reference pictures changed since {self.run.path} was planned; `etabench run` plans it anew")
+        return EditTask(
+            image=sample.image.copy(),
+            target_text=sample.target_text,
+            source_text=sample.source_text,
+            mask=None if sample.mask is None else sample.mask.copy(),
+            seed=unit.identity["unit_seed"],
+            truth=sample.truth if "truth" in entry.needs else None,
+            real=real,
+            instruction=sample.instruction,
+            sample_id=sample.id,
+        )
+
+    def _finish(self, unit: Unit, editor: Editor[Any], state: Any, given: Sequence[Any], cost: _Cost) -> Made:
+        entry, sample = self.plan.entries[unit.entry], self.plan.samples[unit.sample]
+        there = [(value, edit) for value, edit in zip(entry.values, given, strict=True) if edit is not None]
+        files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}
+        pictures = {_safe(name): png_bytes(picture) for name, picture in editor.pictures(state).items()}
+        named = zip(there, files.items(), strict=True)
+        outside = bool(getattr(editor, "outside", False))
+        cut = tokens_cut(self.model.tokenizer, prompts_of(entry, sample)) if entry.needs_model else 0
+        record = Record(
+            key=unit.key,
+            status="done",
+            identity=unit.identity,
+            edits=tuple(EditFile(value, name, hashlib.sha256(data).hexdigest()) for (value, _), (name, data) in named),
+            absent=tuple(value for value, edit in zip(entry.values, given, strict=True) if edit is None),
+            pictures={name: f"{name}.png" for name in pictures},
+            seconds={} if outside else {"prepare": round(cost.prepare, 6), "render": round(cost.render, 6)},
+            unet_evaluations=cost.evaluations,
+            peak_memory={} if outside else cost.memory,
+            facts=_plain(editor.facts(state)) | ({"prompt_tokens_cut": cut} if cut else {}),
+            fair_play=_plain(asdict(editor.fair_play())),
+            worker=self._about() | {"batch": cost.units},
+        )
+        return record, files | {f"{name}.png": data for name, data in pictures.items()}
+
+    def _failure(self, unit: Unit, reason: dict[str, str]) -> Record:
+        return Record(key=unit.key, status="failed", identity=unit.identity, reason=reason, worker=self._about())
+
+    def _about(self) -> dict[str, Any]:
+        return {"device": self.device, "dtype": self.plan.dtype, "threads": self.threads}
+
+    def _load(self, id_: str) -> Sample:
+        return self.manifest.load(self.manifest.index(id_))
+
+
+def read_spec(run: Run) -> Spec:
+    """The resolved spec of a run."""
+    from bench.spec import load_spec
+
+    return load_spec(run.path / "spec.yaml")
+
+
+def open_planned_manifest(spec: Spec, plan: Plan) -> Manifest:
+    """The manifest of a planned run; RunError where it is no longer what was planned."""
+    from bench.manifest import open_manifest
+
+    manifest = open_manifest(spec.manifest, plan.resolution)
+    if manifest.content_hash != plan.manifest_hash:
+        was, now = plan.manifest_hash[:12], manifest.content_hash[:12]
+        raise RunError(f"manifest {manifest.name} changed since the run was planned ({was} to {now}); use another --out")
+    return manifest
+
+
+def _check_edits(edits: Sequence[Any], values: Sequence[float], shape: tuple[int, ...]) -> None:
+    import numpy as np
+
+    if len(edits) != len(values):
+        raise ValueError(f"render gave {len(edits)} images for {len(values)} knob values")
+    for value, edit in zip(values, edits, strict=True):
+        if edit is None:
+            continue
+        if not isinstance(edit, np.ndarray) or edit.dtype != np.uint8 or edit.shape != shape:
+            got = f"{edit.dtype} {edit.shape}" if isinstance(edit, np.ndarray) else type(edit).__name__
+            raise ValueError(f"the edit at knob value {value:g} is {got}, expected uint8 {shape} like the source")
+
+
+def _reason(error: Exception) -> dict[str, str]:
+    lines = " ".join(str(error).split())
+    reason = {"type": type(error).__name__, "message": lines[:500]}
+    expected = {cls.__name__ for cls in type(error).__mro__} & {"EditorError", EtabenchError.__name__}
+    return reason if expected else reason | {"traceback": "".join(traceback.format_exception(error))}
+
+
+def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON has them: numpy scalars unwrapped, NaN and infinity as text."""
+    plain = {}
+    for name, value in mapping.items():
+        item = value.item() if hasattr(value, "item") else value
+        plain[str(name)] = str(item) if isinstance(item, float) and not math.isfinite(item) else item
+    return plain
+
+
+def _safe(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

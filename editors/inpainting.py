@@ -1,0 +1,184 @@
+"""What the inpainting editors share: the strength knob, the mask on the grid of the latent, networks that see more than the
+latent, and the policy for the background.
+
+They differ in what the U-Net is told about the picture around the mask, ``Inpainter.network``, and in the texts.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, SamplingParams
+from editors.diffusion import DiffusionModel
+from editors.mask import to_cells, to_pixels
+from editors.sweep import decode_many
+
+__all__ = ["Conditioned", "InpaintParams", "InpaintState", "Inpainter", "mask_of", "masked_latent", "paste_background"]
+
+Paste: TypeAlias = Literal["none", "hard", "feathered"]
+Residuals: TypeAlias = Callable[[Tensor, Tensor, Tensor], Mapping[str, Any]]
+"""(x, timesteps, context) -> what a network beside the U-Net gives it, as keyword arguments of the U-Net."""
+
+FEATHER = {"sigma": 3.5, "radius": 10, "mode": "mirror"}
+"""The Gaussian that feathers the edge of a pasted background: 21 x 21 pixels, with the sigma that belongs to that size."""
+
+
+class InpaintParams(SamplingParams):
+    """Parameters of every inpainting editor."""
+
+    mask_downsampling: Literal["nearest", "any"] = Field(
+        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
+    )
+    paste: Paste = Field(
+        "none",
+        description="background of the decoded picture: as decoded (none), the source's pixels outside the mask (hard), or "
+        "those with a soft edge (feathered)",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class InpaintState:
+    """All that no knob value changes."""
+
+    image: Image
+    pixels: NDArray[np.bool_]
+    """The task's mask, (H, W)."""
+    model: DiffusionModel
+    """The model with a U-Net that knows the picture around the mask."""
+    x0: Tensor
+    """Source latent, (1, c, h, w)."""
+    noise: Tensor
+    """The noise that all knob values share, (1, c, h, w)."""
+    cells: Tensor
+    """The mask, (1, 1, h, w) bool."""
+    target: Tensor
+    empty: Tensor
+
+
+class Conditioned:
+    """A U-Net with conditions that stay the same through all steps, called like the U-Net itself.
+
+    ``extra`` (1, e, h, w) goes beside the latent; ``residuals`` makes what goes in elsewhere. The U-Net is used, not owned.
+    """
+
+    def __init__(self, unet: Any, extra: Tensor | None = None, residuals: Residuals | None = None) -> None:
+        self.unet, self.extra, self.residuals = unet, extra, residuals
+        self.dtype, self.config = unet.dtype, unet.config
+
+    def __call__(self, x: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor) -> Any:
+        added = self.residuals(x, timesteps, encoder_hidden_states) if self.residuals else {}
+        if self.extra is not None:
+            x = torch.cat([x, self.extra.to(x.dtype).expand(len(x), -1, -1, -1)], dim=1)
+        return self.unet(x, timesteps, encoder_hidden_states=encoder_hidden_states, **added)
+
+
+class Inpainter(Editor[InpaintState]):
+    """The loop that inpainting editors have in common.
+
+    Strength s executes the last round(s n) steps of the schedule, as in image-to-image: the start is the source latent noised
+    to that level, but plain noise where it is the whole schedule (s = 1, the published setting), so that nothing of the source
+    under the mask is left. At 0 the result is the VAE round trip, up to the paste policy. All values share their noise.
+    """
+
+    knob = Knob(
+        "strength",
+        0.0,
+        1.0,
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        "share of the schedule that is noised and denoised; 1 keeps nothing under the mask",
+        zero="round trip",
+    )
+    needs = frozenset({"mask"})
+    params: InpaintParams
+
+    @abstractmethod
+    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+        """The U-Net, told what surrounds the mask of the task."""
+
+    def texts(self, task: EditTask) -> tuple[Tensor, Tensor]:
+        """Embeddings of what is wanted and of what guidance leads away from, (1, l, d) each."""
+        return self.model.embed_pair(task.target_text)
+
+    @property
+    def blends(self) -> bool:
+        """Whether the background is put back after every step, which a U-Net that does not see the picture needs."""
+        return self.model.extra_channels == 0
+
+    def fair_play(self) -> FairPlay:
+        return FairPlay(uses_mask=True)
+
+    def prepare(self, task: EditTask) -> InpaintState:
+        self.check(task)
+        model, pixels = self.model, mask_of(task)
+        x0 = model.encode(task.image)
+        cells = to_cells(pixels, x0, self.params.mask_downsampling)
+        target, empty = self.texts(task)
+        told = model.variant(unet=self.network(task, x0, cells))
+        noise = model.noise(task.seed, x0.shape)
+        return InpaintState(task.image, pixels, told, x0, noise, cells, target, empty)
+
+    def render(self, state: InpaintState, values: Sequence[float]) -> list[Image]:
+        self.check_values(values)
+        return self.decode([state], values, state.model)[0]
+
+    def decode(self, states: Sequence[InpaintState], values: Sequence[float], model: DiffusionModel) -> list[list[Image]]:
+        """``render`` of states that one model serves, in one batch."""
+        schedule = self.model.schedule(self.params.steps)
+
+        def at(state: InpaintState, level: int) -> Tensor:
+            return state.noise if level == schedule.steps else schedule.q_sample(state.x0, state.noise, level)
+
+        cells = (lambda state: state.cells) if self.blends else None
+        edits = decode_many(model, schedule, states, values, at, guidance=self.params.guidance, cells=cells)
+        return [
+            [paste_background(edit, state.image, state.pixels, self.params.paste) for edit in own if edit is not None]
+            for state, own in zip(states, edits, strict=True)
+        ]
+
+    def pictures(self, state: InpaintState) -> dict[str, NDArray[Any]]:
+        return {"mask": to_pixels(state.cells, self.model.factor)}
+
+    def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
+        return {
+            "background": "blended after every step" if self.blends else "seen by the network",
+            "paste": self.params.paste,
+            "mask_from": "manifest",
+            "mask_share": float(state.cells.float().mean()),
+        }
+
+
+def mask_of(task: EditTask) -> NDArray[np.bool_]:
+    """The task's mask, (H, W). Raises ``MissingInput`` where it has none."""
+    if task.mask is None:
+        raise MissingInput("the task has no mask: add it to the manifest")
+    return task.mask
+
+
+def masked_latent(model: DiffusionModel, task: EditTask, hole: float) -> Tensor:
+    """Latent of the picture with its masked pixels at grey level ``hole`` (0..255; 127.5 is 0 to the network), (1, c, h, w)."""
+    holed = np.where(mask_of(task)[..., None], np.float32(hole), task.image.astype(np.float32))
+    return model.encode(cast(Image, holed))
+
+
+def paste_background(edit: Image, image: Image, mask: NDArray[np.bool_], policy: Paste) -> Image:
+    """The edit (H, W, 3) with the source's background outside ``mask`` (H, W) bool, by ``policy``.
+
+    ``feathered`` mixes by the mask under a Gaussian of 21 x 21 pixels (sigma 3.5), so that a rim inside the mask is pasted too and
+    one outside it is edited.
+    """
+    if policy == "none":
+        return edit
+    if policy == "hard":
+        return np.where(mask[..., None], edit, image)
+    soft = gaussian_filter(mask.astype(np.float32), **FEATHER)[..., None]
+    return np.rint(edit * soft + image * (1 - soft)).astype(np.uint8)

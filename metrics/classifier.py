@@ -1,0 +1,177 @@
+"""Image classification folders of transformers, opened so that labels, weights and preprocessing are what they claim to be.
+
+A network may hold several classifiers in one vector of logits; its labels then read "head:value", as ToyBox's "object:dog",
+"background:snow". Each head is a choice of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from numpy.typing import NDArray
+
+from metrics.base import Image, MetricError, fingerprint
+from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_batch_size, check_images, in_batches, open_device, resize_square
+from metrics.resnet import PREFIX
+from metrics.weights import digest_of_state, require_folder
+
+__all__ = ["Classifier", "open_classifier"]
+
+PREPROCESSOR = "preprocessor_config.json"
+SEPARATOR = ":"
+HALF = (0.5, 0.5, 0.5)
+Prepare = Callable[[Image], NDArray[np.float32]]
+"""A picture to what the network reads, float32 (3, h, w)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A classifier in eval mode; the text fields are those of `metrics.base.Card`.
+
+    Attributes:
+        labels: name of each logit.
+        mean: channel means that the network expects to be taken off x/255.
+        std: channel deviations likewise.
+    """
+
+    labels: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    network: str
+    weights: str
+    resolution: str
+    resize: str
+    value_range: str
+    _model: Any
+    _prepare: Prepare
+    _device: torch.device
+    _batch_size: int
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the heads in order; ("",) where the labels name none."""
+        if all(SEPARATOR in label for label in self.labels):
+            return tuple(dict.fromkeys(label.partition(SEPARATOR)[0] for label in self.labels))
+        return ("",)
+
+    def head(self, name: str) -> dict[str, int]:
+        """Label to logit within one head, without the head's name; "" is the first head.
+
+        Raises:
+            MetricError: no such head.
+        """
+        if self.heads == ("",):
+            if name:
+                raise MetricError(f"head: the network's labels name no heads, got {name!r}; leave it out")
+            return {label: place for place, label in enumerate(self.labels)}
+        chosen = name or self.heads[0]
+        if chosen not in self.heads:
+            raise MetricError(f"head: expected one of {', '.join(self.heads)}, got {name!r}")
+        prefix = chosen + SEPARATOR
+        return {label.removeprefix(prefix): place for place, label in enumerate(self.labels) if label.startswith(prefix)}
+
+    def logits(self, images: list[Image]) -> NDArray[np.float32]:
+        """Logits (n, labels) of n >= 1 pictures uint8 (H, W, 3), in order.
+
+        Raises:
+            MetricError: a row is not a picture.
+        """
+        return self.run([self._prepare(image) for image in check_images(images, "images")])
+
+    def run(self, pixels: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """`logits` of float32 (3, h, w) that are resized and normalised already."""
+        return in_batches(self._forward, pixels, batch_size=self._batch_size)
+
+    def _forward(self, pixels: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        rows = torch.from_numpy(np.stack(pixels)).to(self._device)
+        logits: NDArray[np.float32] = self._model(pixel_values=rows).logits.float().cpu().numpy()
+        return logits
+
+
+def open_classifier(spec: str, what: str, device: str = "cpu", batch_size: int = BATCH_SIZE) -> Classifier:
+    """Load "folder:/path": config.json with id2label, model.safetensors, and preprocessor_config.json where there is one.
+
+    With a preprocessor file the pictures go through transformers' own image processor. Without one they are squashed to
+    `image_size` of the config, or 64 pixels, and brought to -1..1.
+
+    Raises:
+        MetricError: something is missing or unreadable, or weights would be left random; nothing is downloaded.
+    """
+    folder = require_folder(spec.removeprefix(PREFIX), what, ("config.json", "model.safetensors"))
+    chosen, size = open_device(device), check_batch_size(batch_size)
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+    from transformers.utils import logging
+
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, loading = AutoModelForImageClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        has_file = (folder / PREPROCESSOR).is_file()
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True) if has_file else None
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise MetricError(
+            f"{what}: {folder} is not a readable image classification folder ({reason}); save it with save_pretrained"
+        ) from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise MetricError(
+            f"{what}: {folder}/model.safetensors lacks {missing[0]} and {len(missing) - 1} more; save the whole model again"
+        )
+    model = model.to(device=chosen, dtype=torch.float32).eval().requires_grad_(False)
+    config = model.config
+    settings: dict[str, Any] = {} if processor is None else json.loads(json.dumps(processor.to_dict(), default=str))
+    prepare, fields = (
+        _by_squashing(int(getattr(config, "image_size", 64))) if processor is None else _by_processor(processor, settings)
+    )
+    return Classifier(
+        labels=tuple(str(config.id2label[place]) for place in range(config.num_labels)),
+        network=f"transformers {type(model).__name__} config={_architecture(config)}",
+        weights=digest_of_state(model.state_dict()),
+        mean=tuple(settings.get("image_mean") or HALF),
+        std=tuple(settings.get("image_std") or HALF),
+        _model=model,
+        _prepare=prepare,
+        _device=chosen,
+        _batch_size=size,
+        **fields,
+    )
+
+
+def _by_squashing(side: int) -> tuple[Prepare, dict[str, str]]:
+    def prepare(image: Image) -> NDArray[np.float32]:
+        pixels = resize_square(image, side).transpose(2, 0, 1).astype(np.float32)
+        return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
+
+    return prepare, {"resolution": f"{side}x{side}", "resize": RESIZE_POLICY, "value_range": "uint8 0..255 -> x/127.5 - 1"}
+
+
+def _by_processor(processor: Any, settings: dict[str, Any]) -> tuple[Prepare, dict[str, str]]:
+    def prepare(image: Image) -> NDArray[np.float32]:
+        pixels = processor(images=PIL.Image.fromarray(image), return_tensors="np")["pixel_values"]
+        return np.asarray(pixels[0], dtype=np.float32)
+
+    side = settings.get("crop_size") if settings.get("do_center_crop") else settings.get("size")
+    return prepare, {
+        "resolution": json.dumps(side, sort_keys=True),
+        "resize": f"transformers {type(processor).__name__} settings={fingerprint(settings)}",
+        "value_range": f"as its settings say: mean {settings.get('image_mean')}, std {settings.get('image_std')}",
+    }
+
+
+def _architecture(config: Any) -> str:
+    """Digest of what of a config determines the logits; where it was saved, by what, and in which precision does not."""
+    prose = {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "problem_type"}
+    settings = json.loads(json.dumps(config.to_dict(), default=str))
+    return fingerprint({key: value for key, value in settings.items() if key not in prose})

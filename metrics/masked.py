@@ -1,0 +1,136 @@
+"""Which pixels count: the whole picture, the background, or the edited region; a mask decides, never blackened pixels.
+
+A sample's mask is True where the edit belongs. A region metric averages over the pixels of its region alone, so that it does not
+move when the region's share of the picture changes; `MaskFraction` states that share.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from metrics.base import Card, Image, MetricError, PairBatch, PairMetric
+from metrics.images import check_images, open_device
+
+__all__ = ["MASKING", "NO_REGION", "MaskFraction", "Region", "check_mask", "check_pairs", "check_region", "regions", "weights_of"]
+
+Region = Literal["whole", "background", "edited"]
+"""The whole picture, the pixels outside the sample's mask, or those inside."""
+
+Mask = NDArray[np.bool_]
+
+MASKING: dict[Region, str] = {
+    "whole": "whole picture",
+    "background": "mean over the pixels outside the sample's mask",
+    "edited": "mean over the pixels inside the sample's mask",
+}
+"""The regions in the words of a card."""
+
+NO_REGION: dict[Region, str] = {"whole": "", "background": "mask unknown or full", "edited": "mask unknown or empty"}
+"""When a region is undefined, in the words of a card."""
+
+
+def check_region(region: object, what: str) -> Region:
+    """Return `region` if it is one.
+
+    Raises:
+        MetricError: it is none; the message begins with `what`.
+    """
+    for known in get_args(Region):
+        if region == known:
+            return known
+    raise MetricError(f"{what} region: expected whole, background or edited, got {region!r}; 'whole' needs no masks")
+
+
+def check_pairs(batch: PairBatch, what: str, other: Literal["sources", "truths"] = "sources") -> tuple[list[Image], list[Image]]:
+    """Edits and sources (or truths, all known) of a batch, each uint8 (H, W, 3), both of one size in a row.
+
+    Raises:
+        MetricError: a row is not a picture, or its two pictures differ in size.
+    """
+    edits, others = check_images(batch.edits, "edits"), check_images(getattr(batch, other), other)
+    for row, (edit, reference) in enumerate(zip(edits, others, strict=True)):
+        if edit.shape != reference.shape:
+            raise MetricError(
+                f"{what}: edits[{row}] is {edit.shape[:2]}, {other}[{row}] {reference.shape[:2]}; "
+                "pixels are compared in place: give both one size"
+            )
+    return edits, others
+
+
+def check_mask(mask: object, image: Image, row: int) -> Mask:
+    """Return `mask` if it is bool (H, W) of the picture's size.
+
+    Raises:
+        MetricError: it is not.
+    """
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != image.shape[:2]:
+        got = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise MetricError(
+            f"masks[{row}]: expected bool {image.shape[:2]} like the edit, got {got}; True is where the edit belongs"
+        )
+    return mask
+
+
+def regions(batch: PairBatch, region: Region) -> list[Mask | None]:
+    """For each row the pixels that count, bool (H, W) with at least one True; None where the region is undefined.
+
+    Raises:
+        MetricError: a mask is not bool of the edit's size.
+    """
+    chosen: list[Mask | None] = []
+    for row, (edit, mask) in enumerate(zip(batch.edits, batch.masks, strict=True)):
+        if region == "whole":
+            chosen.append(np.ones(edit.shape[:2], dtype=np.bool_))
+        elif mask is None:
+            chosen.append(None)
+        else:
+            inside = check_mask(mask, edit, row)
+            pixels = inside if region == "edited" else ~inside
+            chosen.append(pixels if pixels.any() else None)
+    return chosen
+
+
+def weights_of(pixels: Mask, size: int | None) -> NDArray[np.float32]:
+    """The share of each of (size, size) cells that `pixels` (H, W) covers, 0..1; None keeps the size."""
+    if size is None or pixels.shape == (size, size):
+        return pixels.astype(np.float32)
+    picture = PIL.Image.fromarray(pixels.astype(np.float32)).resize((size, size), PIL.Image.Resampling.BOX)
+    return np.asarray(picture, dtype=np.float32)
+
+
+class MaskFraction(PairMetric):
+    """Share of the picture that the sample's mask marks, 0..1: what a region metric's value should be read with.
+
+    Args:
+        device: torch device, unused.
+    """
+
+    name: ClassVar[str] = "mask_fraction"
+    bounds = (0.0, 1.0)
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        open_device(device)
+        self.card = Card(
+            name=self.name,
+            version="1",
+            network="none",
+            weights="",
+            resolution="native",
+            resize="none",
+            value_range="bool mask",
+            scale="share, 0..1",
+            masking="the mask itself",
+            nan_rule="mask unknown",
+            higher_is_better=False,
+            definition="Share of the pixels inside the sample's mask; it describes the sample, not the edit.",
+            source="this project",
+        )
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        edits = check_images(batch.edits, "edits")
+        rows = enumerate(zip(edits, batch.masks, strict=True))
+        return np.array([np.nan if m is None else check_mask(m, e, r).mean() for r, (e, m) in rows], dtype=np.float64)

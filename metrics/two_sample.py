@@ -1,0 +1,227 @@
+"""Intervals and tests for metrics of sets, where a naive bootstrap is invalid.
+
+Rows drawn twice make a set look more like itself than it is: the bootstrap distribution of FID or KID does not even contain the value
+it is meant for. Everything here draws without replacement.
+
+    swap_test           are two editors told apart? Under the hypothesis that they are exchangeable, each case's two edits may be
+                        swapped; the p value is the share of swaps that set the editors at least as far apart as they are.
+    split_half          standard error of one value: two disjoint halves share the bias of their size, so their difference shows
+                        the sampling noise alone.
+    subsample           the same from subsets of any size (delete-d jackknife).
+
+All take `values`, a function of bool masks (k, rows) that gives the metric of each marked subset against the reference, (k,);
+`lambda masks: metric.values(edits, reference, masks)` is one, and shares the Gram matrices between all subsets. Rows of one unit
+(edits of one source picture) stay together. The reference is taken as given.
+
+Sources: Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses" (the swap test); Phipson and Smyth 2010, arXiv 1603.05766
+(p values that are never 0); Shao and Wu 1989, "A General Theory for Jackknife Variance Estimation" (delete-d).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metrics.base import MetricError
+from metrics.images import check_whole
+
+__all__ = ["Spread", "SwapTest", "Values", "split_half", "subsample", "swap_test"]
+
+Masks = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Values = Callable[[Masks], Floats]
+"""Bool (k, rows) to the metric of each marked subset, (k,)."""
+
+TIE = 1e-9
+"""Differences within this share of the observed one count as equal to it: rounding must not decide a tie."""
+
+AT_A_TIME = 256
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A value with its standard error and a two-sided interval, value -+ t x error; NaN where undefined.
+
+    Attributes:
+        value: the metric of all rows.
+        error: standard error.
+        low: lower end.
+        high: upper end.
+        units: number of units that may be drawn apart.
+    """
+
+    value: float
+    error: float
+    low: float
+    high: float
+    units: int
+
+
+@dataclass(frozen=True)
+class SwapTest:
+    """Whether two editors differ.
+
+    Attributes:
+        difference: metric of the first less metric of the second.
+        p_value: two-sided, in 1 / permutations .. 1; NaN where a swap has no value.
+        permutations: swaps tried, the editors as they are among them.
+        exact: whether they are all swaps that there are.
+    """
+
+    difference: float
+    p_value: float
+    permutations: int
+    exact: bool
+
+
+def swap_test(
+    values: Values, cases: int, *, units: Sequence[Hashable] | None = None, permutations: int = 1000, seed: int = 0
+) -> SwapTest:
+    """Permutation test of two editors on the same cases.
+
+    Args:
+        values: over 2 x cases rows, the edits of the first editor and then those of the second, cases in one order.
+        cases: number of cases, at least 1.
+        units: one name per case; cases of one unit are swapped together. None: each case by itself.
+        permutations: number of random swaps; where there are no more than that many swaps at all, all are tried.
+        seed: of the swaps.
+
+    Raises:
+        MetricError: a parameter out of bounds, or not one unit per case.
+    """
+    check_whole(cases, "swap_test cases", 1, "give the edits of both editors")
+    check_whole(permutations, "swap_test permutations", 1, "1000 is the default")
+    groups = _groups(units, cases)
+    count = int(groups.max()) + 1
+    exact = count < 63 and 2 ** (count - 1) <= permutations
+    if exact:
+        # Swapping everything only turns the sign, so the first unit may stay.
+        flips = (np.arange(2 ** (count - 1))[:, None] >> np.arange(count)[None, :] & 1).astype(np.bool_)[:, ::-1]
+    else:
+        flips = np.random.default_rng(seed).random((permutations, count)) < 0.5
+        flips[0] = False
+    swapped = flips[:, groups]
+    apart = _in_blocks(values, np.concatenate([~swapped, swapped], axis=1)) - _in_blocks(
+        values, np.concatenate([swapped, ~swapped], axis=1)
+    )
+    observed = float(apart[0])
+    if not np.isfinite(apart).all():
+        return SwapTest(observed, float("nan"), len(flips), exact)
+    far = np.abs(apart) >= abs(observed) * (1 - TIE)
+    return SwapTest(observed, float(far.mean()), len(flips), exact)
+
+
+def split_half(
+    values: Values,
+    rows: int,
+    *,
+    units: Sequence[Hashable] | None = None,
+    splits: int = 50,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Spread:
+    """Interval from random halves.
+
+    The variance of a half is half the mean squared difference of two disjoint halves; that of the whole is half of that, as for a
+    mean. Where a value falls faster with n (KID of equal distributions does, as 1/n), the interval is wider than need be.
+
+    Args:
+        values: over `rows` rows.
+        rows: number of edits.
+        units: one name per row; rows of one unit stay in one half. None: each row by itself.
+        splits: number of random splits.
+        level: of the interval, with t on units - 1 degrees of freedom.
+        seed: of the splits.
+
+    Returns:
+        NaN but for the value where there are fewer than four units, or where a half has no value.
+
+    Raises:
+        MetricError: a parameter out of bounds, or not one unit per row.
+    """
+    check_whole(rows, "split_half rows", 1, "give the edits of an editor")
+    check_whole(splits, "split_half splits", 1, "50 is the default")
+    groups = _groups(units, rows)
+    count = int(groups.max()) + 1
+    whole = float(values(np.ones((1, rows), dtype=np.bool_))[0])
+    if count < 4:
+        return _spread(whole, float("nan"), count, level)
+    half = count // 2
+    orders = _orders(count, splits, seed)
+    first, second = orders < half, (orders >= half) & (orders < 2 * half)
+    apart = _in_blocks(values, first[:, groups]) - _in_blocks(values, second[:, groups])
+    return _spread(whole, float(np.sqrt(np.mean(np.square(apart)) / 4)), count, level)
+
+
+def subsample(
+    values: Values,
+    rows: int,
+    *,
+    size: int | None = None,
+    units: Sequence[Hashable] | None = None,
+    subsets: int = 100,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Spread:
+    """Interval from random subsets without replacement: the delete-d jackknife, d = units - size.
+
+    The variance of the whole is size / (units - size) times the variance over the subsets, around their own mean, so that the bias
+    that goes with their size does not count.
+
+    Args:
+        values: over `rows` rows.
+        rows: number of edits.
+        size: units of each subset, from 2 to units - 1; None takes three quarters of them.
+        units: one name per row; rows of one unit are drawn together. None: each row by itself.
+        subsets: number of subsets, at least 2.
+        level: of the interval, with t on units - 1 degrees of freedom.
+        seed: of the subsets.
+
+    Returns:
+        NaN but for the value where there are fewer than four units, or where a subset has no value.
+
+    Raises:
+        MetricError: a parameter out of bounds, or not one unit per row.
+    """
+    check_whole(rows, "subsample rows", 1, "give the edits of an editor")
+    check_whole(subsets, "subsample subsets", 2, "100 is the default")
+    groups = _groups(units, rows)
+    count = int(groups.max()) + 1
+    whole = float(values(np.ones((1, rows), dtype=np.bool_))[0])
+    if count < 4:
+        return _spread(whole, float("nan"), count, level)
+    drawn = check_whole(3 * count // 4 if size is None else size, "subsample size", 2, "three quarters is the default")
+    if drawn >= count:
+        raise MetricError(f"subsample size: expected fewer than the {count} units, got {drawn}; leave some out")
+    found = _in_blocks(values, (_orders(count, subsets, seed) < drawn)[:, groups])
+    return _spread(whole, float(np.sqrt(drawn / (count - drawn) * np.var(found, ddof=1))), count, level)
+
+
+def _groups(units: Sequence[Hashable] | None, rows: int) -> NDArray[np.intp]:
+    """Number of the unit of each row, 0, 1, ... in order of appearance."""
+    if units is None:
+        return np.arange(rows)
+    if len(units) != rows:
+        raise MetricError(f"units: expected {rows} names, one per row, got {len(units)}; name the source picture of each")
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(units))}
+    return np.array([numbers[name] for name in units], dtype=np.intp)
+
+
+def _orders(count: int, draws: int, seed: int) -> NDArray[np.int64]:
+    """Random ranks 0 .. count - 1, (draws, count)."""
+    return np.random.default_rng(seed).permuted(np.tile(np.arange(count), (draws, 1)), axis=1)
+
+
+def _in_blocks(values: Values, masks: Masks) -> Floats:
+    blocks = [masks[start : start + AT_A_TIME] for start in range(0, len(masks), AT_A_TIME)]
+    return np.concatenate([np.asarray(values(block), dtype=np.float64) for block in blocks])
+
+
+def _spread(value: float, error: float, units: int, level: float) -> Spread:
+    from scipy.stats import t
+
+    half = float(t.ppf(0.5 + level / 2, units - 1)) * error if units > 1 else float("nan")
+    return Spread(value, error, value - half, value + half, units)
