@@ -1,11 +1,9 @@
 """Score rows -> the tables a report shows: curves and tradeoff with intervals, leaderboard, counts, costs.
 
-Missing scores are dropped from a mean and shown: every point has `n` beside `expected`, every editor its counts of units that
-were expected, done, failed and scored.
-
-Operating point of an editor: the value of its grid with the highest mean of CLIP score and 1-LPIPS after both are put on one
-scale. Where the run has the anchors copy and regenerate, 0 and 1 of the CLIP scale are copy and regenerate, and 0 and 1 of the
-1-LPIPS scale are regenerate and copy; otherwise both scales run from the smallest to the largest mean of any editor.
+Missing scores are dropped from a mean and shown: every point has `n` beside `expected`, its coverage (the share of planned edits that
+were made and scored) and, where that is below 1, the bounds between which the mean over all planned edits lies, as far as the metric
+has a range. Scores that a metric leaves undefined by its own rule are counted apart (`undefined`): they are no gap in the run. Every
+editor has its counts of units that were expected, done, failed and scored.
 """
 
 from __future__ import annotations
@@ -16,18 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.plan import Entry, Plan
-from bench.statistics import Interval, joint_intervals, mean_interval
+from bench.operating import balance, operating_points
+from bench.plan import Plan
+from bench.statistics import joint_intervals, mean_interval, missing_bounds
 from bench.store import Record, Run
 from bench.tables import Scores, check_unmixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["counts", "curves", "leaderboard", "operating_points", "records_by_unit", "tradeoff", "units"]
+__all__ = ["counts", "curves", "leaderboard", "records_by_unit", "tradeoff", "units"]
 
 CURVE_COLUMNS = (
-    *("editor", "anchor", "knob", "value", "metric", "mean", "low", "high", "n", "expected", "fingerprint", "higher_is_better"),
+    *("editor", "anchor", "knob", "value", "metric", "mean", "low", "high", "n", "expected", "undefined", "coverage"),
+    *("bound_low", "bound_high", "fingerprint", "higher_is_better"),
 )
 BAND_COLUMNS = ("editor", "knob", "value", "x_mean", "x_low", "x_high", "y_mean", "y_low", "y_high", "n")
 
@@ -91,7 +91,8 @@ def curves(plan: Plan, scores: Scores) -> pd.DataFrame:
     """One row per editor, knob value and metric; `lpips` also appears as `one_minus_lpips`, higher is better."""
     check_unmixed(scores.pairs)
     check_unmixed(scores.sets)
-    metrics = list(dict.fromkeys(scores.pairs["metric"]))
+    cells = _cells(scores.pairs)
+    prints = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True))
     sets = {(row["editor"], row["metric"], row["value"]): row for row in scores.sets.to_dict("records")}
     rows: list[dict[str, Any]] = []
     for index, entry in enumerate(plan.entries):
@@ -99,55 +100,40 @@ def curves(plan: Plan, scores: Scores) -> pd.DataFrame:
         first = sum(unit.seed == plan.first_seed for unit in planned)
         for value in entry.values:
             base = {"editor": entry.label, "anchor": entry.anchor, "knob": entry.knob or None, "value": value}
-            for metric in metrics:
-                here = _cell(scores.pairs, entry, value, metric)
-                print_ = here["fingerprint"].iloc[0] if len(here) else ""
-                higher = bool(scores.cards.get(print_, {}).get("higher_is_better", False))
-                interval = mean_interval(here["score"].to_numpy(), here["source_id"].tolist())
-                common = base | {"expected": len(planned), "fingerprint": print_}
-                rows.append(common | _point(metric, interval) | {"higher_is_better": higher})
+            for metric, print_ in prints.items():
+                here = cells.get((entry.label, value, metric), scores.pairs[:0])
+                card = scores.cards.get(print_, {})
+                point = _point(metric, here, len(planned), card.get("bounds", (None, None)))
+                point |= {"fingerprint": print_, "higher_is_better": bool(card.get("higher_is_better", False))}
+                rows.append(base | point)
                 if metric == "lpips":
-                    flipped = Interval(1 - interval.mean, 1 - interval.high, 1 - interval.low, interval.n, interval.clusters)
-                    rows.append(common | _point("one_minus_lpips", flipped) | {"higher_is_better": True})
+                    rows.append(base | _flipped(point))
             for metric in dict.fromkeys(scores.sets["metric"]):
                 row = sets.get((entry.label, metric, value))
                 if row is not None:
-                    higher = bool(scores.cards.get(row["fingerprint"], {}).get("higher_is_better", False))
-                    point = {"metric": metric, "mean": row["score"], "low": np.nan, "high": np.nan, "n": int(row["n"])}
-                    rest = {"expected": first, "fingerprint": row["fingerprint"], "higher_is_better": higher}
-                    rows.append(base | point | rest)
+                    rows.append(base | _set_point(row, first, scores.cards.get(row["fingerprint"], {})))
     return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 
 
 def tradeoff(plan: Plan, scores: Scores) -> pd.DataFrame:
     """1-LPIPS (x) and CLIP score (y) per editor and knob value over the edits that have both, under the same resamples."""
-    rows = []
+    rows, cells = [], _cells(scores.pairs)
     if {"clip", "lpips"} <= set(scores.pairs["metric"]):
         for entry in plan.entries:
             for value in entry.values:
-                both = _joined(_cell(scores.pairs, entry, value, "clip"), _cell(scores.pairs, entry, value, "lpips"))
+                clip, lpips = (cells.get((entry.label, value, name), scores.pairs[:0]) for name in ("clip", "lpips"))
+                both = _joined(clip, lpips)
                 x, y = joint_intervals([1 - both["score_lpips"].to_numpy(), both["score"].to_numpy()], both["source_id"].tolist())
                 ends = {"x_mean": x.mean, "x_low": x.low, "x_high": x.high, "y_mean": y.mean, "y_low": y.low, "y_high": y.high}
                 rows.append({"editor": entry.label, "knob": entry.knob or None, "value": value, **ends, "n": x.n})
     return pd.DataFrame(rows, columns=list(BAND_COLUMNS))
 
 
-def operating_points(plan: Plan, curve_table: pd.DataFrame) -> dict[str, float]:
-    """The knob value at which each editor is listed; see the module's text. Without both metrics it is the middle of the grid."""
-    balance = _balance(plan, curve_table)
-    chosen = {}
-    for entry in plan.entries:
-        rated = {value: balance.get((entry.label, value), np.nan) for value in entry.values}
-        finite = {value: score for value, score in rated.items() if np.isfinite(score)}
-        chosen[entry.label] = max(finite, key=lambda value: finite[value]) if finite else entry.values[len(entry.values) // 2]
-    return chosen
-
-
 def leaderboard(
     plan: Plan, records: Mapping[str, Record], unit_table: pd.DataFrame, count_table: pd.DataFrame, curve_table: pd.DataFrame
 ) -> pd.DataFrame:
     """One row per editor at its operating point: metrics with intervals, fair-play flags, costs, counts. Best balance first."""
-    points, balance = operating_points(plan, curve_table), _balance(plan, curve_table)
+    points, rated = operating_points(plan, curve_table), balance(plan, curve_table)
     metrics = [name for name in dict.fromkeys(curve_table["metric"]) if name != "lpips"]
     rows = []
     for index, entry in enumerate(plan.entries):
@@ -165,29 +151,9 @@ def leaderboard(
         row |= next((record.fair_play for record in done if record.status == "done"), {})
         row |= _costs(unit_table[(unit_table["editor"] == entry.label) & (unit_table["status"] == "done")])
         row |= {str(name): n for name, n in count_table[count_table["editor"] == entry.label].iloc[0].drop("editor").items()}
-        rows.append(row | {"_order": -balance.get((entry.label, value), -np.inf)})
+        rows.append(row | {"_order": -rated.get((entry.label, value), -np.inf)})
     table = pd.DataFrame(rows).sort_values(["anchor", "_order"], kind="stable", na_position="last")
     return table.drop(columns="_order").reset_index(drop=True)
-
-
-def _balance(plan: Plan, curve_table: pd.DataFrame) -> dict[tuple[str, float], float]:
-    """Mean of scaled CLIP score and scaled 1-LPIPS per (editor, value)."""
-    means = {
-        metric: curve_table[curve_table["metric"] == metric].set_index(["editor", "value"])["mean"]
-        for metric in ("clip", "one_minus_lpips")
-    }
-    if not all(len(series) for series in means.values()):
-        return {}
-    labels = {entry.name: entry.label for entry in plan.entries if entry.anchor}
-    ends = [(labels.get(name, ""), 0.0) for name in ("copy", "regenerate")]
-    scaled = []
-    for metric, series in means.items():
-        low, high = series.min(), series.max()
-        if all(end in means["clip"].index and np.isfinite([each[end] for each in means.values()]).all() for end in ends):
-            low, high = series[ends[0]], series[ends[1]]
-            low, high = (low, high) if metric == "clip" else (high, low)
-        scaled.append((series - low) / (high - low if high != low else 1.0))
-    return {(str(editor), float(value)): float(score) for (editor, value), score in ((scaled[0] + scaled[1]) / 2).items()}
 
 
 def _costs(done: pd.DataFrame) -> dict[str, float]:
@@ -199,8 +165,10 @@ def _costs(done: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _cell(pairs: pd.DataFrame, entry: Entry, value: float, metric: str) -> pd.DataFrame:
-    return pairs[(pairs["editor"] == entry.label) & (pairs["value"] == value) & (pairs["metric"] == metric)]
+def _cells(pairs: pd.DataFrame) -> dict[tuple[str, float, str], pd.DataFrame]:
+    """The scores of each editor, knob value and metric."""
+    groups: Any = pairs.groupby(["editor", "value", "metric"], sort=False)
+    return {(str(editor), float(value), str(metric)): cell for (editor, value, metric), cell in groups}
 
 
 def _joined(clip: pd.DataFrame, lpips: pd.DataFrame) -> pd.DataFrame:
@@ -208,5 +176,46 @@ def _joined(clip: pd.DataFrame, lpips: pd.DataFrame) -> pd.DataFrame:
     return clip.merge(lpips[[*keys, "score"]], on=list(keys), suffixes=("", "_lpips"))
 
 
-def _point(metric: str, interval: Interval) -> dict[str, Any]:
-    return {"metric": metric, "mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
+def _point(metric: str, cell: pd.DataFrame, expected: int, ends: Sequence[float | None]) -> dict[str, Any]:
+    interval = mean_interval(cell["score"].to_numpy(), cell["source_id"].tolist())
+    undefined, missing = len(cell) - interval.n, expected - len(cell)
+    low, high = missing_bounds(interval.mean, interval.n, missing, (ends[0], ends[1]))
+    return {
+        "metric": metric,
+        "mean": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "n": interval.n,
+        "expected": expected,
+        "undefined": undefined,
+        "coverage": 1 - missing / expected if expected else np.nan,
+        "bound_low": low,
+        "bound_high": high,
+    }
+
+
+def _flipped(point: dict[str, Any]) -> dict[str, Any]:
+    """The point of `lpips` as 1-LPIPS."""
+    mirrored = {"mean": "mean", "low": "high", "high": "low", "bound_low": "bound_high", "bound_high": "bound_low"}
+    turned = {name: 1 - point[other] for name, other in mirrored.items()}
+    return point | turned | {"metric": "one_minus_lpips", "higher_is_better": True}
+
+
+def _set_point(row: Mapping[Any, Any], expected: int, card: dict[str, Any]) -> dict[str, Any]:
+    """The point of a set metric; a set is scored as it is, and what it would be with all its edits is not bounded."""
+    n = int(row["n"])
+    complete = row["score"] if n == expected else np.nan
+    return {
+        "metric": row["metric"],
+        "mean": row["score"],
+        "low": row["low"],
+        "high": row["high"],
+        "n": n,
+        "expected": expected,
+        "undefined": 0,
+        "coverage": n / expected if expected else np.nan,
+        "bound_low": complete,
+        "bound_high": complete,
+        "fingerprint": row["fingerprint"],
+        "higher_is_better": bool(card.get("higher_is_better", False)),
+    }

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from editors.base import Editor, EditTask
     from editors.diffusion import DiffusionModel
 
-__all__ = ["Interrupted", "Made", "Worker", "open_planned_manifest", "read_spec"]
+__all__ = ["Cost", "Interrupted", "Made", "Worker", "open_planned_manifest", "read_spec"]
 
 Made = tuple[Record, dict[str, bytes]]
 """The record and the files of a unit."""
@@ -38,7 +38,7 @@ class Interrupted(Exception):  # noqa: N818 - no error
 
 
 @dataclass(frozen=True)
-class _Cost:
+class Cost:
     """What `units` units took together: seconds of the two phases, samples through the U-Net, peak memory."""
 
     units: int
@@ -47,7 +47,7 @@ class _Cost:
     evaluations: int
     memory: dict[str, Any]
 
-    def share(self, number: int) -> _Cost:
+    def share(self, number: int) -> Cost:
         """Of the unit at place `number`: an equal part of time and evaluations, the remainder to the first; the peak as it is."""
         whole, rest = divmod(self.evaluations, self.units)
         return replace(
@@ -173,7 +173,7 @@ class Worker:
         memory.wait()
         rendered = time.perf_counter()
         evaluations = self.model.unet_evaluations - evaluations if entry.needs_model else 0
-        cost = _Cost(len(units), prepared - start, rendered - prepared, evaluations, memory.read())
+        cost = Cost(len(units), prepared - start, rendered - prepared, evaluations, memory.read())
         if len(edits) != len(units):
             raise ValueError(f"render_many gave the edits of {len(edits)} samples for {len(units)}")
         for given, sample in zip(edits, samples, strict=True):
@@ -201,7 +201,7 @@ class Worker:
             sample_id=sample.id,
         )
 
-    def _finish(self, unit: Unit, editor: Editor[Any], state: Any, given: Sequence[Any], cost: _Cost) -> Made:
+    def _finish(self, unit: Unit, editor: Editor[Any], state: Any, given: Sequence[Any], cost: Cost) -> Made:
         entry, sample = self.plan.entries[unit.entry], self.plan.samples[unit.sample]
         there = [(value, edit) for value, edit in zip(entry.values, given, strict=True) if edit is not None]
         files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}

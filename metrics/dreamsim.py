@@ -11,6 +11,7 @@ Fingerprint: kind, weights of all its files, resolution, resize, range.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any, ClassVar
@@ -102,14 +103,15 @@ class _Embedding(Extractor):
             )
         if importlib.util.find_spec("dreamsim") is None:
             raise MetricError("dreamsim: the dreamsim package is not installed; pip install dreamsim, or leave the metric out")
-        from dreamsim import dreamsim
-
+        dreamsim = importlib.import_module("dreamsim").dreamsim
         hub = torch.hub.get_dir()
         try:
             model, _ = dreamsim(pretrained=True, device=str(self._device), cache_dir=str(folder), dreamsim_type=kind)
         except Exception as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise MetricError(f"dreamsim weights: {folder} cannot be used ({reason}); unpack the checkpoint there again") from error
+            raise MetricError(
+                f"dreamsim weights: {folder} cannot be used ({reason}); unpack the checkpoint there again"
+            ) from error
         finally:
             torch.hub.set_dir(hub)  # the package points torch hub at its own folder
         self._model: Any = model.to(self._device).eval().requires_grad_(False)

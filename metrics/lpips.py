@@ -15,6 +15,7 @@ Fingerprint: network, weights of trunk and heads, resolution, resize, range, reg
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -131,11 +132,15 @@ class LPIPSNetwork(torch.nn.Module):
         size: pixels per side at which it looks unless told otherwise.
         value_range: its input in the words of a card.
         description: architecture in words, without paths.
+        unit: brings feature maps (n, c, h, w) to length 1 over channels.
     """
 
     size: int
     value_range: str
     description: str
+    unit: Callable[[torch.Tensor], torch.Tensor] = staticmethod(
+        lambda state: state / (state.square().sum(dim=1, keepdim=True).sqrt() + EPSILON)
+    )
 
     def maps(self, pixels: torch.Tensor) -> Maps:
         """Normalised feature maps, each (n, c, h, w), of uint8 pixels (n, 3, H, W)."""
@@ -172,7 +177,7 @@ class _FolderLPIPS(LPIPSNetwork):
 
     def maps(self, pixels: torch.Tensor) -> Maps:
         states = self._network.hidden_states(self._network.normalise(pixels))
-        return [state / (state.norm(dim=1, keepdim=True) + EPSILON) for state in states]
+        return [self.unit(state) for state in states]
 
     def differences(self, one: Maps, two: Maps) -> Maps:
         layers = zip(self.layer_weights, one, two, strict=True)
@@ -210,7 +215,7 @@ class _PackagedLPIPS(LPIPSNetwork):
 
     def maps(self, pixels: torch.Tensor) -> Maps:
         states = self.network.net(self.network.scaling_layer(pixels.float() / 127.5 - 1))
-        return [state / (state.square().sum(dim=1, keepdim=True).sqrt() + EPSILON) for state in states]
+        return [self.unit(state) for state in states]
 
     def differences(self, one: Maps, two: Maps) -> Maps:
         heads = zip(self.network.lins, one, two, strict=True)

@@ -65,8 +65,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "value": "knob value; more means more edit",
         "metric": "clip, lpips, one_minus_lpips, fid, csfid or any other name",
         "mean": "mean over samples of a pair metric, or the value of a set metric",
-        "low": "lower end of the 95 % interval; NaN for set metrics",
-        "high": "upper end of the 95 % interval; NaN for set metrics",
+        "low": "lower end of the 95 % interval; NaN where there is none",
+        "high": "upper end of the 95 % interval; NaN where there is none",
         "n": "number of edits scored",
         "expected": "number of edits planned",
         "fingerprint": "identity of the metric",
@@ -93,8 +93,72 @@ COLUMNS: dict[str, dict[str, str]] = {
         "failed": "units that ended in an error",
         "scored": "units with every pair score",
     },
+    "differences": {
+        "metric": "name of the metric",
+        "first": "label of an editor",
+        "first_value": "knob value at which it is compared",
+        "second": "label of another editor",
+        "second_value": "its knob value",
+        "difference": "first less second, in the metric's units",
+        "low": "lower end of the 95 % interval; NaN where there is none",
+        "high": "upper end of it",
+        "p": "p value",
+        "p_holm": "p value corrected for all pairs of the metric",
+        "n": "samples that both have",
+        "test": "sign-flip or swap",
+        "better": "label of the better one by the metric's direction, empty where they are equal",
+    },
+    "hypervolumes": {
+        "editor": "label of the editor",
+        "hypervolume": "0..1, higher is better",
+        "low": "lower end of the 95 % interval",
+        "high": "upper end of it",
+        "knob_values": "points of the curve that count",
+        "n": "samples",
+    },
+    "gains": {
+        "first": "label of an editor",
+        "second": "label of another editor",
+        "gain": "CLIP score of the first less that of the second at equal 1-LPIPS; NaN where the curves do not overlap",
+        "low": "lower end of the 95 % interval",
+        "high": "upper end of it",
+        "fidelity_low": "smallest 1-LPIPS that both curves reach",
+        "fidelity_high": "largest one",
+        "n": "samples that both have",
+    },
+    "attainment": {
+        "editor": "label of the editor",
+        "fidelity": "1-LPIPS",
+        "low": "CLIP score that three quarters of the samples reach at that fidelity or better; NaN where so many do not get there",
+        "median": "that half of the samples reach",
+        "high": "that a quarter of the samples reaches",
+    },
+    "seeds": {
+        "editor": "label of the editor",
+        "value": "knob value",
+        "metric": "name of the metric",
+        "seed_sd": "standard deviation over seeds of one sample",
+        "sample_sd": "standard deviation between samples",
+        "share": "of the seeds in the whole variance, 0..1",
+        "shift": "standard deviation of the mean over samples under another seed",
+        "samples": "samples with several seeds",
+        "seeds": "mean number of seeds of these",
+    },
+    "judges": {
+        "metric": "name of a metric that is judged",
+        "truth": "what it is judged by, as a noun phrase",
+        "rho": "rank correlation with the truth, the metric turned so that higher is better; -1..1",
+        "low": "lower end of its 95 % interval",
+        "high": "upper end of it",
+        "agreement": "share of pairs of editors that it orders as the truth does, 0..1; NaN where not known",
+        "n": "number of edits",
+    },
 }
-"""Required columns of each frame and their meaning. Frames may have more; an empty frame needs none."""
+"""Required columns of each frame and their meaning. Frames may have more; an empty frame needs none.
+
+Where ``curves`` also has ``undefined`` (scores undefined by the metric's own rule), ``coverage`` (share of planned edits made and
+scored), ``bound_low`` and ``bound_high`` (between what the mean over all planned edits lies), the page tells what is missing.
+"""
 
 
 def empty(frame: str) -> pd.DataFrame:
@@ -162,6 +226,27 @@ class ReportData:
     """Sentences the reader must see before the figures."""
     interval: str = "95 % bootstrap interval over source images"
     """What the bands and brackets show, as a noun phrase."""
+    set_interval: str = ""
+    """The same for set metrics; empty where they have none."""
+    differences: pd.DataFrame = field(default_factory=lambda: empty("differences"))
+    """One row per metric and pair of editors."""
+    hypervolumes: pd.DataFrame = field(default_factory=lambda: empty("hypervolumes"))
+    """One row per editor: its whole curve as one number."""
+    gains: pd.DataFrame = field(default_factory=lambda: empty("gains"))
+    """One row per pair of editors: their curves at equal fidelity."""
+    attainment: pd.DataFrame = field(default_factory=lambda: empty("attainment"))
+    """One row per editor and fidelity, fidelities ascending."""
+    seeds: pd.DataFrame = field(default_factory=lambda: empty("seeds"))
+    """One row per editor and metric, where a run has several seeds."""
+    judges: pd.DataFrame = field(default_factory=lambda: empty("judges"))
+    """One row per metric and truth. A page of judges alone leaves out what belongs to a run."""
+    judges_note: str = ""
+    """What the judges were tried on and what their intervals mean, a sentence or more."""
+
+    @property
+    def judges_only(self) -> bool:
+        """Whether there are judges and nothing of a run."""
+        return len(self.judges) > 0 and not any(len(part) for part in (self.curves, self.leaderboard, self.units, self.gallery))
 
     def checked(self) -> ReportData:
         """The same data in which every frame has its columns: an empty frame gets them.

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 from markupsafe import Markup
 
 from reports.data import ReportData
+from reports.names import MetricName, metric_names
 from reports.style import Look, knob_name, number, swatch
 
-__all__ = ["Board", "Cell", "Column", "Row", "board"]
+__all__ = ["Board", "Cell", "Column", "Row", "board", "decimals", "finite"]
 
-_METRICS = {
-    "clip": ("CLIP", "CLIP score of the edit with the target text", True),
-    "one_minus_lpips": ("1 − LPIPS", "likeness to the source", True),
-    "lpips": ("LPIPS", "distance to the source", False),
-    "fid": ("FID", "Fréchet distance of all edits to the reference set", False),
-    "csfid": ("CSFID", "distance of feature means to the reference, per target class", False),
-    "kid": ("KID", "kernel distance of all edits to the reference set", False),
-    "sfid": ("SFID", "distance of feature means to the reference, classes pooled", False),
-}
 _COSTS = {
     "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
     "unet_evaluations_per_edit": ("U-Net / edit", "samples sent through the U-Net per edit"),
@@ -66,6 +58,11 @@ class Cell:
     alarm: str = ""
     """"failed" or "short" (fewer scored than expected)."""
     badges: tuple[tuple[str, str], ...] = ()
+    note: str = ""
+    """What the reader must know of this value: how many scores it lacks."""
+    swatch: Markup = Markup("")
+    centred: bool = False
+    """Whether the middle of the bar is zero."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,8 @@ class Board:
     rows: tuple[Row, ...]
 
 
-def _finite(value: object) -> float | None:
+def finite(value: object) -> float | None:
+    """`value` as a float if it is a finite number."""
     try:
         found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -96,29 +94,31 @@ def _finite(value: object) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _digits(values: list[float]) -> int:
+def decimals(values: Sequence[float]) -> int:
+    """Decimals that show the largest of `values` with about three digits."""
     largest = max((abs(v) for v in values), default=0.0)
     return 2 if largest == 0 else min(max(3 - math.floor(math.log10(largest)), 0), 3)
 
 
-def _metric_cells(frame: pd.DataFrame, name: str, higher: bool | None, anchors: list[bool]) -> list[Cell]:
+def _metric_cells(frame: pd.DataFrame, name: str, better: str, anchors: list[bool], notes: Sequence[str]) -> list[Cell]:
     """Cells with interval and range bar; the best mean among editors (not anchors) is marked."""
-    rows = [[_finite(row.get(key)) for key in (name, f"{name}_low", f"{name}_high")] for row in frame.to_dict("records")]
+    rows = [[finite(row.get(key)) for key in (name, f"{name}_low", f"{name}_high")] for row in frame.to_dict("records")]
     known = [v for row in rows for v in row if v is not None]
-    digits, low, high = _digits(known), min(known, default=0.0), max(known, default=1.0)
+    digits, low, high = decimals(known), min(known, default=0.0), max(known, default=1.0)
     ranked = [mean for (mean, _, _), anchor in zip(rows, anchors, strict=True) if mean is not None and not anchor]
-    best = None if higher is None or len(ranked) < 2 else (max if higher else min)(ranked)
+    best = None if not better or len(ranked) < 2 else (max if better == "higher" else min)(ranked)
     cells = []
-    for (mean, lower, upper), anchor in zip(rows, anchors, strict=True):
+    for (mean, lower, upper), anchor, note in zip(rows, anchors, notes, strict=True):
         if mean is None:
-            cells.append(Cell("–", ""))
+            cells.append(Cell("–", "", note=note))
             continue
         interval, bar = "", None
         if lower is not None and upper is not None:
             interval = f"[{lower:.{digits}f}, {upper:.{digits}f}]"
             left, right, dot = ((v - low) / (high - low or 1.0) * 100 for v in (lower, upper, mean))
             bar = (round(left, 1), round(right - left, 1), round(dot, 1))
-        cells.append(Cell(f"{mean:.{digits}f}", repr(mean), interval, bar, best is not None and mean == best and not anchor))
+        first = best is not None and mean == best and not anchor
+        cells.append(Cell(f"{mean:.{digits}f}", repr(mean), interval, bar, first, note=note))
     return cells
 
 
@@ -126,7 +126,7 @@ def _flag_cells(frame: pd.DataFrame) -> list[Cell]:
     cells = []
     for row in frame.to_dict("records"):
         badges = [_FLAGS[key] for key in _FLAGS if key in row and row[key] == True]  # noqa: E712
-        candidates, selector = _finite(row.get("candidates")), row.get("selector")
+        candidates, selector = finite(row.get("candidates")), row.get("selector")
         if candidates is not None and candidates > 1:
             by = f" by {selector}" if isinstance(selector, str) and selector else ""
             badges.append((f"best of {candidates:.0f}{by}", "makes several candidates and keeps one"))
@@ -141,11 +141,11 @@ def _fair_play(frame: pd.DataFrame) -> str:
 
 
 def _plain_cells(values: list[object]) -> list[Cell]:
-    numbers = [v for v in map(_finite, values) if v is not None]
-    digits = 0 if all(v == int(v) for v in numbers) else max(_digits(numbers) - 1, 0)
+    numbers = [v for v in map(finite, values) if v is not None]
+    digits = 0 if all(v == int(v) for v in numbers) else max(decimals(numbers) - 1, 0)
     cells = []
     for value in values:
-        found = _finite(value)
+        found = finite(value)
         if found is not None:
             cells.append(Cell(f"{found:,.{digits}f}", repr(found)))
         else:
@@ -157,7 +157,7 @@ def _plain_cells(values: list[object]) -> list[Cell]:
 def _count_cells(frame: pd.DataFrame, name: str) -> list[Cell]:
     cells = []
     for row in frame.to_dict("records"):
-        count, expected = _finite(row.get(name)), _finite(row.get("expected"))
+        count, expected = finite(row.get(name)), finite(row.get("expected"))
         alarm = ""
         if count is not None:
             short = name in ("done", "scored") and expected is not None and count < expected
@@ -173,34 +173,42 @@ def _with_counts(data: ReportData) -> pd.DataFrame:
     return data.leaderboard.merge(data.counts.drop_duplicates("editor")[["editor", *lacking]], on="editor", how="left")
 
 
+def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
+    """"4 of 6" for each row whose value lacks scores."""
+    rows = data.curves[data.curves["metric"] == name] if len(data.curves) else data.curves
+    counts = {(e, v): (n, of) for e, v, n, of in zip(rows["editor"], rows["value"], rows["n"], rows["expected"], strict=True)}
+    values = frame["value"] if "value" in frame else [0.0] * len(frame)
+    found = [counts.get(key, (0, 0)) for key in zip(frame["editor"], values, strict=True)]
+    return [f"{n:.0f} of {of:.0f}" if n < of else "" for n, of in found]
+
+
 def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     """The leaderboard of ``data``. Known columns come first in a fixed order, all others follow as they are."""
     frame = _with_counts(data)
     names = [str(name) for name in frame["editor"]]
     anchors = [look[name].anchor for name in names]
     curves = data.curves
-    directions = dict(zip(curves["metric"], curves["higher_is_better"], strict=True)) if len(curves) else {}
+    known, scored = metric_names(data), set(curves["metric"])
     knobs = {str(e): knob_name(k) for e, k in zip(curves["editor"], curves["knob"], strict=True)} if len(curves) else {}
     columns: list[Column] = []
     cells: list[list[Cell]] = []
     texts = [""] * len(names)
     given = [str(c) for c in frame.columns]
-    metrics = [n for n in given if n in _METRICS or n in directions or {f"{n}_low", f"{n}_high"} <= set(given)]
+    metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given)]
     used = {"editor", "anchor", "knob", "value", "candidates", "selector", *_FLAGS, *_COSTS, *_COUNTS, *metrics}
     used |= {f"{n}_{end}" for n in metrics for end in ("low", "high")}
     if "value" in given:
-        points = [None if anchor else _finite(v) for v, anchor in zip(frame["value"], anchors, strict=True)]
+        points = [None if anchor else finite(v) for v, anchor in zip(frame["value"], anchors, strict=True)]
         texts = [f"{knobs.get(n, '')} {number(v)}".strip() if v is not None else "" for n, v in zip(names, points, strict=True)]
     for name in metrics:
-        direction = bool(directions[name]) if name in directions else None
-        title, meaning, higher = _METRICS.get(name, (name.replace("_", " "), "", direction))
-        columns.append(Column(title, meaning, {True: "higher", False: "lower", None: ""}[higher]))
-        cells.append(_metric_cells(frame, name, higher, anchors))
+        metric = known.get(name, MetricName(name.replace("_", " "), "", ""))
+        columns.append(Column(metric.title, metric.meaning, metric.better))
+        cells.append(_metric_cells(frame, name, metric.better, anchors, _gaps(data, frame, name)))
     if any(name in given for name in (*_FLAGS, "candidates")):
         columns.append(Column("fair play", _fair_play(frame), numeric=False))
         cells.append(_flag_cells(frame))
     for name in (n for n in given if n not in used):
-        columns.append(Column(name.replace("_", " "), "", numeric=all(_finite(v) is not None for v in frame[name])))
+        columns.append(Column(name.replace("_", " "), "", numeric=all(finite(v) is not None for v in frame[name])))
         cells.append(_plain_cells(list(frame[name])))
     for name, (title, meaning) in _COSTS.items():
         if name in given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
@@ -112,6 +113,74 @@ class TooFew(Fade):
 
     def render(self, state: tuple[Image, NDArray[np.float64]], values: Sequence[float]) -> list[Image]:
         return super().render(state, values)[1:]
+
+
+class Follows(Fade):
+    """Writes the length of its instruction into the picture."""
+
+    name = "follows"
+    needs = frozenset({"instruction"})
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        return np.full_like(task.image, len(task.instruction or "")), np.zeros(task.image.shape)
+
+
+class Gaps(Fade):
+    """Has no edit at 0.5 for the sample that is called sample-1."""
+
+    name = "gaps"
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        self._lacks = task.sample_id == "sample-1"
+        return super().prepare(task)
+
+    def render(self, state: tuple[Image, NDArray[np.float64]], values: Sequence[float]) -> Any:
+        edits = super().render(state, values)
+        return [None if self._lacks and value == 0.5 else edit for value, edit in zip(values, edits, strict=True)]
+
+
+class Several(Fade):
+    """Takes several samples at once, unless one of them holds the word zero and the parameter forbids it."""
+
+    name = "several"
+
+    class Params(Fade.Params):
+        bad: bool = Field(False, description="fail on the sample with zero, and on every batch with it")
+        dies: bool = Field(False, description="kill the process instead")
+
+    params: Params
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        if "number 0" in task.target_text and self.params.dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "number 0" in task.target_text and self.params.bad:
+            raise EditorError("no zeros please")
+        return super().prepare(task)
+
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[tuple[Image, NDArray[np.float64]]]:
+        time.sleep(0.02)
+        return [self.prepare(task) for task in tasks]
+
+
+class Reads(Fade):
+    """Its result depends on a file beside the model."""
+
+    name = "reads"
+
+    class Params(Fade.Params):
+        path: str = Field("", description="a file")
+        clip: str = Field("", description="a network, read where `path` is empty")
+
+    params: Params
+
+    @classmethod
+    def assets(cls, params: BaseParams) -> Mapping[str, str]:
+        assert isinstance(params, Reads.Params)
+        if not params.path:
+            return {"clip": f"digest of {params.clip}"}
+        if not Path(params.path).is_file():
+            raise EditorError(f"path: no such file: {params.path}")
+        return {"path": hashlib.sha256(Path(params.path).read_bytes()).hexdigest()}
 
 
 class Unchanged(Fade):

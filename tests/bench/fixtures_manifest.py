@@ -48,6 +48,7 @@ def row(i: int, **changes: Any) -> dict[str, Any]:
         "id": f"sample-{i}",
         "target_text": f"a zebra on hill number {i}",
         "source_text": f"a horse on hill number {i}",
+        "instruction": f"turn the horse on hill number {i} into a zebra",
         "mask_file_name": f"{i}-mask.png",
         "truth_file_name": f"{i}-truth.png",
         "source_class": "horse",

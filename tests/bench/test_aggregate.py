@@ -10,6 +10,7 @@ from conftest import ALL_METRICS, SpecMaker, editor, metric
 from bench import aggregate, api
 from bench.errors import ScoreError
 from bench.executors import Options
+from bench.operating import operating_points
 from bench.plan import Plan
 from bench.reporting import report_data
 from bench.spec import Spec
@@ -55,7 +56,10 @@ def test_undefined_scores_are_left_out_and_show_in_n(make_spec: SpecMaker, tmp_p
     assert np.isfinite(curves.loc[("lpips", 0.5), "mean"])
     assert aggregate.tradeoff(plan, scores)["n"].eq(2).all(), "a point of the plane has both coordinates of the same edits"
     data = report_data(run)
-    assert data.counts.set_index("editor").loc["Fade"].to_dict() == {"expected": 3, "done": 3, "failed": 0, "scored": 2}
+    assert data.counts.set_index("editor").loc["Fade"].to_dict() == {
+        **{"expected": 3, "done": 3, "failed": 0, "scored": 2},
+        "coverage": 100.0,
+    }
     assert any("3 of 18 scores are undefined" in warning for warning in data.warnings)
 
 
@@ -101,9 +105,9 @@ def test_the_operating_point_balances_between_the_anchors(make_spec: SpecMaker, 
         ("Fade", False, 1.0, 27.0, 0.3),
         ("copy", True, 0.0, 20.0, 1.0),
     ]
-    assert aggregate.operating_points(plan, curve_table(rows)) == {"Fade": 0.5, "copy": 0.0}
+    assert operating_points(plan, curve_table(rows)) == {"Fade": 0.5, "copy": 0.0}
     with_nan = [("Fade", False, 0.5, np.nan, 0.8) if row[2] == 0.5 else row for row in rows]
-    assert aggregate.operating_points(plan, curve_table(with_nan))["Fade"] != 0.5, "a point without a score is no point"
+    assert operating_points(plan, curve_table(with_nan))["Fade"] != 0.5, "a point without a score is no point"
 
 
 def test_anchors_fix_the_scale_whatever_else_runs(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -114,9 +118,9 @@ def test_anchors_fix_the_scale_whatever_else_runs(make_spec: SpecMaker, tmp_path
     plan = Plan(**(vars(plan) | {"entries": (*plan.entries, regenerate)}))
     ends = [("copy", True, 0.0, 20.0, 1.0), ("regenerate", True, 0.0, 40.0, 0.2)]
     better = [("Fade", False, 0.0, 20.0, 1.0), ("Fade", False, 0.5, 24.1, 0.84), ("Fade", False, 1.0, 24.1, 0.83)]
-    assert aggregate.operating_points(plan, curve_table(ends + better))["Fade"] == 0.5
+    assert operating_points(plan, curve_table(ends + better))["Fade"] == 0.5
     worse = [("Fade", False, 0.0, 20.0, 1.0), ("Fade", False, 0.5, 23.9, 0.84), ("Fade", False, 1.0, 23.8, 0.84)]
-    assert aggregate.operating_points(plan, curve_table(ends + worse))["Fade"] == 0.0
+    assert operating_points(plan, curve_table(ends + worse))["Fade"] == 0.0
 
 
 def test_the_leaderboard_has_intervals_flags_costs_and_counts(make_spec: SpecMaker, tmp_path: Path) -> None:

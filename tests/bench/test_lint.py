@@ -144,6 +144,15 @@ def test_odd_texts(tmp_path: Path, text: str, severity: str, message: str) -> No
     assert len(findings) == 1
 
 
+def test_an_instruction_is_an_order_not_a_caption(tmp_path: Path) -> None:
+    lines = [row(0, instruction="A zebra on hill number 0."), row(1, instruction=None), row(2, instruction="make  it snow ")]
+    findings = lint(write_folder(tmp_path / "m", lines))
+    assert "is one of the captions" in one(findings, 1, "instruction", "warning")
+    assert "missing here" in one(findings, 2, "instruction", "warning")
+    assert "spaces at an end" in one(findings, 3, "instruction", "info")
+    assert len(findings) == 3
+
+
 def test_stripped_brackets_are_only_mentioned(tmp_path: Path) -> None:
     target = write_folder(tmp_path / "m", [row(0, target_text="a [zebra]")])
     assert "which is stripped" in one(lint(ManifestRef(path=str(target), strip_brackets=True)), 1, "target_text", "info")
@@ -185,7 +194,8 @@ def test_tedbench_s_known_oddities(tmp_path: Path) -> None:
     assert "transparency (RGBA)" in one(findings, 1, "image", "warning")
     assert "bird.png is a JPEG file by its content" in one(findings, 2, "image", "warning")
     assert "the same pixels as in row 2" in one(findings, 3, "image", "info")
-    assert {f.field for f in findings if f.row is None} == {"mask", "source_text", "truth", "target_class", "category"}
+    optional = {"mask", "source_text", "instruction", "truth", "target_class", "category"}
+    assert {f.field for f in findings if f.row is None} == optional
     assert not [f for f in findings if f.severity == "error"]
 
 

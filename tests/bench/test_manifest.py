@@ -46,6 +46,7 @@ def test_our_folder(folder: Path) -> None:
     sample = manifest.load(1)
     assert (sample.id, sample.row, sample.target_text) == ("sample-1", 2, "a zebra on hill number 1")
     assert (sample.source_class, sample.target_class, sample.category) == ("horse", "zebra", "change object")
+    assert sample.instruction == "turn the horse on hill number 1 into a zebra"
     np.testing.assert_array_equal(sample.image, pixels(1))
     np.testing.assert_array_equal(sample.truth, pixels(101))
     np.testing.assert_array_equal(sample.mask, np.asarray(mask()) == 255)
@@ -237,6 +238,7 @@ def test_digests_follow_what_determines_an_edit(folder: Path, tmp_path: Path) ->
         "id": "x",
         "target_text": "x",
         "source_text": "x",
+        "instruction": "x",
         "file_name": "1.png",
         "mask_file_name": "2.png",
         "truth_file_name": "2.png",
@@ -463,7 +465,7 @@ def test_our_parquet(tmp_path: Path) -> None:
 
 
 def test_parquet_and_folder_with_the_same_content_have_the_same_digests(tmp_path: Path) -> None:
-    plain = {"source_text": None, "source_class": None, "target_class": None, "category": None}
+    plain = {"source_text": None, "instruction": None, "source_class": None, "target_class": None, "category": None}
     lines = [row(i, id=f"p{i}", target_text=f"text {i}", **plain) for i in range(2)]
     direct = open_manifest(write_folder(tmp_path / "m", lines))
     assert direct.content_hash == open_manifest(our_parquet(tmp_path)).content_hash
@@ -530,6 +532,20 @@ def test_numbers_and_class_labels_become_text_in_mapped_columns(tmp_path: Path) 
     columns = {"image": "pic", "target_text": "text", "id": "n", "category": "kind", "target_class": "n"}
     sample = open_manifest(ManifestRef(path=str(tmp_path / "x.parquet"), columns=columns)).load(0)
     assert (sample.id, sample.category, sample.target_class) == ("17", "remove", "17")
+
+
+@pytest.mark.parametrize("column", ["editing_instruction", "instruction"])
+def test_instructions_come_in_by_the_names_that_benchmarks_give_them(tmp_path: Path, column: str) -> None:
+    lines = [{"src": "0.png", "prompt": "a [cat]", column: "make it a [cat]"}, {"src": "1.png", "prompt": "b", column: None}]
+    columns = {"image": "src", "target_text": "prompt", "instruction": column}
+    target = write_folder(tmp_path / "m", lines)
+    one, other = open_manifest(ManifestRef(path=str(target), columns=columns, strip_brackets=True))
+    assert (one.target_text, one.instruction, other.instruction) == ("a cat", "make it a cat", None)
+
+
+def test_a_manifest_without_instructions_keeps_its_identity() -> None:
+    """Hashes of a shipped manifest as they were before rows could hold instructions: runs and baselines name it."""
+    assert open_manifest("toybox-mini", 64).content_hash.startswith("528c1d5a88ff8c8e")
 
 
 def test_a_mapping_on_jsonl_uses_only_what_is_mapped(tmp_path: Path) -> None:

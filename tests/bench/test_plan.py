@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SpecMaker, editor
+from conftest import SpecMaker, editor, metric
 
+from bench import models
 from bench.errors import RegistryError, SpecError
 from bench.manifest import Manifest, open_manifest
 from bench.plan import Plan, make_plan, unit_seed
@@ -146,3 +147,57 @@ def test_plans_compare_by_content(make_spec: SpecMaker) -> None:
     plan = planned(make_spec())
     assert plan == planned(make_spec())
     assert plan != replace(plan, dtype="float16")
+
+
+def test_a_file_that_an_editor_reads_counts_by_its_content_and_not_by_its_place(make_spec: SpecMaker, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.bin", "b.bin", "c.bin")]
+    for file, content in zip(files, ("same", "same", "other"), strict=True):
+        file.write_text(content)
+    plans = [planned(make_spec(editor("Reads", params={"path": str(file)}))) for file in files]
+    assert keys(plans[0]) == keys(plans[1])
+    assert not set(keys(plans[0])) & set(keys(plans[2]))
+    assert plans[1].entries[0].params["path"] == str(files[1]), "the worker finds it"
+    assert not any(str(tmp_path) in json.dumps(unit.identity) for unit in plans[0].units)
+    with pytest.raises(SpecError, match=r"editor Reads: path: no such file: .*gone"):
+        planned(make_spec(editor("Reads", params={"path": str(tmp_path / "gone")})))
+
+
+def test_on_toybox_an_editor_that_reads_a_clip_gets_the_embedded_ranker(make_spec: SpecMaker, tmp_path: Path) -> None:
+    file = tmp_path / "a.bin"
+    file.touch()
+    ranker = f"local-dir:{models.TOYBOX / 'ranker'}"
+    given = [editor("Reads"), editor("Reads", label="own", params={"clip": "mine"})]
+    given += [editor("Reads", label="unused", params={"path": str(file)}), editor("Fade")]
+    entries = planned(make_spec(*given, model="toybox")).entries
+    assert [entry.params.get("clip") for entry in entries] == [ranker, "mine", "", None]
+    assert entries[0].hashed_params["clip"] == f"sha256:digest of {ranker}"
+    assert planned(make_spec(editor("Reads"))).entries[0].params["clip"] == "", "other models have no ranker"
+
+
+def test_the_instruction_counts_and_is_missed_where_it_is_needed(make_spec: SpecMaker, manifest_folder: Path) -> None:
+    base = keys(planned(make_spec(editor("Follows"))))
+    rows = (manifest_folder / "metadata.jsonl").read_text()
+    (manifest_folder / "metadata.jsonl").write_text(rows.replace("turn the horse on hill number 1", "make the horse"))
+    assert [a == b for a, b in zip(keys(planned(make_spec(editor("Follows")))), base, strict=True)] == [True, False, True]
+    content = [json.loads(line) for line in rows.splitlines()]
+    del content[0]["instruction"]
+    (manifest_folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, content)))
+    assert [unit.missing for unit in planned(make_spec(editor("Follows"))).units] == [("instruction",), (), ()]
+
+
+def test_the_size_of_a_batch_is_no_part_of_a_key(make_spec: SpecMaker) -> None:
+    assert keys(planned(make_spec(batch=4))) == keys(planned(make_spec()))
+
+
+@pytest.mark.parametrize(
+    ("item", "error", "message"),
+    [
+        ({"name": "lpisp"}, RegistryError, "unknown metric 'lpisp'; did you mean 'lpips'"),
+        (metric("Distance", undefined="x"), SpecError, r"Distance: got an unexpected keyword argument 'undefined'; see"),
+    ],
+)
+def test_a_mistyped_metric_is_found_before_the_edits_are_made(
+    make_spec: SpecMaker, item: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        planned(make_spec(metrics=[item]))

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 from conftest import SpecMaker, editor
 
-from bench import api
+from bench import aggregate, api
 from bench.errors import RunError
 from bench.executors import Options
+from bench.plan import Plan
+from bench.reporting import report_data
 from bench.runner import drain
-from bench.store import Run
+from bench.store import Record, Run
+from bench.worker import Cost
 
 ROOT = Path(__file__).parents[2]
 INLINE = Options(executor="inline")
@@ -49,7 +52,7 @@ def test_every_unit_becomes_a_record_with_its_edits(make_spec: SpecMaker, tmp_pa
         assert all((run.units / record.key / file).is_file() for file in record.pictures.values())
         assert record.fair_play["candidates"] == 3
         assert record.facts["undefined"] == "nan", "JSON has no NaN"
-        assert record.worker == {"device": "cpu", "dtype": "float32", "threads": 1}
+        assert record.worker == {"device": "cpu", "dtype": "float32", "threads": 1, "batch": 1}
         assert record.peak_memory["mb"] > 0
     assert list(run.claims.iterdir()) == []
     assert {"spec.yaml", "environment.json", "manifest.json", "plan.json"} <= {path.name for path in run.path.iterdir()}
@@ -95,6 +98,78 @@ def test_bugs_and_wrong_results_are_failures_too(
     assert failed[0].reason is not None
     assert (failed[0].reason["type"], failed[0].reason["message"]) == (kind, message)
     assert ("traceback" in failed[0].reason) == (kind in {"ZeroDivisionError", "ValueError"}), "bugs keep their traceback"
+
+
+def records_of(run: Run) -> list[Record]:
+    """The records in the order of the samples."""
+    found = [record for folder in run.units.iterdir() if (record := run.record(folder.name))]
+    return sorted(found, key=lambda record: str(record.identity["sample_id"]))
+
+
+def test_an_edit_that_the_editor_could_not_give_is_recorded_and_never_a_picture(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run = api.run(make_spec(editor("Gaps")), tmp_path / "run", options=INLINE)
+    whole, gap, _ = records_of(run)
+    assert (gap.status, gap.absent, whole.absent) == ("done", (0.5,), ())
+    assert [edit.value for edit in gap.edits] == [0.0, 1.0]
+    assert {path.name for path in (run.units / gap.key).glob("0*.png")} == {"000.png", "001.png"}
+    scores = api.score(run)
+    plan = Plan.from_dict(run.read_json("plan.json"))
+    units = aggregate.units(plan, aggregate.records_by_unit(run, plan))
+    (counts,) = aggregate.counts(plan, units, scores).to_dict("records")
+    assert (counts["expected"], counts["done"], counts["scored"]) == (3, 3, 2), "done, but not fully scored"
+    assert counts["coverage"] == pytest.approx(100 * 8 / 9)
+    curves = aggregate.curves(plan, scores).set_index(["metric", "value"])
+    assert [tuple(curves.loc[("clip", value), ["n", "expected"]]) for value in (0.0, 0.5)] == [(3, 3), (2, 3)]
+    assert "Gaps lacks 1 of 9 edits, which were not delivered: its means cover the rest." in report_data(run).warnings
+
+
+def test_instruction_and_sample_id_reach_the_editor(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run = api.run(make_spec(editor("Follows", grid=[0.0])), tmp_path / "run", options=INLINE)
+    length = len("turn the horse on hill number 1 into a zebra")
+    assert [int(run.read_edit(record, 0).max()) for record in records_of(run)] == [length] * 3
+
+
+def test_a_file_that_changes_under_a_run_stops_it(make_spec: SpecMaker, tmp_path: Path) -> None:
+    file = tmp_path / "a.bin"
+    file.write_text("planned")
+    run = api.run(make_spec(editor("Reads", params={"path": str(file)})), tmp_path / "run", options=INLINE)
+    run.discard(records_of(run)[0].key)
+    file.write_text("changed")
+    with pytest.raises(RunError, match=r"the files that Reads reads \(path\) changed since .* was planned; run again"):
+        drain(run.path)
+
+
+def test_a_batch_gives_the_same_edits_and_says_what_was_shared(make_spec: SpecMaker, tmp_path: Path) -> None:
+    alone = api.run(make_spec(editor("Several"), editor("Fade")), tmp_path / "alone", options=INLINE)
+    run = api.run(make_spec(editor("Several"), editor("Fade"), batch=2), tmp_path / "run", options=INLINE)
+    assert fingerprint(run) == fingerprint(alone)
+    several = [record for record in records_of(run) if record.identity["editor"] == "several"]
+    assert [record.worker["batch"] for record in several] == [2, 2, 1], "three samples in pairs"
+    assert several[0].seconds == several[1].seconds, "each has its share"
+    assert several[0].seconds["prepare"] < several[2].seconds["prepare"] + 0.01, "half of one wait of 20 ms"
+    assert {record.worker["batch"] for record in records_of(run) if record.identity["editor"] == "fade"} == {1}, "it only loops"
+
+
+def test_shares_of_a_batch_add_up() -> None:
+    whole = Cost(units=3, prepare=3.0, render=6.0, evaluations=10, memory={"mb": 5.0})
+    shares = [whole.share(number) for number in range(3)]
+    assert [share.evaluations for share in shares] == [4, 3, 3]
+    assert {(share.prepare, share.render, share.memory["mb"]) for share in shares} == {(1.0, 2.0, 5.0)}
+
+
+def test_one_bad_sample_of_a_batch_fails_alone(make_spec: SpecMaker, tmp_path: Path) -> None:
+    spec = make_spec(editor("Several", params={"bad": True}), batch=3)
+    bad, *good = records_of(api.run(spec, tmp_path / "run", options=INLINE))
+    assert (bad.status, bad.reason) == ("failed", {"type": "EditorError", "message": "no zeros please"})
+    assert [(record.status, record.worker["batch"]) for record in good] == [("done", 1)] * 2
+    assert good[0].worker["batch_failed"] == "EditorError: no zeros please"
+
+
+def test_a_worker_that_dies_over_a_batch_costs_one_failed_unit(make_spec: SpecMaker, tmp_path: Path) -> None:
+    spec = make_spec(editor("Several", params={"dies": True}), batch=3)
+    bad, *good = records_of(api.run(spec, tmp_path / "run", options=Options(executor="local", workers=1)))
+    assert [record.status for record in good] == ["done"] * 2
+    assert (bad.reason or {})["type"] == "WorkerDied"
 
 
 def test_resuming_skips_what_is_done_and_tries_failures_again(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_checkpoints
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -144,3 +145,33 @@ def masked(task: EditTask) -> EditTask:
 def other() -> EditTask:
     """A task that shares nothing with the first."""
     return EditTask(image=draw(7), target_text="a red ball", seed=11)
+
+
+@pytest.fixture(scope="session")
+def inpainting_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a U-Net of 9 input channels."""
+    return tiny_checkpoints.with_channels(tiny_folder, tmp_path_factory.mktemp("inpainting") / "sd", 9)
+
+
+@pytest.fixture(scope="session")
+def instruct_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a U-Net of 8 input channels."""
+    return tiny_checkpoints.with_channels(tiny_folder, tmp_path_factory.mktemp("instruct") / "sd", 8)
+
+
+@pytest.fixture(scope="session")
+def powerpaint_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model of 9 input channels with PowerPaint's words, two tokens each."""
+    return tiny_checkpoints.with_task_words(tiny_folder, tmp_path_factory.mktemp("powerpaint") / "sd")
+
+
+@pytest.fixture(scope="session")
+def controlnet_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ControlNet of the tiny model."""
+    return tiny_checkpoints.controlnet(tiny_folder, tmp_path_factory.mktemp("controlnet") / "network")
+
+
+@pytest.fixture(scope="session")
+def brushnet_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BrushNet of the tiny model."""
+    return tiny_checkpoints.brushnet(tiny_folder, tmp_path_factory.mktemp("brushnet") / "network")

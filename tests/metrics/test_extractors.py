@@ -97,7 +97,9 @@ def test_broken_preprocessing_is_refused(resnet_copy: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["", "inception", "dino:x", None])
 def test_unknown_extractors_are_refused_with_the_known_ones(spec: Any) -> None:
-    with pytest.raises(MetricError, match=r"expected 'folder:/path' .* or 'inception:/path/to/weights-inception"):
+    with pytest.raises(
+        MetricError, match=r"expected 'folder:/path' .*, 'inception:/path/to/weights-inception.*, 'dinov2:/path' or 'clip:"
+    ):
         open_extractor(spec)
 
 
@@ -165,7 +167,7 @@ def test_clip_gives_the_embedding_of_open_clip(judge_folder: Path, pictures: lis
 
 @pytest.mark.parametrize("spec", ["clip:no-such-model:tag", "clip:ViT-B-32", "clip:ViT-B-32:/no/file.pt"])
 def test_clip_that_cannot_be_had_is_refused(spec: str) -> None:
-    with pytest.raises(MetricError, match="^clip (model|pretrained|quick_gelu): "):
+    with pytest.raises(MetricError, match=r"^clip (model|pretrained|quick_gelu): "):
         open_extractor(spec)
 
 

@@ -1,0 +1,152 @@
+"""What users of diffusers run today: its pipelines as documented, and a stand-in for its community pipeline of Imagic."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.nn.functional import mse_loss
+
+from bench.models import TOYBOX
+
+__all__ = ["PEERS", "Job", "Peer"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both sides do: the pictures and texts, the knob values, and the budget."""
+
+    pictures: tuple[Image.Image, ...]
+    source_texts: tuple[str, ...]
+    target_texts: tuple[str, ...]
+    values: tuple[float, ...]
+    steps: int
+    guidance: float
+    fit_steps: tuple[int, int]
+    """Imagic: steps on the embedding and on the U-Net."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A sweep done the diffusers way; ``run(pipeline, job)`` with the pipeline loaded."""
+
+    pipeline: str
+    """Class name in diffusers."""
+    run: Callable[[Any, Job], None]
+
+    def load(self, device: str) -> Any:
+        """The pipeline on ToyBox, quiet, with DDIM."""
+        import diffusers
+
+        pipeline = getattr(diffusers, self.pipeline).from_pretrained(
+            TOYBOX / "generator", safety_checker=None, requires_safety_checker=False, torch_dtype=torch.float32
+        )
+        pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
+        if hasattr(pipeline, "inverse_scheduler"):
+            pipeline.inverse_scheduler = diffusers.DDIMInverseScheduler.from_config(pipeline.scheduler.config)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline.to(device)
+
+
+def _sdedit(pipeline: Any, job: Job) -> None:
+    for picture, text in zip(job.pictures, job.target_texts, strict=True):
+        for strength in job.values:
+            pipeline(
+                text,
+                image=picture,
+                strength=strength,
+                num_inference_steps=job.steps,
+                guidance_scale=job.guidance,
+                generator=torch.Generator().manual_seed(0),
+            )
+
+
+def _diffedit(pipeline: Any, job: Job, *, described: bool) -> None:
+    """One mask a picture, one inversion and one decode a ratio; ``described``: guided inversion under the source text."""
+    for picture, source, text in zip(job.pictures, job.source_texts, job.target_texts, strict=True):
+        generator = torch.Generator().manual_seed(0)
+        mask = pipeline.generate_mask(
+            picture, source_prompt="", target_prompt=text, num_inference_steps=job.steps, generator=generator
+        )
+        for ratio in job.values:
+            shared = {"inpaint_strength": ratio, "num_inference_steps": job.steps, "generator": generator}
+            inversion = {} if described else {"guidance_scale": 1.0}
+            latents = pipeline.invert(source if described else "", image=picture, **inversion, **shared).latents
+            pipeline(text, mask_image=mask, image_latents=latents, guidance_scale=job.guidance, **shared)
+
+
+def _imagic(pipeline: Any, job: Job, *, fit_once: bool) -> None:
+    """The community pipeline's work: full fine-tuning of the pipeline itself, one draw a step, one sampling an eta.
+
+    It leaves the tuned weights in the pipeline; a runner that fits again therefore puts the old ones back, as done here.
+    """
+    untuned = copy.deepcopy(pipeline.unet.state_dict())
+    for picture, text in zip(job.pictures, job.target_texts, strict=True):
+        fitted = None
+        for eta in job.values:
+            if fitted is None or not fit_once:
+                pipeline.unet.load_state_dict(untuned)
+                fitted = _fit(pipeline, picture, text, job.fit_steps)
+            e_tgt, e_opt = fitted
+            pipeline(
+                prompt_embeds=eta * e_tgt + (1 - eta) * e_opt,
+                negative_prompt="",
+                height=picture.height,
+                width=picture.width,
+                num_inference_steps=job.steps,
+                guidance_scale=job.guidance,
+                generator=torch.Generator().manual_seed(0),
+            )
+
+
+def _fit(pipeline: Any, picture: Image.Image, text: str, steps: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+    vae, unet, scheduler, device = pipeline.vae, pipeline.unet, pipeline.scheduler, pipeline.device
+    for network in (vae, unet, pipeline.text_encoder):
+        network.requires_grad_(False)
+    with torch.no_grad():
+        x = pipeline.image_processor.preprocess(picture).to(device)
+        x0 = vae.encode(x).latent_dist.sample() * vae.config.scaling_factor
+        e_tgt, _ = pipeline.encode_prompt(text, device, 1, False)
+
+    def stage(e: torch.Tensor, over: Sequence[torch.Tensor], lr: float, steps: int) -> None:
+        optimiser = torch.optim.Adam(over, lr=lr)
+        for _ in range(steps):
+            noise = torch.randn(x0.shape).to(device)
+            t = torch.randint(1000, (1,), device=device)
+            loss = mse_loss(unet(scheduler.add_noise(x0, noise, t), t, e).sample, noise)
+            torch.autograd.backward(loss)
+            optimiser.step()
+            optimiser.zero_grad()
+            loss.detach().item()
+
+    e = e_tgt.clone().requires_grad_(True)
+    stage(e, [e], 1e-3, steps[0])
+    e = e.detach()
+    unet.requires_grad_(True)
+    unet.train()
+    stage(e, list(unet.parameters()), 2e-6, steps[1])
+    return e_tgt, e
+
+
+PEERS: dict[str, dict[str, Peer]] = {
+    "sdedit": {"img2img pipeline": Peer("StableDiffusionImg2ImgPipeline", _sdedit)},
+    "diffedit": {
+        "pipeline, unguided inversion": Peer(
+            "StableDiffusionDiffEditPipeline", lambda pipeline, job: _diffedit(pipeline, job, described=False)
+        ),
+        "pipeline, its defaults": Peer(
+            "StableDiffusionDiffEditPipeline", lambda pipeline, job: _diffedit(pipeline, job, described=True)
+        ),
+    },
+    "imagic": {
+        "community way, a fit per eta": Peer(
+            "StableDiffusionPipeline", lambda pipeline, job: _imagic(pipeline, job, fit_once=False)
+        ),
+        "community way, one fit": Peer("StableDiffusionPipeline", lambda pipeline, job: _imagic(pipeline, job, fit_once=True)),
+    },
+}
+"""Sweep -> name of the peer -> the peer."""

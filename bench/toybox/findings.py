@@ -1,0 +1,244 @@
+"""What the papers found, tried on ToyBox: ``python -m bench.toybox.findings`` writes ``docs/findings.md`` again.
+
+Every finding is a paired difference, positive where the paper is right, over scenes that nothing was trained or tuned on. Where the
+interval lies above zero the finding holds here; where it lies below, ToyBox contradicts the paper; else it is not shown. A finding
+that does not hold may be the world's doing, the model's, or ours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import adaptive_max_pool2d
+
+from bench.frontier import matched_gain
+from bench.paired import sign_flip
+from bench.statistics import mean_interval
+from bench.toybox.laboratory import SEED, Floats, Laboratory, Scores, scenes
+from bench.toybox.manifests import Edit
+from bench.toybox.world import render
+from editors import EditTask
+from editors.diffusion import derive_seed
+from editors.mask import MaskParams, auto_mask
+
+__all__ = ["Finding", "imagic", "main", "masks", "thin_masks", "tradeoffs"]
+
+RATIOS = (0.1, 0.2, 0.3, 0.5, 0.8)
+ETAS = (0.0, 0.5, 0.75, 1.0)
+RESAMPLES = 1000
+PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A paper's claim and the difference that would show it."""
+
+    paper: str
+    claim: str
+    measure: str
+    difference: float
+    low: float
+    high: float
+    p: float
+    """Two-sided, by sign flips over scenes; NaN for a difference of curves, which has an interval only."""
+    n: int
+
+    @property
+    def verdict(self) -> str:
+        """``holds``, ``contradicted`` or ``not shown``."""
+        if self.low > 0:
+            return "holds"
+        return "contradicted" if self.high < 0 else "not shown"
+
+
+def tradeoffs(lab: Laboratory, count: int) -> list[Finding]:
+    """DiffEdit's ablation and its threshold, on changes of the object, as in its ImageNet protocol."""
+    drawn = scenes(count, "object")
+    runs: Mapping[str, tuple[str, dict[str, Any]]] = {
+        "DiffEdit": ("diffedit", {}),
+        "DiffEdit without encoding": ("diffedit_no_encode", {}),
+        "Encode-Decode": ("encode_decode", {}),
+        "SDEdit": ("sdedit", {}),
+        "threshold 0.25": ("diffedit", {"mask_threshold": 0.25}),
+        "threshold 0.75": ("diffedit", {"mask_threshold": 0.75}),
+    }
+    scores = {label: lab.edit(name, drawn, RATIOS, **params) for label, (name, params) in runs.items()}
+    pairs = (
+        ("DiffEdit", "Encode-Decode"),
+        ("Encode-Decode", "SDEdit"),
+        ("DiffEdit", "DiffEdit without encoding"),
+        ("DiffEdit", "threshold 0.25"),
+        ("DiffEdit", "threshold 0.75"),
+    )
+    found = [_gain(scores[a], scores[b], f"{a} lies above {b}") for a, b in pairs]
+    last = [scores[label].success[:, -1].astype(float) for label in ("DiffEdit", "threshold 0.75")]
+    measure = f"share of edits that succeed at ratio {RATIOS[-1]:g}"
+    return [*found, _paired(last[0] - last[1], "DiffEdit", "threshold 0.75 edits less than 0.5", measure)]
+
+
+def masks(lab: Laboratory, count: int) -> list[Finding]:
+    """DiffEdit's automatic mask against the true one."""
+    drawn, model = scenes(count), lab.model
+    schedule, rng = model.schedule(25), np.random.default_rng(SEED)
+    table = []
+    for number, scene in enumerate(drawn):
+        task = EditTask(
+            render(scene.source).image.copy(),
+            scene.target.caption,
+            scene.source.caption,
+            seed=derive_seed(SEED, str(number)),
+        )
+        x0 = model.encode(task.image)
+        target, empty = model.embed_pair(task.target_text)
+        true = adaptive_max_pool2d(torch.from_numpy(scene.mask.copy()).float()[None], x0.shape[-2:])[0].bool().numpy()
+        found = [
+            auto_mask(
+                model, schedule, MaskParams.model_validate({"use_source_text": text}), task, x0=x0, target=target, empty=empty
+            )
+            .cells[0, 0]
+            .numpy()
+            for text in (False, True)
+        ]
+        shuffled = [rng.permutation(found[0].ravel()).reshape(true.shape) for _ in range(20)]
+        table.append([*(_iou(each, true) for each in found), float(np.mean([_iou(each, true) for each in shuffled]))])
+    empty_text, source_text, chance = np.array(table).T
+    small = np.array([scene.category in ("add", "remove", "background") for scene in drawn])
+    measure = f"IoU with the true mask; automatic mask {empty_text.mean():.2f}, random one of its area {chance.mean():.2f}"
+    sharper = "IoU with the source text as reference ({:.2f}) less with the empty text ({:.2f}), {}"
+    rows = [_paired(empty_text - chance, "DiffEdit", "the automatic mask finds what has to change", measure)]
+    for which, name in (
+        (np.full(len(drawn), True), "all edits"),
+        (small, "add, remove, background"),
+        (~small, "object, state, colour"),
+    ):
+        text = sharper.format(source_text[which].mean(), empty_text[which].mean(), name)
+        rows.append(_paired((source_text - empty_text)[which], "DiffEdit", "a reference text sharpens the mask", text))
+    return rows
+
+
+def imagic(lab: Laboratory, count: int) -> list[Finding]:
+    """Imagic's ablation of fine-tuning, and changes of state, which masked editors are said not to make."""
+    drawn = scenes(count, "state")
+    tuned = lab.edit("imagic", drawn, ETAS)
+    frozen = lab.edit("imagic", drawn, ETAS, unet_steps=0)
+    masked = lab.edit("diffedit", drawn, RATIOS)
+    blended = lab.edit("blended_latent", drawn, RATIOS, use_manifest_mask=False)
+    rows = [
+        _paired(
+            tuned.fidelity[:, 0] - frozen.fidelity[:, 0],
+            "Imagic",
+            "fine-tuning reconstructs better than the embedding alone",
+            "1-LPIPS to the source at eta 0",
+        )
+    ]
+    for name, other in (("DiffEdit", masked), ("Blended Latent Diffusion with an automatic mask", blended)):
+        gap = _best(tuned) - _best(other)
+        claim = f"makes changes of state that {name} does not"
+        rows.append(_paired(gap, "Imagic", claim, "share of scenes with a success at some knob value"))
+        rows.append(_gain(tuned, other, f"lies above {name} on changes of state", "Imagic"))
+    return rows
+
+
+def thin_masks(lab: Laboratory, count: int) -> list[Finding]:
+    """Blended Latent Diffusion's progressive mask shrinking, on masks one or two latent cells wide."""
+    drawn = scenes(count, "add", "object")
+    shrinking, plain = (
+        lab.edit("blended_latent", drawn, (1.0,), mask=_strip, dilations=dilations) for dilations in ((7, 5, 3, 1), (1,))
+    )
+    return [
+        _paired(
+            (shrinking.clip - plain.clip)[:, 0],
+            "Blended Latent Diffusion",
+            "shrinking masks edit thin masks better",
+            "CLIP score at strength 1 inside a strip eight pixels wide",
+        )
+    ]
+
+
+def _strip(scene: Edit, width: int = 8) -> NDArray[np.bool_]:
+    """A vertical strip through the middle of the true mask, as high as it."""
+    rows, columns = np.nonzero(scene.mask)
+    left = max(int(np.median(columns)) - width // 2, 0)
+    strip = np.zeros_like(scene.mask)
+    strip[rows.min() : rows.max() + 1, left : left + width] = True
+    return strip
+
+
+def _best(scores: Scores) -> Floats:
+    return scores.success.any(axis=1).astype(float)
+
+
+def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
+    union = int((one | other).sum())
+    return float((one & other).sum() / union) if union else 1.0
+
+
+def _paired(differences: Floats, paper: str, claim: str, measure: str) -> Finding:
+    interval = mean_interval(differences, [str(number) for number in range(len(differences))])
+    p = float(sign_flip(differences[None])[0])
+    return Finding(paper, claim, measure, interval.mean, interval.low, interval.high, p, len(differences))
+
+
+def _gain(one: Scores, other: Scores, claim: str, paper: str = "DiffEdit") -> Finding:
+    """Difference of the mean curves in CLIP score at equal 1-LPIPS, with the percentile interval over resampled scenes."""
+    n, rng = len(one.clip), np.random.default_rng(SEED)
+    draws = [np.arange(n), *(rng.integers(n, size=n) for _ in range(RESAMPLES))]
+    gains = np.array([matched_gain(*one.at(rows), *other.at(rows))[0] for rows in draws])
+    low, high = np.nanquantile(gains[1:], [0.025, 0.975])
+    return Finding(paper, claim, "CLIP score at equal 1-LPIPS", float(gains[0]), float(low), float(high), np.nan, n)
+
+
+EXPERIMENTS: tuple[tuple[Callable[[Laboratory, int], list[Finding]], int], ...] = (
+    (tradeoffs, 40),
+    (masks, 96),
+    (imagic, 12),
+    (thin_masks, 40),
+)
+"""Experiments and the scenes of each."""
+
+
+def page(findings: Sequence[Finding]) -> str:
+    """The table in Markdown."""
+    lines = [
+        "# What the papers found, tried on ToyBox",
+        "",
+        (__doc__ or "").split("\n\n", 1)[1].strip(),
+        "",
+        "Written by `python -m bench.toybox.findings`. Intervals are 95 %, over scenes; p by sign flips over scenes.",
+        "",
+        "| paper | claim | measured difference of | difference | interval | p | scenes | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for f in findings:
+        digits = 1 if abs(f.high - f.low) > 1 else 3
+        p = "" if np.isnan(f.p) else f"{f.p:.2g}"
+        interval = f"{f.low:+.{digits}f} to {f.high:+.{digits}f}"
+        lines.append(
+            f"| {f.paper} | {f.claim} | {f.measure} | {f.difference:+.{digits}f} | {interval} | {p} | {f.n} | {f.verdict} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.toybox.findings", description="Try the papers' findings on ToyBox.")
+    parser.add_argument("--out", type=Path, default=PAGE, help="page to write (default: docs/findings.md)")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    lab, found = Laboratory(), []
+    for experiment, count in EXPERIMENTS:
+        found += experiment(lab, count)
+        print(f"{experiment.__name__}: done", file=sys.stderr, flush=True)
+        given.out.write_text(page(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Editing and scoring drawn ToyBox scenes in a few lines, for experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import ResNetForImageClassification
+
+from bench import registry
+from bench.models import TOYBOX
+from bench.toybox.evaluate import classify
+from bench.toybox.manifests import Edit, edits
+from bench.toybox.stages.features import HEADS, labels_of
+from bench.toybox.world import render
+from editors import DiffusionModel, EditTask, Image
+from editors.diffusion import derive_seed
+from metrics.base import PairBatch
+from metrics.clip import CLIPScore
+from metrics.lpips import LPIPS
+
+__all__ = ["SEED", "Floats", "Laboratory", "Scores", "scenes"]
+
+SEED = 77
+"""Of the scenes; the manifests have others."""
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of n scenes at k knob values, (n, k) each."""
+
+    clip: Floats
+    fidelity: Floats
+    """1-LPIPS to the source."""
+    success: NDArray[np.bool_]
+    """The feature network reads the target's object, state, background and accessory."""
+
+    def at(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """The mean curve of some scenes: fidelity and CLIP score, (k,) each."""
+        return self.fidelity[rows].mean(0), self.clip[rows].mean(0)
+
+
+class Laboratory:
+    """The ToyBox networks, loaded when first needed, and what one does with them."""
+
+    @cached_property
+    def model(self) -> DiffusionModel:
+        return DiffusionModel.load(TOYBOX / "generator")
+
+    @cached_property
+    def clip(self) -> CLIPScore:
+        return CLIPScore(model=f"local-dir:{TOYBOX / 'judge'}")
+
+    @cached_property
+    def lpips(self) -> LPIPS:
+        return LPIPS(net=f"folder:{TOYBOX / 'features'}")
+
+    @cached_property
+    def reader(self) -> ResNetForImageClassification:
+        return ResNetForImageClassification.from_pretrained(TOYBOX / "features").float().eval()
+
+    def edit(
+        self,
+        name: str,
+        scenes: Sequence[Edit],
+        values: Sequence[float],
+        *,
+        mask: Callable[[Edit], NDArray[np.bool_]] | None = None,
+        **params: Any,
+    ) -> Scores:
+        """Edit every scene by an editor in its ToyBox preset, with ``params`` replaced, and score."""
+        cls = registry.load_editor(name)
+        editor = cls(self.model, cls.resolve("toybox", params))
+        rows = []
+        for number, scene in enumerate(scenes):
+            source = render(scene.source).image
+            shape = mask(scene) if mask else None
+            task = EditTask(source.copy(), scene.target.caption, scene.source.caption, shape, seed=derive_seed(SEED, str(number)))
+            rows.append(self._score(scene, source, editor.render(editor.prepare(task), values)))
+        clip, lpips, success = (np.array(column) for column in zip(*rows, strict=True))
+        return Scores(clip, 1 - lpips, success)
+
+    def _score(self, scene: Edit, source: Image, pictures: Sequence[Image]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        k = len(pictures)
+        nothing: list[Any] = [None] * k
+        batch = PairBatch(list(pictures), [source] * k, [scene.target.caption] * k, nothing, nothing, nothing)
+        x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        read, truth = classify(self.reader, x), dict(zip(HEADS, labels_of(scene.target), strict=True))
+        right = [(read[head] == truth[head]).numpy() for head in ("object", "state", "background", "accessory")]
+        return self.clip.score(batch), self.lpips.score(batch), np.logical_and.reduce(right)
+
+
+def scenes(count: int, *categories: str) -> list[Edit]:
+    """``count`` edits of some categories, or of all."""
+    wanted = categories or ("object", "state", "background", "colour", "add", "remove")
+    found = [edit for edit in edits(count * 6 // len(wanted) + 6, SEED) if edit.category in wanted]
+    return found[:count]

@@ -1,0 +1,285 @@
+"""The tables beside the leaderboard, as rows of cells that the page only has to lay out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from reports.data import ReportData
+from reports.leaderboard import Cell, Column, decimals, finite
+from reports.names import MetricName, metric_names
+from reports.style import Look, number, swatch
+
+__all__ = ["Line", "Table", "tables"]
+
+_SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row. ``category`` is what the page filters by."""
+
+    cells: tuple[Cell, ...]
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table with the sentences that say what it means."""
+
+    name: str
+    title: str
+    lead: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    frame: pd.DataFrame
+    """What its CSV file holds."""
+    categories: tuple[str, ...] = field(default=())
+
+
+def tables(data: ReportData, look: Mapping[str, Look]) -> list[Table]:
+    """The tables that have rows, in the order of the page."""
+    names = metric_names(data)
+    made = (
+        _differences(data, look, names),
+        _hypervolumes(data, look),
+        _gains(data, look),
+        _seeds(data, look, names),
+        _coverage(data, look, names),
+    )
+    return [table for table in made if table.lines]
+
+
+def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
+    frame = data.differences
+    lines = []
+    for metric, rows in frame.groupby("metric", sort=False):
+        ends = [v for row in rows.to_dict("records") for key in ("low", "high", "difference") if (v := finite(row[key])) is not None]
+        reach = max((abs(v) for v in ends), default=1.0) or 1.0
+        digits = decimals(ends)
+        for row in rows.to_dict("records"):
+            holm = finite(row["p_holm"])
+            proven = holm is not None and holm < _SIGNIFICANT
+            better = str(row["better"]) if proven else ""
+            title = names[str(metric)].title if metric in names else str(metric)
+            cells = (
+                Cell(title, title),
+                _editor(row["first"], row["first_value"], look),
+                _editor(row["second"], row["second_value"], look),
+                _interval(row["difference"], row["low"], row["high"], digits, -reach, reach, signed=True),
+                _p(row["p"]),
+                _p(row["p_holm"]),
+                Cell(f"{better} is better" if better else "no proof", better, best=proven, swatch=_mark(better, look)),
+                Cell(f"{int(row['n'])}", str(int(row["n"]))),
+            )
+            lines.append(Line(cells, title))
+    titles = tuple(dict.fromkeys(line.category for line in lines))
+    columns = (
+        Column("metric", "", numeric=False),
+        Column("A", "an editor at its operating point", numeric=False),
+        Column("B", "another editor at its operating point", numeric=False),
+        Column("A − B", "mean difference over the samples that both have, in the metric's units"),
+        Column("p", "share of sign patterns, or of swaps, that set A and B at least as far apart as they are", "lower"),
+        Column("p (Holm)", "p corrected for all pairs of editors of this metric", "lower"),
+        Column("verdict", f"which is better, where Holm's p is below {_SIGNIFICANT}", numeric=False),
+        Column("n", "samples that both have"),
+    )
+    lead = (
+        "Every pair of editors, each at its operating point, on the samples that both have; several seeds of a sample count as one, "
+        f"their mean. Brackets: {data.interval}. Per-picture metrics are tested by flipping the sign of the differences of each "
+        "source picture, set metrics by swapping the two editors' edits of each source picture; both ask how often chance alone "
+        "sets the two this far apart. The operating points were chosen on the same samples, which favours no editor over another "
+        "but makes all of them look a little better than on new ones."
+    )
+    return Table("differences", "Editor against editor", lead, columns, tuple(lines), frame, titles)
+
+
+def _hypervolumes(data: ReportData, look: Mapping[str, Look]) -> Table:
+    frame = data.hypervolumes
+    rows = frame.to_dict("records")
+    best = max((v for row in rows if (v := finite(row["hypervolume"])) is not None), default=math.nan)
+    lines = [
+        Line((
+            _editor(row["editor"], None, look),
+            _interval(row["hypervolume"], row["low"], row["high"], 3, 0.0, 1.0, best=len(rows) > 1 and row["hypervolume"] == best),
+            _whole(row["knob_values"]),
+            _whole(row["n"]),
+        ))
+        for row in rows
+    ]  # fmt: skip
+    columns = (
+        Column("editor", "", numeric=False),
+        Column("hypervolume", "share of the box between copy and regenerate that the curve covers", "higher"),
+        Column("knob values", "how many points of the curve count, the same for all where they have as many"),
+        Column("n", "samples with a score at every knob value"),
+    )
+    lead = (
+        "Hypervolume: put 1 − LPIPS on a scale from 0 (regenerate, which keeps nothing of the source) to 1 (copy), and the CLIP score "
+        "from 0 (copy, which edits nothing) to 1 (regenerate); it is the share of that square in which some knob value is at least as "
+        "faithful and at least as well aligned. Only knob values that were run count, nothing between them, and the same number for "
+        f"every editor, since more points alone would cover more. Brackets: {data.interval}, with the square held fixed."
+    )
+    return Table("hypervolumes", "The whole curve as one number", lead, columns, tuple(lines), frame)
+
+
+def _gains(data: ReportData, look: Mapping[str, Look]) -> Table:
+    frame = data.gains
+    rows = frame.to_dict("records")
+    ends = [v for row in rows for key in ("low", "high", "gain") if (v := finite(row[key])) is not None]
+    reach = max((abs(v) for v in ends), default=1.0) or 1.0
+    lines = []
+    for row in rows:
+        low, high = finite(row["fidelity_low"]), finite(row["fidelity_high"])
+        overlap = "curves do not overlap" if low is None or high is None else f"{low:.3f} – {high:.3f}"
+        cells = (
+            _editor(row["first"], None, look),
+            _editor(row["second"], None, look),
+            _interval(row["gain"], row["low"], row["high"], decimals(ends), -reach, reach, signed=True),
+            Cell(overlap, "" if low is None else repr(low)),
+            _whole(row["n"]),
+        )
+        lines.append(Line(cells))
+    columns = (
+        Column("A", "", numeric=False),
+        Column("B", "", numeric=False),
+        Column("gain of A over B", "CLIP score of A less that of B at equal 1 − LPIPS"),
+        Column("1 − LPIPS", "range of fidelity that both curves reach"),
+        Column("n", "samples that both have at every knob value"),
+    )
+    lead = (
+        "Matched-fidelity gain: how much higher A's CLIP score is than B's when both are set so that they keep as much of the source "
+        "(equal 1 − LPIPS), averaged over all fidelities that both curves reach; above zero A edits better at no cost in fidelity. "
+        f"Points of a curve are joined by straight lines. Brackets: {data.interval}; each resample draws the curves anew."
+    )
+    return Table("gains", "At equal fidelity", lead, columns, tuple(lines), frame)
+
+
+def _seeds(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
+    frame = data.seeds
+    lines = []
+    for metric, rows in frame.groupby("metric", sort=False):
+        known = [v for row in rows.to_dict("records") for key in ("seed_sd", "sample_sd") if (v := finite(row[key])) is not None]
+        digits = decimals(known) + 1
+        title = names[str(metric)].title if metric in names else str(metric)
+        for row in rows.to_dict("records"):
+            share = finite(row["share"])
+            cells = (
+                Cell(title, title),
+                _editor(row["editor"], row["value"], look),
+                *(Cell(f"{row[key]:.{digits}f}", repr(float(row[key]))) for key in ("seed_sd", "sample_sd")),
+                Cell("–" if share is None else f"{share:.0%}", "" if share is None else repr(share)),
+                Cell(f"{row['shift']:.{digits}f}", repr(float(row["shift"]))),
+                Cell(f"{int(row['samples'])} × {row['seeds']:.3g}", repr(float(row["samples"]))),
+            )
+            lines.append(Line(cells, title))
+    columns = (
+        Column("metric", "", numeric=False),
+        Column("editor", "", numeric=False),
+        Column("SD of seeds", "standard deviation of a score over seeds of one sample"),
+        Column("SD of samples", "standard deviation between samples, the seeds' part taken away"),
+        Column("seeds' share", "of the seeds in the whole variance"),
+        Column("shift", "standard deviation of the mean over the samples if all were edited again with another seed"),
+        Column("n", "samples × seeds"),
+    )
+    lead = (
+        "What another seed would change. Seeds are nested in samples: the variance of a score is split into what differs between seeds "
+        "of one sample and what differs between samples. A difference between two editors that is smaller than the shift may be the "
+        "seed's."
+    )
+    return Table("seeds", "What the seed adds", lead, columns, tuple(lines), frame, tuple(dict.fromkeys(n.category for n in lines)))
+
+
+def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
+    """Points that miss edits or have undefined scores. Curves without these columns have no such table."""
+    frame = data.curves
+    wanted = ["undefined", "coverage", "bound_low", "bound_high"]
+    if not len(frame) or not set(wanted) <= set(frame.columns):
+        return Table("coverage", "", "", (), (), pd.DataFrame())
+    frame = frame[((frame["coverage"] < 1) | (frame["undefined"] > 0)) & (frame["metric"] != "lpips")]
+    kept = ["editor", "knob", "value", "metric", "n", "expected", *wanted, "mean"]
+    lines = []
+    for row in frame.to_dict("records"):
+        title = names[row["metric"]].title
+        digits = decimals([v for key in ("mean", "bound_low", "bound_high") if (v := finite(row[key])) is not None])
+        share = finite(row["coverage"]) or 0.0
+        cells = (
+            _editor(row["editor"], row["value"], look),
+            Cell(title, title),
+            Cell(f"{share:.0%}", repr(share), alarm="short" if share < 1 else ""),
+            Cell(f"{int(row['n'])} of {int(row['expected'])}", repr(float(row["n"]))),
+            _whole(row["undefined"]),
+            _plain(row["mean"], digits),
+            Cell(_bounds(row, share, digits), repr(row["bound_low"])),
+        )
+        lines.append(Line(cells, title))
+    columns = (
+        Column("editor", "", numeric=False),
+        Column("metric", "", numeric=False),
+        Column("coverage", "share of the planned edits that were made and scored", "higher"),
+        Column("scored", "edits with a score, of those planned"),
+        Column("undefined", "edits made whose score the metric leaves undefined by its own rule"),
+        Column("mean", "over the edits with a score"),
+        Column("bounds", "between what the mean over all planned edits lies, whatever the missing ones would have scored"),
+    )
+    lead = (
+        "Points of the curves with edits missing or scores undefined; all others cover every planned edit. The bounds assume nothing "
+        "about missing edits but the range of the metric (Manski); a metric without an end of its range is not bounded on that side, and "
+        "sets are not bounded at all."
+    )
+    return Table("coverage", "What is missing", lead, columns, tuple(lines), frame[kept], ())
+
+
+def _editor(name: object, value: object, look: Mapping[str, Look]) -> Cell:
+    found, text = finite(value), str(name)
+    own = look.get(text)
+    point = "" if found is None or (own is not None and own.anchor) else number(found)
+    return Cell(text, f"{text} {point}", interval=point and f"at {point}", swatch=_mark(text, look))
+
+
+def _mark(name: str, look: Mapping[str, Look]) -> Any:
+    return swatch(look[name]) if name in look else ""
+
+
+def _interval(
+    value: object, low: object, high: object, digits: int, left: float, right: float, *, signed: bool = False, best: bool = False
+) -> Cell:
+    mean, lower, upper = finite(value), finite(low), finite(high)
+    if mean is None:
+        return Cell("–", "")
+    plus = "+" if signed else ""
+    if lower is None or upper is None:
+        return Cell(f"{mean:{plus}.{digits}f}", repr(mean), best=best)
+    ends = [min(max((v - left) / (right - left) * 100, 0.0), 100.0) for v in (lower, upper, mean)]
+    bar = (round(ends[0], 1), round(ends[1] - ends[0], 1), round(ends[2], 1))
+    text = f"[{lower:{plus}.{digits}f}, {upper:{plus}.{digits}f}]"
+    return Cell(f"{mean:{plus}.{digits}f}", repr(mean), text, bar, best, centred=signed)
+
+
+def _bounds(row: Mapping[Any, Any], share: float, digits: int) -> str:
+    low, high = finite(row["bound_low"]), finite(row["bound_high"])
+    if share >= 1:
+        return "–"
+    if low is None and high is None:
+        return "none"
+    return f"{'−∞' if low is None else f'{low:.{digits}f}'} to {'∞' if high is None else f'{high:.{digits}f}'}"
+
+
+def _p(value: object) -> Cell:
+    found = finite(value)
+    if found is None:
+        return Cell("–", "")
+    return Cell("< 0.001" if found < 0.001 else f"{found:.3f}", repr(found))
+
+
+def _plain(value: object, digits: int) -> Cell:
+    found = finite(value)
+    return Cell("–", "") if found is None else Cell(f"{found:.{digits}f}", repr(found))
+
+
+def _whole(value: object) -> Cell:
+    found = finite(value)
+    return Cell("–", "") if found is None else Cell(f"{found:.0f}", repr(found))

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import pickle
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from metrics.base import Card, FeatureSet, Image, MetricError, PairBatch, PairMetric, SetMetric
+from metrics.csfid import CSFID
+from metrics.lpips import LPIPS
+from metrics.torch_wrapper import PairTorchMetric, SetTorchMetric, as_torchmetric
+
+CARD = Card(*["x"] * 10, higher_is_better=True, definition="", source="")
+
+
+class Level(PairMetric):
+    """Mean grey level of the edit; undefined for a black one."""
+
+    name = "level"
+    card = CARD
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        levels = np.array([edit.mean() for edit in batch.edits])
+        return np.where(levels > 0, levels, np.nan)
+
+
+class LevelGap(SetMetric):
+    """Mean over edits of the gap between their level and that of their class in the reference."""
+
+    name = "level_gap"
+    card = CARD
+    min_samples = 1
+    extractor = "level"
+
+    def features(self, images: list[Image]) -> NDArray[np.float32]:
+        return np.array([[image.mean(), 1.0] for image in images], dtype=np.float32)
+
+    def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        known = dict(zip(reference.classes, reference.features[:, 0], strict=True))
+        gaps = [row[0] - known[name] for row, name in zip(edits.features, edits.classes, strict=True)]
+        return float(np.mean(gaps))
+
+
+def pixels(*levels: int) -> torch.Tensor:
+    return torch.stack([torch.full((3, 6, 5), level, dtype=torch.uint8) for level in levels])
+
+
+def level_gap() -> SetTorchMetric:
+    wrapped = as_torchmetric(LevelGap(), pixels(10, 20, 50), ["cat", "dog", None])
+    assert isinstance(wrapped, SetTorchMetric)
+    return wrapped
+
+
+def test_pair_metric_is_the_mean_over_defined_scores_of_all_updates() -> None:
+    wrapped = as_torchmetric(Level())
+    assert isinstance(wrapped, PairTorchMetric)
+    wrapped.update(pixels(4, 0))
+    wrapped.update([np.full((6, 5, 3), 8, dtype=np.uint8)])
+    torch.testing.assert_close(wrapped.per_sample(), torch.tensor([4.0, float("nan"), 8.0], dtype=torch.float64), equal_nan=True)
+    assert wrapped.compute() == 6
+    assert wrapped.higher_is_better
+    wrapped.reset()
+    wrapped.update(pixels(0))
+    assert torch.isnan(wrapped.compute())
+
+
+def test_forward_gives_the_value_of_the_batch_and_keeps_all() -> None:
+    wrapped = as_torchmetric(Level())
+    assert wrapped(pixels(2)) == 2
+    assert wrapped(pixels(4, 6)) == 5
+    assert wrapped.compute() == 4
+
+
+def test_real_pair_metric_sees_what_it_is_given(
+    resnet_folder: Path, pictures: list[Image], pairs: Callable[..., PairBatch]
+) -> None:
+    metric = LPIPS(f"folder:{resnet_folder}")
+    tensor = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    wrapped = as_torchmetric(metric)
+    wrapped.update(tensor[:3], sources=tensor[1:4])
+    expected = metric.score(pairs(pictures[:3], pictures[1:4]))
+    np.testing.assert_array_equal(wrapped.per_sample().numpy(), expected)
+    assert (expected > 0).all()
+    assert not wrapped.higher_is_better
+
+
+def test_every_member_of_a_batch_reaches_the_metric() -> None:
+    class Sees(Level):
+        def score(self, batch: PairBatch) -> NDArray[np.float64]:
+            self.seen = batch
+            return super().score(batch)
+
+    metric = Sees()
+    masks = torch.zeros(2, 6, 5, dtype=torch.bool)
+    as_torchmetric(metric).update(
+        pixels(1, 2), sources=pixels(3, 4), target_texts=["a", "b"], source_texts=["c", None], masks=masks,
+        truths=pixels(5, 6), source_classes=["cat", None], target_classes=["dog", "owl"],
+    )  # fmt: skip
+    seen = metric.seen
+    assert [image[0, 0, 0] for image in (*seen.edits, *seen.sources)] == [1, 2, 3, 4]
+    assert [truth[0, 0, 0] for truth in seen.truths if truth is not None] == [5, 6]
+    assert (seen.target_texts, seen.source_texts) == (["a", "b"], ["c", None])
+    assert (seen.source_classes, seen.target_classes) == (["cat", None], ["dog", "owl"])
+    assert seen.masks[1] is not None
+    assert seen.masks[1].shape == (6, 5)
+
+
+def test_set_metric_keeps_features_and_classes_between_updates() -> None:
+    wrapped = level_gap()
+    wrapped.update(pixels(11, 23), target_classes=["cat", "dog"])
+    wrapped.update(pixels(15), target_classes=["cat"])
+    assert wrapped.compute() == (1 + 3 + 5) / 3
+    assert [part.shape for part in wrapped.features] == [(2, 2), (1, 2)]
+    wrapped.reset()
+    with pytest.warns(UserWarning, match="before the ``update`` method"):
+        assert torch.isnan(wrapped.compute())
+
+
+def test_real_set_metric_agrees_with_itself(resnet_folder: Path, pictures: list[Image]) -> None:
+    metric, names = CSFID(f"folder:{resnet_folder}"), ["cat", "dog", "cat", "dog"]
+    reference = FeatureSet(metric.features(pictures[:4]), names)
+    wrapped = as_torchmetric(metric, reference)
+    wrapped.update(pictures[4:], target_classes=["dog", "cat", "dog"])
+    assert wrapped.compute() == metric.value(FeatureSet(metric.features(pictures[4:]), ["dog", "cat", "dog"]), reference)
+
+
+@pytest.mark.parametrize("make", [lambda: as_torchmetric(Level()), level_gap])
+def test_copies_pickles_and_state_dicts_carry_the_state(make: Callable[[], PairTorchMetric | SetTorchMetric]) -> None:
+    wrapped = make()
+    options = {"target_classes": ["dog", "cat"]}
+    wrapped.update(pixels(25, 16), **options)
+    value = wrapped.compute()
+    for copy in (wrapped.clone(), pickle.loads(pickle.dumps(wrapped))):
+        assert copy.compute() == value
+        copy.update(pixels(90, 90), **options)
+        assert copy.compute() != value
+        assert wrapped.compute() == value, "a copy has a state of its own"
+    assert not wrapped.state_dict()
+    wrapped.persistent(True)
+    again = make()
+    again.persistent(True)
+    again.load_state_dict(wrapped.state_dict())
+    again.update(pixels(25, 16), **options)
+    assert again.compute() == value
+    assert len(again.state_dict()) == (1 if isinstance(again, PairTorchMetric) else 2)
+
+
+def test_bad_input_is_refused_with_advice() -> None:
+    with pytest.raises(MetricError, match="compares with a reference, got none"):
+        as_torchmetric(LevelGap())
+    with pytest.raises(MetricError, match="scores each edit by itself, got a reference"):
+        as_torchmetric(Level(), pixels(1))
+    with pytest.raises(MetricError, match="a FeatureSet has its own classes"):
+        as_torchmetric(LevelGap(), FeatureSet(np.zeros((1, 2)), [None]), ["cat"])
+    with pytest.raises(MetricError, match=r"expected a uint8 tensor \(n, 3, H, W\) in 0..255, got torch.float32 \(1, 3, 6, 5\)"):
+        as_torchmetric(Level()).update(pixels(1).float())
+    with pytest.raises(MetricError, match=r"masks: expected a bool tensor \(n, H, W\), got torch.float32"):
+        as_torchmetric(Level()).update(pixels(1), masks=torch.zeros(1, 6, 5))
+    with pytest.raises(MetricError, match=r"target_classes\[1\]: the reference has no class 'owl'"):
+        level_gap().update(pixels(1, 2), target_classes=["cat", "owl"])
+    with pytest.raises(MetricError, match="target_classes: expected 2, one per edit, got 1"):
+        level_gap().update(pixels(1, 2), target_classes=["cat"])
+
+
+def _worker(rank: int, world: int, port: int, folder: str) -> None:
+    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    pair, set_, idle = as_torchmetric(Level()), level_gap(), as_torchmetric(Level())
+    levels, names = [([4, 0, 8], ["cat", "dog", "cat"]), ([100], ["dog"])][rank]
+    pair.update(pixels(*levels))
+    set_.update(pixels(*levels), target_classes=names)
+    if rank == 0:
+        idle.update(pixels(7))
+    values = [float(metric.compute()) for metric in (pair, set_)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONWARNINGS", "ignore")
+        values.append(float(idle.compute()))
+    with pair.sync_context():
+        together = len(pair.per_sample())
+    Path(folder, f"{rank}").write_text(repr([*values, together, len(pair.per_sample())]))
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_agree_on_what_one_would_say(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(_worker, (2, port, str(tmp_path)), nprocs=2)
+    found = [eval((tmp_path / str(rank)).read_text(), {}) for rank in (0, 1)]
+    expected_pair, expected_set = (4 + 8 + 100) / 3, (4 - 10 + 0 - 20 + 8 - 10 + 100 - 20) / 4
+    assert [row[:2] for row in found] == [[expected_pair, expected_set]] * 2
+    assert [row[2] for row in found] == [7, 7], "a process without data takes part"
+    assert [row[3:] for row in found] == [[4, 3], [4, 1]], "and has its own state again after a sync"

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metrics.base import FeatureSet, MetricError
+from metrics.csfid import CSFID
+from metrics.frechet import FrechetDistance
+from metrics.kid import KID
+from metrics.two_sample import Values, split_half, subsample, swap_test
+
+
+def plain(features: np.ndarray) -> FeatureSet:
+    return FeatureSet(features, [None] * len(features))
+
+
+def mean_of(rows: np.ndarray) -> Values:
+    """A metric whose sampling theory is known: the mean of the marked rows."""
+    return lambda masks: (masks @ rows) / masks.sum(axis=1)
+
+
+def test_exact_swap_test_by_hand() -> None:
+    # Differences by case 3, 2, 1: of the 8 swaps, sums 6 (twice, with its mirror image) reach 6. p = 2/8.
+    found = swap_test(mean_of(np.array([3.0, 2.0, 1.0, 0.0, 0.0, 0.0])), 3)
+    assert found.difference == 2
+    assert (found.p_value, found.permutations, found.exact) == (0.25, 4, True)
+
+
+def test_exact_and_random_swaps_agree(rng: np.random.Generator) -> None:
+    rows = np.concatenate([rng.standard_normal(10) + 0.6, rng.standard_normal(10)])
+    exact = swap_test(mean_of(rows), 10, permutations=512)
+    random = swap_test(mean_of(rows), 10, permutations=511)
+    assert (exact.exact, random.exact) == (True, False)
+    # A share near 0.1 over 511 draws deviates by 0.013; three of those.
+    assert random.p_value == pytest.approx(exact.p_value, abs=0.04)
+    assert 0.01 < exact.p_value < 0.5
+
+
+def test_units_are_swapped_together() -> None:
+    rows = np.concatenate([np.ones(12), np.zeros(12)])
+    apart, together = swap_test(mean_of(rows), 12), swap_test(mean_of(rows), 12, units=["a"] * 6 + ["b"] * 6)
+    # Twelve cases: about 2 of 4096 swaps are as far apart. Two units: 2 of 4 are.
+    assert apart.p_value < 0.01
+    assert (together.p_value, together.permutations) == (0.5, 2)
+
+
+def test_equal_editors_have_p_one_whatever_the_rounding() -> None:
+    rows = np.tile(np.random.default_rng(0).standard_normal(9) / 3, 2)
+    assert swap_test(mean_of(rows), 9).p_value == 1
+
+
+def test_p_values_are_uniform_where_the_editors_are_exchangeable(resnet_folder: Path) -> None:
+    metric, found = KID(f"folder:{resnet_folder}"), []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        cases = rng.standard_normal((15, 12))  # what both editors share of a case
+        pool, reference = plain(np.concatenate([cases, cases]) + 0.5 * rng.standard_normal((30, 12))), plain(rng.random((20, 12)))
+        found.append(swap_test(partial(metric.values, pool, reference), 15, permutations=99, seed=seed).p_value)
+    p = np.sort(found)
+    # Kolmogorov's bound at 1 % for 120 draws is 1.63 / sqrt(120) = 0.149; p values come in steps of 0.01.
+    assert np.abs(p - (np.arange(120) + 0.5) / 120).max() < 0.16
+
+
+@pytest.mark.parametrize("kind", [FrechetDistance, KID])
+def test_a_real_difference_is_found_in_gram_form(
+    resnet_folder: Path, rng: np.random.Generator, kind: type[FrechetDistance] | type[KID]
+) -> None:
+    metric = kind(f"folder:{resnet_folder}")
+    near, far = rng.standard_normal((30, 12)), rng.standard_normal((30, 12)) + 0.7
+    pool, reference = plain(np.concatenate([far, near])), plain(rng.standard_normal((50, 12)))
+    found = swap_test(partial(metric.values, pool, reference), 30, permutations=200)
+    assert found.difference > 0
+    assert found.p_value == 1 / 200, "no swap is as far apart as the editors are"
+
+
+@pytest.mark.parametrize("interval", [split_half, subsample])
+def test_error_of_a_mean_is_the_deviation_over_root_n(interval: Callable[..., object], rng: np.random.Generator) -> None:
+    rows = rng.standard_normal(64)
+    found = interval(mean_of(rows), 64, **{"splits" if interval is split_half else "subsets": 2000})
+    # For a mean both estimates have the exact expectation s / root n; 2000 draws of a squared normal are good to 3 %, its root to 2 %.
+    assert found.error == pytest.approx(rows.std(ddof=1) / 8, rel=0.06)  # type: ignore[attr-defined]
+    assert found.value == pytest.approx(rows.mean())  # type: ignore[attr-defined]
+    assert found.high - found.value == pytest.approx(1.998 * found.error, rel=1e-3)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("interval", [split_half, subsample])
+def test_copies_of_a_unit_add_nothing(interval: Callable[..., object], rng: np.random.Generator) -> None:
+    rows = rng.standard_normal(20)
+    once = interval(mean_of(rows), 20)
+    thrice = interval(mean_of(np.repeat(rows, 3)), 60, units=list(np.repeat(np.arange(20), 3)))
+    assert thrice.units == 20  # type: ignore[attr-defined]
+    assert thrice.error == pytest.approx(once.error, rel=1e-12)  # type: ignore[attr-defined]
+
+
+def test_interval_of_fd_covers_its_expectation_where_a_bootstrap_does_not(resnet_folder: Path) -> None:
+    metric = FrechetDistance(f"folder:{resnet_folder}")
+    reference = plain(np.random.default_rng(999).standard_normal((400, 12)))
+    draws = [plain(np.random.default_rng(seed).standard_normal((40, 12))) for seed in range(40)]
+    everything = np.ones((1, 40), dtype=np.bool_)
+    expected = np.mean([metric.values(edits, reference, everything)[0] for edits in draws])
+    covered = {"split_half": 0, "subsample": 0, "bootstrap": 0}
+    for seed, edits in enumerate(draws):
+        values = partial(metric.values, edits, reference)
+        for name, found in (
+            ("split_half", split_half(values, 40, splits=20, seed=seed)),
+            ("subsample", subsample(values, 40, subsets=40, seed=seed)),
+        ):
+            covered[name] += found.low <= expected <= found.high
+        again = np.random.default_rng(seed).integers(0, 40, (25, 40))
+        doubled = [metric.values(plain(edits.features[rows]), reference, everything)[0] for rows in again]
+        covered["bootstrap"] += np.quantile(doubled, 0.025) <= expected <= np.quantile(doubled, 0.975)
+    # At 95 % forty intervals miss two, and more than seven with a chance below 0.001.
+    assert min(covered["split_half"], covered["subsample"]) >= 33
+    assert covered["bootstrap"] < 20, "the test would see an interval that is wrong"
+
+
+def test_what_has_no_interval_says_so(resnet_folder: Path, rng: np.random.Generator) -> None:
+    for interval in (split_half, subsample):
+        found = interval(mean_of(np.arange(3.0)), 3)
+        assert found.value == 1
+        assert np.isnan([found.error, found.low, found.high]).all()
+        assert found.units == 3
+    metric = CSFID(f"folder:{resnet_folder}")
+    pool = FeatureSet(rng.standard_normal((8, 3)), ["cat"] * 8)
+    found = swap_test(lambda masks: np.full(len(masks), np.nan), 4)
+    assert np.isnan(found.p_value)
+    assert split_half(partial(metric.values, pool, pool), 8).error > 0
+
+
+def test_parameters_are_checked() -> None:
+    rows = mean_of(np.arange(8.0))
+    with pytest.raises(MetricError, match="units: expected 4 names, one per row, got 3"):
+        swap_test(rows, 4, units=["a"] * 3)
+    with pytest.raises(MetricError, match="subsample size: expected fewer than the 8 units, got 8"):
+        subsample(rows, 8, size=8)
+    for call in (lambda: swap_test(rows, 0), lambda: split_half(rows, 8, splits=0), lambda: subsample(rows, 8, subsets=1)):
+        with pytest.raises(MetricError, match="expected a whole number"):
+            call()
