@@ -14,10 +14,13 @@ from reports.drawing import Drawing
 from reports.gallery import exhibits
 from reports.leaderboard import board
 from reports.style import Look
+from reports.tables import Table
 
 __all__ = ["inline_svg", "page"]
 
 _HERE = Path(__file__).parent
+_LOWER = ("differences", "attainment", "hypervolumes", "gains", "metric_curves", "seeds", "coverage", "judges", "judges-table")
+"""Figures and tables below the leaderboard, in order."""
 
 
 def inline_svg(svg: bytes, prefix: str) -> Markup:
@@ -55,14 +58,23 @@ def _totals(data: ReportData) -> list[tuple[str, int]]:
 def page(
     data: ReportData,
     drawings: Sequence[Drawing],
+    tables: Sequence[Table],
     svgs: Mapping[str, bytes],
     look: Mapping[str, Look],
     links: Mapping[str, Sequence[str]],
 ) -> str:
-    """The HTML of a report. ``svgs`` holds each drawn figure, ``links`` the files beside the page, both by drawing name."""
+    """The HTML of a report. ``svgs`` holds each drawn figure, ``links`` the files beside the page by drawing or table name."""
+    shown_below: dict[str, Drawing | Table] = {part.name: part for part in (*drawings, *tables) if part.name in _LOWER}
+    below = [shown_below[name] for name in _LOWER if name in shown_below]
+    above = [drawing for drawing in drawings if drawing.name not in _LOWER]
+    figures = [part for part in (*above, *below) if isinstance(part, Drawing)]
+    numbers = {part.name: number for number, part in enumerate(figures, 1)}
+    counted = [part.name for part in below if isinstance(part, Table)]
+    numbers |= {name: number for number, name in enumerate(counted, 1 if data.judges_only else 2)}
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.tests["table"] = lambda part: isinstance(part, Table)
     environment.tests["hexadecimal"] = lambda text: re.fullmatch(r"[0-9a-f]{12,}", str(text)) is not None
     shown = exhibits(data, look)
     folded = {k.removeprefix("environment."): v for k, v in data.meta.items() if k.startswith("environment.")}
@@ -73,7 +85,9 @@ def page(
         meta={k: v for k, v in data.meta.items() if not k.startswith("environment.")},
         environment=folded,
         totals=_totals(data),
-        drawings=drawings,
+        above=above,
+        below=below,
+        numbers=numbers,
         figures={name: inline_svg(svg, name) for name, svg in svgs.items()},
         links=links,
         board=board(data, look),

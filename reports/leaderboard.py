@@ -60,7 +60,7 @@ class Cell:
     badges: tuple[tuple[str, str], ...] = ()
     note: str = ""
     """What the reader must know of this value: how many scores it lacks."""
-    swatch: Markup = Markup("")
+    swatch: Markup | str = ""
     centred: bool = False
     """Whether the middle of the bar is zero."""
 

@@ -22,14 +22,17 @@ all("table.sortable").forEach((table) => {
   }));
 });
 
-all("#gallery .filter button").forEach((button, _, buttons) => button.addEventListener("click", () => {
-  buttons.forEach((b) => {
-    b.classList.toggle("on", b === button);
-    b.setAttribute("aria-pressed", b === button);
-  });
-  const wanted = button.dataset.category;
-  all(".sample").forEach((s) => { s.hidden = wanted !== "*" && s.dataset.category !== wanted; });
-}));
+all(".filter[data-filters]").forEach((group) => {
+  const buttons = all("button", group);
+  buttons.forEach((button) => button.addEventListener("click", () => {
+    buttons.forEach((b) => {
+      b.classList.toggle("on", b === button);
+      b.setAttribute("aria-pressed", b === button);
+    });
+    const wanted = button.dataset.category;
+    all(group.dataset.filters).forEach((s) => { s.hidden = wanted !== "*" && `=${s.dataset.category}` !== wanted; });
+  }));
+});
 
 const viewer = byId("viewer");
 let shown = null;

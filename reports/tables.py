@@ -51,7 +51,7 @@ def tables(data: ReportData, look: Mapping[str, Look]) -> list[Table]:
         _seeds(data, look, names),
         _coverage(data, look, names),
     )
-    return [table for table in made if table.lines]
+    return [table for table in made if table.lines or table.lead]
 
 
 def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
@@ -70,7 +70,7 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
                 Cell(title, title),
                 _editor(row["first"], row["first_value"], look),
                 _editor(row["second"], row["second_value"], look),
-                _interval(row["difference"], row["low"], row["high"], digits, -reach, reach, signed=True),
+                _interval(row["difference"], row["low"], row["high"], digits, (-reach, reach), signed=True),
                 _p(row["p"]),
                 _p(row["p_holm"]),
                 Cell(f"{better} is better" if better else "no proof", better, best=proven, swatch=_mark(better, look)),
@@ -78,6 +78,8 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
             )
             lines.append(Line(cells, title))
     titles = tuple(dict.fromkeys(line.category for line in lines))
+    if not lines:
+        return _nothing("differences")
     columns = (
         Column("metric", "", numeric=False),
         Column("A", "an editor at its operating point", numeric=False),
@@ -101,11 +103,13 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
 def _hypervolumes(data: ReportData, look: Mapping[str, Look]) -> Table:
     frame = data.hypervolumes
     rows = frame.to_dict("records")
+    if not rows:
+        return _nothing("hypervolumes")
     best = max((v for row in rows if (v := finite(row["hypervolume"])) is not None), default=math.nan)
     lines = [
         Line((
             _editor(row["editor"], None, look),
-            _interval(row["hypervolume"], row["low"], row["high"], 3, 0.0, 1.0, best=len(rows) > 1 and row["hypervolume"] == best),
+            _interval(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=len(rows) > 1 and row["hypervolume"] == best),
             _whole(row["knob_values"]),
             _whole(row["n"]),
         ))
@@ -129,6 +133,8 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look]) -> Table:
 def _gains(data: ReportData, look: Mapping[str, Look]) -> Table:
     frame = data.gains
     rows = frame.to_dict("records")
+    if not rows:
+        return _nothing("gains")
     ends = [v for row in rows for key in ("low", "high", "gain") if (v := finite(row[key])) is not None]
     reach = max((abs(v) for v in ends), default=1.0) or 1.0
     lines = []
@@ -138,7 +144,7 @@ def _gains(data: ReportData, look: Mapping[str, Look]) -> Table:
         cells = (
             _editor(row["first"], None, look),
             _editor(row["second"], None, look),
-            _interval(row["gain"], row["low"], row["high"], decimals(ends), -reach, reach, signed=True),
+            _interval(row["gain"], row["low"], row["high"], decimals(ends), (-reach, reach), signed=True),
             Cell(overlap, "" if low is None else repr(low)),
             _whole(row["n"]),
         )
@@ -176,6 +182,8 @@ def _seeds(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
                 Cell(f"{int(row['samples'])} × {row['seeds']:.3g}", repr(float(row["samples"]))),
             )
             lines.append(Line(cells, title))
+    if not lines:
+        return _nothing("seeds")
     columns = (
         Column("metric", "", numeric=False),
         Column("editor", "", numeric=False),
@@ -198,7 +206,7 @@ def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Me
     frame = data.curves
     wanted = ["undefined", "coverage", "bound_low", "bound_high"]
     if not len(frame) or not set(wanted) <= set(frame.columns):
-        return Table("coverage", "", "", (), (), pd.DataFrame())
+        return _nothing("coverage")
     frame = frame[((frame["coverage"] < 1) | (frame["undefined"] > 0)) & (frame["metric"] != "lpips")]
     kept = ["editor", "knob", "value", "metric", "n", "expected", *wanted, "mean"]
     lines = []
@@ -225,12 +233,17 @@ def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Me
         Column("mean", "over the edits with a score"),
         Column("bounds", "between what the mean over all planned edits lies, whatever the missing ones would have scored"),
     )
-    lead = (
+    complete = "Every planned edit was made and every score is defined: nothing is missing from any mean."
+    lead = complete if not lines else (
         "Points of the curves with edits missing or scores undefined; all others cover every planned edit. The bounds assume nothing "
         "about missing edits but the range of the metric (Manski); a metric without an end of its range is not bounded on that side, and "
         "sets are not bounded at all."
     )
     return Table("coverage", "What is missing", lead, columns, tuple(lines), frame[kept], ())
+
+
+def _nothing(name: str) -> Table:
+    return Table(name, "", "", (), (), pd.DataFrame())
 
 
 def _editor(name: object, value: object, look: Mapping[str, Look]) -> Cell:
@@ -245,8 +258,10 @@ def _mark(name: str, look: Mapping[str, Look]) -> Any:
 
 
 def _interval(
-    value: object, low: object, high: object, digits: int, left: float, right: float, *, signed: bool = False, best: bool = False
+    value: object, low: object, high: object, digits: int, span: tuple[float, float], *, signed: bool = False, best: bool = False
 ) -> Cell:
+    """The value with its interval, and where both lie in `span`."""
+    left, right = span
     mean, lower, upper = finite(value), finite(low), finite(high)
     if mean is None:
         return Cell("–", "")

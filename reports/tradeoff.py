@@ -159,7 +159,9 @@ def tradeoff_plane(tradeoff: pd.DataFrame, curves: pd.DataFrame, look: Mapping[s
     return Drawing(name, title, caption, frame, figure)
 
 
-def distance_plane(curves: pd.DataFrame, sets: pd.DataFrame, look: Mapping[str, Look], interval: str) -> Drawing:
+def distance_plane(
+    curves: pd.DataFrame, sets: pd.DataFrame, look: Mapping[str, Look], interval: str, set_interval: str = ""
+) -> Drawing:
     """LPIPS against CSFID, the plane of the DiffEdit paper (arXiv 2210.11427). Down and left is better."""
     name, title = "lpips_csfid", "Distance to the source against distance to the target class"
     frame = paired(curves, "lpips", "csfid")[_COLUMNS]
@@ -175,7 +177,7 @@ def distance_plane(curves: pd.DataFrame, sets: pd.DataFrame, look: Mapping[str, 
     figure = _plane(frame, look, "LPIPS to the source   (← more faithful)", "CSFID to the target class   (↓ closer)")
     shares = sets.loc[sets["metric"] == "csfid", "per_class"].dropna()
     share = f" (here {shares.mean():.3g} edits per class on average)" if len(shares) else ""
-    band = f"Bands: {interval}."
+    band = f"Bands: of LPIPS, {interval}; of CSFID, {set_interval or interval}."
     if frame["y_low"].isna().all():
         band = f"Horizontal bars: {interval} of LPIPS; CSFID is one number per set and has none."
     caption = (

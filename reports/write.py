@@ -10,10 +10,20 @@ from reports.curves import knob_curves, zones
 from reports.data import ReportData
 from reports.drawing import Drawing, rendered
 from reports.html import page
+from reports.judges import judges_figure, judges_table
+from reports.names import metric_names
+from reports.panels import attainment_panels, metric_panels
 from reports.style import Look, looks
+from reports.tables import Table, tables
 from reports.tradeoff import distance_plane, tradeoff_plane
 
 __all__ = ["write_report"]
+
+_FILES = {
+    **dict.fromkeys(("knob_curves", "tradeoff", "lpips_csfid", "attainment", "metric_curves", "judges"), ("svg", "png", "csv")),
+    **dict.fromkeys(("differences", "hypervolumes", "gains", "seeds", "coverage"), ("csv",)),
+}
+"""What may lie beside the page, by figure or table."""
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -39,40 +49,58 @@ def _looks(data: ReportData) -> dict[str, Look]:
 
 
 def _draw(data: ReportData, look: dict[str, Look]) -> list[Drawing]:
+    """The figures of the page. What a run has not is said; judges are not part of most runs and not missed."""
+    judges = [judges_figure(data)] if len(data.judges) else []
+    if data.judges_only:
+        return judges
     return [
         knob_curves(data.curves, look, data.interval),
         tradeoff_plane(data.tradeoff, data.curves, look, data.interval),
-        distance_plane(data.curves, data.sets, look, data.interval),
+        distance_plane(data.curves, data.sets, look, data.interval, data.set_interval),
+        attainment_panels(data.attainment, look),
+        metric_panels(data.curves, look, metric_names(data), data.interval, data.set_interval),
+        *judges,
     ]
+
+
+def _tabulate(data: ReportData, look: dict[str, Look]) -> list[Table]:
+    return [*([] if data.judges_only else tables(data, look)), *([judges_table(data)] if len(data.judges) else [])]
 
 
 def write_report(folder: Path, data: ReportData) -> Path:
     """Write the report of ``data`` into ``folder`` (made if needed) and return the path of its ``index.html``.
 
-    Beside the page: ``<figure>.svg``, ``.png`` and ``.csv`` for ``knob_curves``, ``tradeoff`` and ``lpips_csfid`` (those of a
-    figure that cannot be drawn are removed), ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. The same data gives the
-    same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
+    Beside the page: ``<figure>.svg``, ``.png`` and ``.csv`` for ``knob_curves``, ``tradeoff``, ``lpips_csfid``, ``attainment``,
+    ``metric_curves`` and ``judges``; ``<table>.csv`` for ``differences``, ``hypervolumes``, ``gains``, ``seeds`` and ``coverage``;
+    ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the data no longer has are removed. The same data
+    gives the same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
     """
     data = data.checked()
     folder.mkdir(parents=True, exist_ok=True)
     look = _looks(data)
     svgs: dict[str, bytes] = {}
     links: dict[str, list[str]] = {}
-    _put(folder / "curves.csv", _csv(data.curves))
-    _put(folder / "leaderboard.csv", _csv(data.leaderboard))
-    _put(folder / "knob_zones.csv", _csv(zones(data.curves)))
-    drawings = _draw(data, look)
+    if not data.judges_only:
+        _put(folder / "curves.csv", _csv(data.curves))
+        _put(folder / "leaderboard.csv", _csv(data.leaderboard))
+        _put(folder / "knob_zones.csv", _csv(zones(data.curves)))
+        links["knob_curves"] = ["knob_zones.csv"]
+    drawings, tabulated = _draw(data, look), _tabulate(data, look)
     for drawing in drawings:
-        if drawing.figure is None:
-            for ending in ("svg", "png", "csv"):
-                (folder / f"{drawing.name}.{ending}").unlink(missing_ok=True)
-            continue
-        svg, png = rendered(drawing.figure, drawing.name)
-        for ending, content in (("svg", svg), ("png", png), ("csv", _csv(drawing.table))):
-            _put(folder / f"{drawing.name}.{ending}", content)
-        svgs[drawing.name] = svg
-        links[drawing.name] = [f"{drawing.name}.{ending}" for ending in ("svg", "png", "csv")]
-    links.setdefault("knob_curves", []).append("knob_zones.csv")
+        if drawing.figure is not None:
+            svg, png = rendered(drawing.figure, drawing.name)
+            for ending, content in (("svg", svg), ("png", png), ("csv", _csv(drawing.table))):
+                _put(folder / f"{drawing.name}.{ending}", content)
+            svgs[drawing.name] = svg
+            links[drawing.name] = [f"{drawing.name}.{ending}" for ending in ("svg", "png", "csv")] + links.get(drawing.name, [])
+    for table in tabulated:
+        if table.lines and table.name != "judges-table":
+            _put(folder / f"{table.name}.csv", _csv(table.frame))
+            links[table.name] = [f"{table.name}.csv"]
+    kept = {linked for files in links.values() for linked in files}
+    for file in (f"{name}.{ending}" for name, endings in _FILES.items() for ending in endings):
+        if file not in kept:
+            (folder / file).unlink(missing_ok=True)
     index = folder / "index.html"
-    _put(index, page(data, drawings, svgs, look, links).encode("utf-8"))
+    _put(index, page(data, drawings, tabulated, svgs, look, links).encode("utf-8"))
     return index

@@ -158,7 +158,6 @@ class Several(Fade):
         return super().prepare(task)
 
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[tuple[Image, NDArray[np.float64]]]:
-        time.sleep(0.02)
         return [self.prepare(task) for task in tasks]
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 import bench
 from bench.executors import Options
 from bench.manifest import open_manifest
+from bench.models import TOYBOX
 from bench.reporting import report_data
 from bench.spec import Spec
 from bench.store import Run
@@ -32,7 +33,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
         "name": "outside",
         "manifest": "toybox-mini",
         "limit": SAMPLES,
-        "model": "toybox",
+        "model": {"path": str(TOYBOX / "generator")},
         "device": "cpu",
         "editors": [
             {"name": "sdedit", "params": {"steps": 2, "guidance": 1.0}, "grid": [0.5, 1.0]},

@@ -146,7 +146,6 @@ def test_a_batch_gives_the_same_edits_and_says_what_was_shared(make_spec: SpecMa
     several = [record for record in records_of(run) if record.identity["editor"] == "several"]
     assert [record.worker["batch"] for record in several] == [2, 2, 1], "three samples in pairs"
     assert several[0].seconds == several[1].seconds, "each has its share"
-    assert several[0].seconds["prepare"] < several[2].seconds["prepare"] + 0.01, "half of one wait of 20 ms"
     assert {record.worker["batch"] for record in records_of(run) if record.identity["editor"] == "fade"} == {1}, "it only loops"
 
 

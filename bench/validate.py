@@ -1,0 +1,153 @@
+"""A judge of judges: how well every metric of a run says what is known to be true of its edits.
+
+ToyBox knows the truth: whether an edit succeeded, how much of the background it kept, how far it is from the right edit. For every
+other metric of a scored run, and for each of these truths, this module tells two things, both with the metric turned so that higher is
+better:
+
+rho         Spearman's rank correlation with the truth over all edits of all editors and knob values; 1 orders them as the truth does
+agreement   of all pairs of (editor, knob value) with different mean truths, the share that the metric's means order the same way, a
+            tie counting half; 0.5 is a coin's
+
+Intervals are percentile bootstraps over source pictures, with ranks and means computed anew in each resample. A set metric has one
+value for each (editor, knob value): its rho is over those, and it has no interval, because sets resampled with replacement are biased.
+Anchors that are no edits (copy, oracle and the like) take no part, since they would lend a correlation to anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from bench.errors import ScoreError
+
+__all__ = ["COLUMNS", "TRUTHS", "judge", "verdicts"]
+
+TRUTHS: Mapping[str, str] = {
+    "toybox_success": "edit success",
+    "toybox_background_kept": "background kept",
+    "toybox_truth_distance": "closeness to the right edit",
+}
+"""Metrics that are the truth, and what each is called on the page."""
+COLUMNS = ("metric", "truth", "rho", "low", "high", "agreement", "agreement_low", "agreement_high", "n", "undefined")
+RESAMPLES = 500
+Floats = NDArray[np.float64]
+
+
+def judge(pairs: pd.DataFrame, sets: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], *, seed: int = 0) -> pd.DataFrame:
+    """One row per metric and truth, with ``COLUMNS``; ``pairs`` and ``sets`` are the score tables without anchors.
+
+    ``n`` counts edits (cells for a set metric); ``undefined`` is the share of edits that the metric gave no number.
+    Raises ScoreError where the run has no truth.
+    """
+    turned = _turned(pairs, cards)
+    table = turned.pivot_table(index=["source_id", "editor", "value", "unit"], columns="metric", values="score", dropna=False)
+    truths = [name for name in TRUTHS if name in table.columns]
+    if not truths:
+        raise ScoreError(f"no truth to judge metrics by: score the run with {', '.join(TRUTHS)} on a ToyBox manifest")
+    table = table[table[truths].notna().all(axis=1)]
+    metrics = [name for name in table.columns if name not in TRUTHS]
+    rows: list[dict[str, Any]] = []
+    for truth in truths:
+        for metric in metrics:
+            seen = table[[metric, truth]].dropna()
+            rows.append(
+                {
+                    "metric": metric,
+                    "truth": TRUTHS[truth],
+                    **_judged(seen, metric, truth, seed),
+                    "undefined": 1 - len(seen) / len(table),
+                }
+            )
+        cells = table[truth].groupby(["editor", "value"]).mean()
+        for name, values in _turned(sets, cards).groupby("metric"):
+            metric = str(name)
+            both = pd.concat([values.set_index(["editor", "value"])["score"], cells], axis=1, join="inner").dropna()
+            rows.append({"metric": metric, "truth": TRUTHS[truth], **_judged_set(both), "undefined": 1 - len(both) / len(cells)})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["truth", "rho"], ascending=[True, False], kind="stable")
+
+
+def verdicts(table: pd.DataFrame) -> dict[str, str]:
+    """For each truth, one sentence: which metric to trust, and which others cannot be told from it."""
+    found = {}
+    for truth, rows in table.dropna(subset=["rho", "low"]).groupby("truth"):
+        best = rows.iloc[int(rows["rho"].argmax())]
+        rivals = rows[(rows["high"] >= best["low"]) & (rows["metric"] != best["metric"])]["metric"].tolist()
+        shown = f"{best['metric']} (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f})"
+        others = f"; not to be told from it: {', '.join(rivals)}" if rivals else ""
+        found[str(truth)] = f"Trust {shown}{others}."
+    return found
+
+
+def _turned(scores: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Scores with the sign that makes higher better."""
+    sign = [1.0 if cards.get(each, {}).get("higher_is_better") else -1.0 for each in scores["fingerprint"]]
+    return scores.assign(score=scores["score"] * np.array(sign, dtype=np.float64))
+
+
+def _judged(seen: pd.DataFrame, metric: str, truth: str, seed: int) -> dict[str, Any]:
+    if len(seen) < 3:
+        return dict.fromkeys(("rho", "low", "high", "agreement", "agreement_low", "agreement_high"), np.nan) | {"n": len(seen)}
+    sources = pd.factorize(seen.index.get_level_values("source_id"))[0]
+    cells = seen.groupby(["editor", "value"]).ngroup().to_numpy()
+    values: Floats = seen[[metric, truth]].to_numpy(dtype=np.float64).T
+    members = [np.flatnonzero(sources == number) for number in range(sources.max() + 1)]
+    rng = np.random.default_rng(seed)
+    drawn = [
+        np.concatenate([members[number] for number in rng.integers(len(members), size=len(members))]) for _ in range(RESAMPLES)
+    ]
+    resampled = np.array([(_spearman(*values[:, rows]), _agreement(*_means(values[:, rows], cells[rows]))) for rows in drawn])
+    (rho_low, rho_high), (agreement_low, agreement_high) = (_ends(column) for column in resampled.T)
+    return {
+        "rho": _spearman(*values),
+        "low": rho_low,
+        "high": rho_high,
+        "agreement": _agreement(*_means(values, cells)),
+        "agreement_low": agreement_low,
+        "agreement_high": agreement_high,
+        "n": len(seen),
+    }
+
+
+def _judged_set(both: pd.DataFrame) -> dict[str, Any]:
+    values: Floats = both.to_numpy(dtype=np.float64).T
+    enough = len(both) > 2
+    nothing = dict.fromkeys(("low", "high", "agreement_low", "agreement_high"), np.nan)
+    return nothing | {
+        "rho": _spearman(*values) if enough else np.nan,
+        "agreement": _agreement(*values) if enough else np.nan,
+        "n": len(both),
+    }
+
+
+def _ends(resampled: Floats) -> tuple[float, float]:
+    """The 95 % percentile interval of what is finite; NaN where nothing is."""
+    finite = resampled[np.isfinite(resampled)]
+    return (float(np.quantile(finite, 0.025)), float(np.quantile(finite, 0.975))) if len(finite) else (np.nan, np.nan)
+
+
+def _spearman(x: Floats, y: Floats) -> float:
+    """Spearman's rho with mean ranks for ties; NaN where one side is constant."""
+    a, b = rankdata(x), rankdata(y)
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale else np.nan
+
+
+def _means(values: Floats, cells: NDArray[Any]) -> Floats:
+    """Means (2, cells) of the metric and the truth over the edits of each cell that has any."""
+    counts = np.bincount(cells)
+    sums = np.stack([np.bincount(cells, weights=row, minlength=len(counts)) for row in values])
+    return np.asarray(sums[:, counts > 0] / counts[counts > 0])
+
+
+def _agreement(metric: Floats, truth: Floats) -> float:
+    """Share of the pairs with different truths that the metric orders as the truth does, a tie counting half."""
+    first, second = np.triu_indices(len(truth), 1)
+    wanted, given = np.sign(truth[first] - truth[second]), np.sign(metric[first] - metric[second])
+    differ = wanted != 0
+    return float(((wanted * given)[differ] + 1).mean() / 2) if differ.any() else np.nan

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.errors import ScoreError
+from bench.validate import TRUTHS, judge, verdicts
+
+CARDS: dict[str, dict[str, Any]] = {
+    "up": {"higher_is_better": True},
+    "down": {"higher_is_better": False},
+}
+TRUTH = next(iter(TRUTHS))
+
+
+def table(metrics: dict[str, tuple[str, np.ndarray]], sources: int, cells: int) -> pd.DataFrame:
+    """Pair scores: name -> (fingerprint, (sources, cells) scores)."""
+    rows = [
+        {"unit": f"{s}-{c}", "source_id": str(s), "editor": f"e{c % 3}", "value": c / 10, "metric": name,
+         "score": scores[s, c], "fingerprint": print_}
+        for name, (print_, scores) in metrics.items()
+        for s in range(sources)
+        for c in range(cells)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def only(found: pd.DataFrame, metric: str) -> pd.Series[Any]:
+    return found[found["metric"] == metric].iloc[0]
+
+
+NO_SETS = pd.DataFrame(columns=["editor", "value", "metric", "score", "fingerprint"])
+
+
+def test_a_metric_that_follows_the_truth_a_reversed_one_and_a_coin() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(30, 9))
+    found = judge(
+        table(
+            {
+                TRUTH: ("up", truth),
+                "follows": ("up", np.exp(truth)),
+                "loss": ("down", -truth),
+                "against": ("up", -truth),
+                "coin": ("up", rng.normal(size=truth.shape)),
+            },
+            *truth.shape,
+        ),
+        NO_SETS,
+        CARDS,
+    )
+    for name, rho, agreement in (("follows", 1, None), ("loss", 1, 1), ("against", -1, 0)):
+        row = only(found, name)
+        assert row["rho"] == pytest.approx(rho, abs=1e-12)
+        assert row["low"] == pytest.approx(rho, abs=1e-12)
+        if agreement is not None:
+            assert row["agreement"] == agreement
+    coin = only(found, "coin")
+    assert coin["low"] < 0 < coin["high"], "an interval of a coin that excludes zero (seeded, so it does not waver)"
+    assert coin["n"] == truth.size
+    sentence = verdicts(found[found["metric"].isin(["follows", "coin"])])[TRUTHS[TRUTH]]
+    assert "follows" in sentence
+    assert "coin" not in sentence
+
+
+def test_undefined_scores_are_left_out_and_counted() -> None:
+    truth = np.random.default_rng(1).normal(size=(10, 6))
+    holes = truth.copy()
+    holes[:, 0] = np.nan
+    row = only(judge(table({TRUTH: ("up", truth), "holes": ("up", holes)}, 10, 6), NO_SETS, CARDS), "holes")
+    assert row["n"] == 50
+    assert row["undefined"] == pytest.approx(1 / 6)
+
+
+def test_edits_of_one_source_are_resampled_together() -> None:
+    """With all variation between sources, the interval must be that of few sources, not of many edits."""
+    rng = np.random.default_rng(2)
+    between = np.repeat(rng.normal(size=(8, 1)), 40, axis=1)
+    noisy = np.repeat(rng.normal(size=(8, 1)), 40, axis=1) + 0.5 * between
+    row = only(judge(table({TRUTH: ("up", between), "m": ("up", noisy)}, 8, 40), NO_SETS, CARDS), "m")
+    assert row["high"] - row["low"] > 0.5, "320 independent edits would give about 0.2"
+
+
+def test_a_set_metric_is_judged_over_cells_without_an_interval() -> None:
+    truth = np.tile(np.arange(6.0), (5, 1))
+    sets = pd.DataFrame(
+        [{"editor": f"e{c % 3}", "value": c / 10, "metric": "fid", "score": -float(c), "fingerprint": "down"} for c in range(6)]
+    )
+    row = only(judge(table({TRUTH: ("up", truth)}, 5, 6), sets, CARDS), "fid")
+    assert (row["rho"], row["agreement"], row["n"]) == (1.0, 1.0, 6)
+    assert np.isnan(row["low"])
+
+
+def test_without_a_truth_it_says_what_to_score() -> None:
+    with pytest.raises(ScoreError, match="toybox_success"):
+        judge(table({"m": ("up", np.ones((2, 2)))}, 2, 2), NO_SETS, CARDS)
