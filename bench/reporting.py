@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import aggregate
+from bench import aggregate, comparisons
 from bench.errors import RunError
+from bench.operating import operating_points
 from bench.plan import Plan, SampleInfo
 from bench.runner import open_planned_manifest, read_spec
 from bench.store import Record, Run, png_bytes, write_atomically
@@ -26,6 +27,10 @@ __all__ = ["report_data", "report_run"]
 
 GALLERY_SAMPLES = 24
 FEW_IN_A_SET = 1000
+MOST_NOTES = 6
+SET_INTERVAL = (
+    "95 % interval by subsampling source images without replacement (delete-d jackknife), which shows spread and not bias"
+)
 
 
 def report_run(run: Run) -> Path:
@@ -49,6 +54,7 @@ def report_data(run: Run) -> ReportData:
     unit_table = aggregate.units(plan, records)
     count_table = aggregate.counts(plan, unit_table, scores)
     curve_table = aggregate.curves(plan, scores)
+    points = operating_points(plan, curve_table)
     return ReportData(
         title=spec.name,
         pairs=scores.pairs,
@@ -64,6 +70,12 @@ def report_data(run: Run) -> ReportData:
         gallery=_gallery(run, spec, plan, records),
         warnings=_warnings(count_table, unit_table, scores),
         interval=_interval(plan),
+        set_interval=_set_interval(scores),
+        differences=comparisons.differences(plan, scores, points),
+        hypervolumes=comparisons.hypervolumes(plan, scores),
+        gains=comparisons.gains(plan, scores),
+        attainment=comparisons.attained(plan, scores),
+        seeds=comparisons.seeds(plan, scores, points),
     )
 
 
@@ -128,15 +140,22 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
         )
     sizes = scores.sets["n"]
     if len(sizes) and sizes.max() < FEW_IN_A_SET:
-        names = " and ".join(dict.fromkeys(scores.sets["metric"]))
-        said.append(f"{names} stand on {sizes.max()} edits per point at most: biased upwards, comparable at equal n only.")
-    return said + [str(note) for note in dict.fromkeys(scores.sets["note"]) if note]
+        names = ", ".join(dict.fromkeys(scores.sets["metric"]))
+        said.append(f"Set metrics ({names}) stand on {sizes.max()} edits per point at most: comparable at equal n only.")
+    notes = [str(note) for note in dict.fromkeys(scores.sets["note"]) if note]
+    more = [f"{len(notes) - MOST_NOTES} more notes on set metrics are in scores/sets.parquet."] if len(notes) > MOST_NOTES else []
+    return said + notes[:MOST_NOTES] + more
 
 
 def _interval(plan: Plan) -> str:
     clusters = len({sample.source_id for sample in plan.samples})
     kind = "bootstrap (BCa)" if clusters >= 50 else "Student t"
     return f"95 % {kind} interval clustered by source image ({clusters} sources)"
+
+
+def _set_interval(scores: Scores) -> str:
+    """Of set metrics; empty where none has one."""
+    return SET_INTERVAL if len(scores.sets) and scores.sets["low"].notna().any() else ""
 
 
 def _gallery(run: Run, spec: Spec, plan: Plan, records: Mapping[str, Record]) -> list[GalleryRow]:

@@ -53,13 +53,13 @@ class BlendedLatentSD2(Editor[BlendedLatentSD2State]):
     Knob: strength is the share of the schedule that is executed, 1 - ``blending_percentage``; 0.75 is the script's. The skipped
     steps are cut off as there, without the float error of the product. Below 1 the foreground starts with more noise than its
     level should have, the more the smaller the strength, so that less strength is **not** less edit: at strength 0 no step is
-    executed and the result is decoded noise, background included. No curve should be drawn through this knob without
-    keeping that in mind; the default grid stays where the method works.
+    executed and the result is decoded noise, background included. A curve through this knob shows how many steps the method
+    needs, not a tradeoff.
     """
 
     name = "blended_latent_sd2"
     version = "1"
-    knob = Knob("strength", 0.0, 1.0, (0.75,), "share of the schedule that is executed, from pure noise; 0.75 is the script's")
+    knob = Knob("strength", 0.0, 1.0, (0.5, 0.75, 1.0), "share of the schedule that is executed, from pure noise; 0.75 is the script's")
     needs = frozenset({"mask"})
     Params = SamplingParams
     params: SamplingParams

@@ -84,10 +84,10 @@ class ControlNetInpaint(Inpainter):
         image = torch.from_numpy(np.where(mask_of(task)[..., None], np.float32(-1), task.image / np.float32(255)))
         control = image.permute(2, 0, 1)[None].to(x0.device, self.model.unet.dtype)
         seen = None if self.blends else torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1)
-        return Conditioned(self.model.unet, seen, partial(self._residuals, control))
+        return Conditioned(self.model.unet, seen, partial(self._residuals, self._controlnet, control))
 
-    def _residuals(self, control: Tensor, x: Tensor, timesteps: Tensor, context: Tensor) -> Mapping[str, Any]:
-        down, middle = self._controlnet(
+    def _residuals(self, network: Any, control: Tensor, x: Tensor, timesteps: Tensor, context: Tensor) -> Mapping[str, Any]:
+        down, middle = network(
             x,
             timesteps,
             encoder_hidden_states=context,

@@ -92,7 +92,7 @@ class FlexIT(Editor[FlexITState]):
             "augmentations": 1,
         },
         "fast": {},
-        "toybox": {"augmentations": 8, "lr": 0.02},
+        "toybox": {"augmentations": 4, "lr": 0.02},
     }
 
     @classmethod

@@ -231,17 +231,19 @@ class _Loaded:
 
 @cache
 def _load(folder: Path, class_name: str, dtype: str, device: str, allow_pickle: bool) -> _Loaded:
-    cls = _class(class_name, folder)
+    cls, wanted = _class(class_name, folder), getattr(torch, dtype)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         with torch.random.fork_rng(devices=[]):
             pipeline = cls.from_pretrained(
                 folder,
-                torch_dtype=getattr(torch, dtype),
+                dtype=wanted,
                 use_safetensors=None if allow_pickle else True,
                 local_files_only=True,
             )
+        if pipeline.dtype != wanted:  # before `dtype` was the argument's name, it was passed over
+            pipeline = pipeline.to(wanted)
         pipeline.set_progress_bar_config(disable=True)
         return _Loaded(pipeline.to(device), origin(folder))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:

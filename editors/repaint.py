@@ -102,7 +102,7 @@ class RePaint(Editor[RePaintState]):
         "strength",
         0.0,
         1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
+        (0.1, 0.2, 0.3, 0.5, 1.0),
         "share of the schedule that is noised, denoised and resampled",
         zero="round trip",
     )

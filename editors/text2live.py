@@ -120,8 +120,8 @@ class Text2LIVE(Editor[Text2LIVEState]):
         },
         "fast": {"steps": 300, "augmentations": 8, "source_every": 5},
         "toybox": {
-            "steps": 200,
-            "augmentations": 8,
+            "steps": 150,
+            "augmentations": 4,
             "source_every": 2,
             "width": 24,
             "scales": 4,
@@ -206,8 +206,10 @@ class Text2LIVE(Editor[Text2LIVEState]):
         composite = alpha * edit + (1 - alpha) * x
         terms = {"l0": (2 * torch.sigmoid(5 * alpha) - 1).mean(), "l1": alpha.mean()}
         if p.composition_weight:
-            pair = views(torch.cat([composite, x]), p.augmentations, _VIEW, draws)
-            after, before = self.ranker.embed_images(pair).view(p.augmentations, 2, len(x), -1).unbind(1)
+            seen = views(torch.cat([composite, x]), p.augmentations, _VIEW, draws).view(p.augmentations, 2, *x.shape)
+            after = self.ranker.embed_images(seen[:, 0].flatten(0, 1))
+            with torch.no_grad():
+                before = self.ranker.embed_images(seen[:, 1].flatten(0, 1))
             terms["composition"] = spherical_distance(after, texts.target).mean()
             terms["direction"] = 1 - (normalize(after - before, dim=-1) @ normalize(texts.direction, dim=0)).mean()
         if p.screen_weight:

@@ -5,7 +5,7 @@
     toybox_background_kept  how much of what should stay has stayed?
 
 Other metrics are judged by these. They take any samples with a ground-truth edit, but what they mean rests on ToyBox: the manifests are
-drawn so that the feature network reads every ground truth rightly, and source and truth are equal outside the mask.
+drawn so that the feature network reads every ground truth rightly, and source and truth differ outside the mask by soft edges only.
 """
 
 from __future__ import annotations

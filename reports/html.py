@@ -59,12 +59,14 @@ def page(
     data: ReportData,
     drawings: Sequence[Drawing],
     tables: Sequence[Table],
+    *,
     svgs: Mapping[str, bytes],
     look: Mapping[str, Look],
     links: Mapping[str, Sequence[str]],
 ) -> str:
     """The HTML of a report. ``svgs`` holds each drawn figure, ``links`` the files beside the page by drawing or table name."""
-    shown_below: dict[str, Drawing | Table] = {part.name: part for part in (*drawings, *tables) if part.name in _LOWER}
+    parts: list[Drawing | Table] = [*drawings, *tables]
+    shown_below = {part.name: part for part in parts if part.name in _LOWER}
     below = [shown_below[name] for name in _LOWER if name in shown_below]
     above = [drawing for drawing in drawings if drawing.name not in _LOWER]
     figures = [part for part in (*above, *below) if isinstance(part, Drawing)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -31,7 +32,7 @@ def verdicts(frame: pd.DataFrame) -> list[tuple[str, list[str], list[str]]]:
 
     A truth that no metric goes with, i.e. no interval lies above zero, has neither.
     """
-    found = []
+    found: list[tuple[str, list[str], list[str]]] = []
     for truth, rows in frame.groupby("truth", sort=False):
         known = rows.dropna(subset=["rho"]).sort_values("rho", ascending=False, kind="stable")
         above = known[(known["low"] > 0) | (known["low"].isna() & (known["rho"] > 0))]
@@ -119,16 +120,18 @@ def _title(metric: str, names: Mapping[str, MetricName]) -> str:
     return names[metric].title if metric in names else metric.replace("_", " ")
 
 
-def _rho(row: Mapping[str, object], best: bool) -> Cell:
+def _rho(row: Mapping[Any, Any], best: bool) -> Cell:
     rho, low, high = (finite(row.get(key)) for key in ("rho", "low", "high"))
     if rho is None:
         return Cell("–", "")
     if low is None or high is None:
         return Cell(f"{rho:+.2f}", repr(rho), best=best)
     bar = tuple(round(min(max((v + 1) * 50, 0.0), 100.0), 1) for v in (low, high, rho))
-    return Cell(f"{rho:+.2f}", repr(rho), f"[{low:+.2f}, {high:+.2f}]", (bar[0], round(bar[1] - bar[0], 1), bar[2]), best, centred=True)
+    return Cell(
+        f"{rho:+.2f}", repr(rho), f"[{low:+.2f}, {high:+.2f}]", (bar[0], round(bar[1] - bar[0], 1), bar[2]), best, centred=True
+    )
 
 
-def _share(row: Mapping[str, object]) -> Cell:
+def _share(row: Mapping[Any, Any]) -> Cell:
     share = finite(row.get("agreement"))
     return Cell("–", "") if share is None else Cell(f"{share:.0%}", repr(share))

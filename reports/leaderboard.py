@@ -174,7 +174,7 @@ def _with_counts(data: ReportData) -> pd.DataFrame:
 
 
 def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
-    """"4 of 6" for each row whose value lacks scores."""
+    """ "4 of 6" for each row whose value lacks scores."""
     rows = data.curves[data.curves["metric"] == name] if len(data.curves) else data.curves
     counts = {(e, v): (n, of) for e, v, n, of in zip(rows["editor"], rows["value"], rows["n"], rows["expected"], strict=True)}
     values = frame["value"] if "value" in frame else [0.0] * len(frame)

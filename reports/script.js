@@ -30,7 +30,7 @@ all(".filter[data-filters]").forEach((group) => {
       b.setAttribute("aria-pressed", b === button);
     });
     const wanted = button.dataset.category;
-    all(group.dataset.filters).forEach((s) => { s.hidden = wanted !== "*" && `=${s.dataset.category}` !== wanted; });
+    all(group.dataset.filters).forEach((s) => { s.hidden = wanted !== "*" && s.dataset.category !== wanted; });
   }));
 });
 

@@ -58,7 +58,9 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
     frame = data.differences
     lines = []
     for metric, rows in frame.groupby("metric", sort=False):
-        ends = [v for row in rows.to_dict("records") for key in ("low", "high", "difference") if (v := finite(row[key])) is not None]
+        ends = [
+            v for row in rows.to_dict("records") for key in ("low", "high", "difference") if (v := finite(row[key])) is not None
+        ]
         reach = max((abs(v) for v in ends), default=1.0) or 1.0
         digits = decimals(ends)
         for row in rows.to_dict("records"):
@@ -198,7 +200,9 @@ def _seeds(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
         "of one sample and what differs between samples. A difference between two editors that is smaller than the shift may be the "
         "seed's."
     )
-    return Table("seeds", "What the seed adds", lead, columns, tuple(lines), frame, tuple(dict.fromkeys(n.category for n in lines)))
+    return Table(
+        "seeds", "What the seed adds", lead, columns, tuple(lines), frame, tuple(dict.fromkeys(n.category for n in lines))
+    )
 
 
 def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
@@ -234,10 +238,14 @@ def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Me
         Column("bounds", "between what the mean over all planned edits lies, whatever the missing ones would have scored"),
     )
     complete = "Every planned edit was made and every score is defined: nothing is missing from any mean."
-    lead = complete if not lines else (
-        "Points of the curves with edits missing or scores undefined; all others cover every planned edit. The bounds assume nothing "
-        "about missing edits but the range of the metric (Manski); a metric without an end of its range is not bounded on that side, and "
-        "sets are not bounded at all."
+    lead = (
+        complete
+        if not lines
+        else (
+            "Points of the curves with edits missing or scores undefined; all others cover every planned edit. The bounds assume nothing "
+            "about missing edits but the range of the metric (Manski); a metric without an end of its range is not bounded on that side, and "
+            "sets are not bounded at all."
+        )
     )
     return Table("coverage", "What is missing", lead, columns, tuple(lines), frame[kept], ())
 

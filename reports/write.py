@@ -102,5 +102,5 @@ def write_report(folder: Path, data: ReportData) -> Path:
         if file not in kept:
             (folder / file).unlink(missing_ok=True)
     index = folder / "index.html"
-    _put(index, page(data, drawings, tabulated, svgs, look, links).encode("utf-8"))
+    _put(index, page(data, drawings, tabulated, svgs=svgs, look=look, links=links).encode("utf-8"))
     return index

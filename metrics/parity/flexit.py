@@ -129,6 +129,7 @@ class FlexitAccuracy(Accuracy):
     """
 
     name: ClassVar[str] = "flexit_accuracy"
+    embedded: ClassVar[Embedded] = {}
 
     def __init__(
         self, net: str, *, labels: Sequence[str] | str | None = None, device: str = "cpu", batch_size: int = BATCH_SIZE

@@ -85,6 +85,41 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert "of one worker's time" in out
 
 
+def test_a_batch_given_on_the_command_line_is_part_of_the_run_s_spec(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    path = spec_file(editor("Several"))
+    code, _, err = etabench("run", path, "--out", tmp_path / "run", "--no-score", "--batch", "2", "--workers", "1")
+    assert code == 0, err
+    assert "batch: 2" in (tmp_path / "run" / "spec.yaml").read_text()
+    records = [json.loads(file.read_text()) for file in (tmp_path / "run").glob("units/*/record.json")]
+    assert sorted(record["worker"]["batch"] for record in records) == [1, 2, 2]
+
+
+def test_a_dry_run_tells_of_prompts_that_will_be_cut(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench import prompts
+
+    monkeypatch.setattr(prompts, "cut_prompts", lambda spec, plan: [f"{len(plan.samples)} prompts of {spec.name} [are] cut"])
+    code, out, _ = etabench("run", spec_file(), "--out", tmp_path / "run", "--dry-run")
+    assert (code, "3 prompts of test [are] cut" in out.splitlines()) == (0, True)
+
+
+def test_the_list_of_editors_says_what_they_were_tested_on_and_which_weights_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from bench import catalogue, registry
+
+    targets = {"copy": "editors.anchors:Copy", "absent": "editors.no_such_module:Absent"}
+    points = {name: EntryPoint(name, target, registry.EDITOR_GROUP) for name, target in targets.items()}
+    monkeypatch.setattr(registry, "editors", lambda: points)
+    copy, absent = catalogue.editors()
+    assert (copy["tested_on"], copy["checkpoint"], copy["knob"]) == ("toybox", "", "anchor")
+    assert "cannot be imported" in absent["summary"], "an editor that is broken is listed with its reason"
+    assert copy.keys() == absent.keys()
+
+
 def test_set_overrides_the_spec(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
     arguments = ("--dry-run", "--set", "editors.Fade.grid=[0.25]", "--set", "seeds=[1, 2]")
     out = etabench("run", spec_file(), "--out", tmp_path / "run", *arguments)[1]

@@ -43,7 +43,9 @@ def test_the_picture_is_of_the_target_class_and_drawn_by_the_seed(manifest_folde
     known = [pixel_hash(other.image) for other in there]
     drawn = [pixel_hash(real.pick(sample, seed)) for seed in range(40)]
     again = picker(manifest, others())
-    assert drawn[::-1] == [pixel_hash(again.pick(sample, seed)) for seed in reversed(range(40))], "the seed decides, not the order"
+    assert drawn[::-1] == [pixel_hash(again.pick(sample, seed)) for seed in reversed(range(40))], (
+        "the seed decides, not the order"
+    )
     assert set(drawn) == set(known) - {pixel_hash(sample.image)}, "forty draws meet each of six pictures, never the sample's own"
 
 

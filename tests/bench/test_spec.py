@@ -148,10 +148,20 @@ def test_a_bad_override_is_named(spec_file: Path, override: str, message: str) -
     assert message in refused
 
 
+def test_paths_among_parameters_are_seen_from_the_spec_too(tmp_path: Path) -> None:
+    params = {"path": "theirs", "clip": "local-dir:./ranker", "selector": "a/b", "near": "../x", "count": 3, "dots": "..."}
+    spec = load_spec(write(tmp_path, {"editors": [{"name": "folder", "params": params}]}))
+    expected = {"path": f"{tmp_path}/theirs", "clip": f"local-dir:{tmp_path}/ranker", "near": f"{tmp_path}/../x"}
+    assert spec.editors[0].params == params | expected
+    absolute = {"path": "/data/theirs", "clip": "ViT-B-32:/data/weights.safetensors"}
+    assert load_spec(write(tmp_path, {"editors": [{"name": "folder", "params": absolute}]})).editors[0].params == absolute
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"presset": 1}, "presset: unknown key"),
+        ({"batch": 0}, "batch: input should be greater than or equal to 1, got 0"),
         ({"editors": ["imagic", {"name": "sdedit", "presset": "x"}]}, "editors[1].presset: unknown key; did you mean 'preset'?"),
         ({"editors": []}, "editors: empty; give at least one"),
         ({"editors": "imagic"}, "editors: expected a list, got {'name': 'imagic'}"),

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from editors import DiffusionModel
-from editors.checkpoint import CheckpointError, digest, locate
+from editors.checkpoint import CheckpointError, digest, locate, origin
 
 
 @pytest.fixture
@@ -81,3 +81,23 @@ def test_other_families_are_refused(folder: Path, entry: dict[str, list[str]], m
     index.write_text(json.dumps({**json.loads(index.read_text()), **entry}))
     with pytest.raises(CheckpointError, match=message):
         DiffusionModel.load(folder)
+
+
+def test_the_first_checkpoint_that_can_be_had_is_taken(folder: Path, tiny_folder: Path, tmp_path: Path) -> None:
+    assert locate(f"{tmp_path}/gone, {folder}, {tiny_folder}") == folder
+    with pytest.raises(CheckpointError, match=r"gone: no such folder.*lost: no such folder"):
+        locate(f"{tmp_path}/gone, {tmp_path}/lost")
+    with pytest.raises(CheckpointError, match="no folder and no hub id is given"):
+        locate("")
+    comma = folder.rename(tmp_path / "a, b")
+    assert locate(comma) == comma
+
+
+def test_inpainting_and_instruction_folders_load_like_any_other(inpainting_folder: Path, instruct_folder: Path) -> None:
+    assert DiffusionModel.load(inpainting_folder).extra_channels == 5
+    assert DiffusionModel.load(instruct_folder).extra_channels == 4
+
+
+def test_where_a_folder_came_from() -> None:
+    assert origin(Path("/cache/hub/models--owner--some--name/snapshots/0123456789abcdef")) == "owner/some--name@0123456789ab"
+    assert origin(Path("/data/sd-inpainting")) == "sd-inpainting"

@@ -9,7 +9,7 @@ from torch import Tensor
 from editors import DiffusionModel, EditTask
 from editors.diffedit import DiffEdit
 from editors.diffusion import derive_seed
-from editors.mask import AutoMask, MaskParams, auto_mask, binarise, keep_background, to_pixels
+from editors.mask import AutoMask, MaskParams, auto_mask, binarise, keep_background, to_cells, to_pixels
 
 
 def make(model: DiffusionModel, task: EditTask, **params: object) -> AutoMask:
@@ -113,3 +113,11 @@ def test_a_cell_covers_its_square_of_pixels() -> None:
     expected = np.zeros((8, 12), bool)
     expected[4:, 8:] = True
     assert np.array_equal(to_pixels(cells, 4), expected)
+
+
+def test_a_manifests_mask_comes_to_the_latent_by_any_pixel_or_by_the_first() -> None:
+    like, mask = torch.zeros(1, 4, 2, 3), np.zeros((8, 12), bool)
+    mask[1, 5] = mask[4, 8] = True
+    assert to_cells(mask, like).nonzero().tolist() == [[0, 0, 0, 1], [0, 0, 1, 2]]
+    assert to_cells(mask, like, "nearest").nonzero().tolist() == [[0, 0, 1, 2]]
+    assert np.array_equal(to_pixels(to_cells(to_pixels(to_cells(mask, like), 4), like, "nearest"), 4), to_pixels(to_cells(mask, like), 4))

@@ -82,7 +82,7 @@ def toybox_task() -> EditTask:
 
 def test_blending_is_the_inpainting_pipeline_on_the_embedded_model(toybox_task: EditTask) -> None:
     folder = TOYBOX / "generator"
-    pipeline = with_the_mean(StableDiffusionInpaintPipeline.from_pretrained(folder, torch_dtype=torch.float32))
+    pipeline = with_the_mean(StableDiffusionInpaintPipeline.from_pretrained(folder, dtype=torch.float32))
     for ours, strength in zip(edited(SDInpaint, folder, toybox_task), STRENGTHS, strict=True):
         assert_same(ours, called(pipeline, toybox_task, strength))
 

@@ -114,6 +114,36 @@ def resnet_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def squeeze_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random SqueezeNet trunk in torchvision's format."""
+    from torchvision.models import squeezenet1_1
+
+    file = tmp_path_factory.mktemp("trunk") / "squeezenet-random.pth"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        torch.save(squeezenet1_1(weights=None).state_dict(), file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def vit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ViT folder: two layers, two heads, patches of eight pixels, trained for 32 pixels."""
+    from transformers import ViTConfig, ViTModel
+
+    folder = tmp_path_factory.mktemp("vit")
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=32, patch_size=8
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        model = ViTModel(config, add_pooling_layer=False)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+        model.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def resnet_copy(resnet_folder: Path, tmp_path: Path) -> Path:
     """A ResNet folder that a test may spoil."""

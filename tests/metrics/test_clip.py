@@ -13,6 +13,8 @@ import torch
 
 from metrics.base import Image, MetricError, PairBatch
 from metrics.clip import CLIPScore
+from metrics.clip_towers import ClipImages
+from metrics.extractors import open_extractor
 from metrics.openclip import OpenClipNetwork
 
 Pairs = Callable[..., PairBatch]
@@ -263,3 +265,53 @@ def test_a_local_folder_with_pickled_weights_alone_is_refused(judge_copy: Path) 
     weights.rename(judge_copy / "open_clip_pytorch_model.bin")
     with pytest.raises(MetricError, match=r"no \.safetensors weights"):
         CLIPScore(f"local-dir:{judge_copy}")
+
+
+def test_published_scales(judge_folder: Path, clip: CLIPScore, pictures: list[Image], pairs: Pairs) -> None:
+    batch = pairs(
+        [np.full((64, 64, 3), level, np.uint8) for level in (0, 128, 255)] * 4, texts=[t for t in TEXTS[:4] for _ in range(3)]
+    )
+    cosine = clip.score(batch) / 100
+    original = CLIPScore(f"local-dir:{judge_folder}", scale=2.5, clamp=True, batch_size=3)
+    np.testing.assert_allclose(original.score(batch), 2.5 * np.maximum(cosine, 0), rtol=1e-12)
+    assert (cosine < 0).any()
+    assert original.card.scale == "2.5 x max(cosine, 0)"
+    assert original.bounds == (0.0, 2.5)
+    assert clip.bounds == (-100.0, 100.0)
+
+
+def test_over_long_texts_can_be_told_without_embedding_them(judge_folder: Path) -> None:
+    metric = CLIPScore(f"local-dir:{judge_folder}")
+    long = " ".join(["cat"] * 11)
+    assert metric.text_extractor.over_context([long, "a cat", long]) == [long]
+    assert metric.text_extractor.over_context([]) == []
+    assert metric.texts_over_context == 0
+
+
+def test_image_features_are_those_of_the_extractor_of_set_metrics(
+    judge_folder: Path, clip: CLIPScore, pictures: list[Image]
+) -> None:
+    extractor = open_extractor(f"clip:local-dir:{judge_folder}", batch_size=3)
+    assert extractor.identity.key == clip.image_extractor.identity.key
+    assert extractor.dimensions == clip.image_extractor.dimensions
+    np.testing.assert_array_equal(extractor(pictures), clip.image_extractor(pictures))
+
+
+def test_pictures_of_many_sizes_fill_batches(
+    judge_folder: Path, clip: CLIPScore, pictures: list[Image], pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    encode = ClipImages._encode
+    monkeypatch.setattr(ClipImages, "_encode", lambda self, pixels: batches.append(len(pixels)) or encode(self, pixels))
+    sizes = [picture[: 40 + 3 * row, : 64 - row] for row, picture in enumerate(pictures)]
+    together = clip.score(pairs(sizes))
+    assert batches == [3, 3, 3]
+    alone = np.concatenate([clip.score(pairs([picture])) for picture in sizes])
+    np.testing.assert_allclose(together, alone, rtol=0, atol=5e-3)  # as for equal sizes
+
+
+def test_a_changed_folder_is_read_again(judge_copy: Path, change_weights: Callable[[Path], None]) -> None:
+    before = CLIPScore(f"local-dir:{judge_copy}")
+    assert CLIPScore(f"local-dir:{judge_copy}").image_extractor.network is before.image_extractor.network
+    change_weights(judge_copy / "open_clip_model.safetensors")
+    assert CLIPScore(f"local-dir:{judge_copy}").card.weights != before.card.weights

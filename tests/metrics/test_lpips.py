@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from metrics.base import Image, MetricError, PairBatch
 from metrics.lpips import LPIPS
+from metrics.masked import weights_of
 
 Pairs = Callable[..., PairBatch]
 
@@ -18,18 +20,6 @@ Pairs = Callable[..., PairBatch]
 def smooth() -> Image:
     rows, columns = np.mgrid[0:64, 0:64] / 63
     return np.rint(np.stack([rows, columns, 1 - rows], axis=2) * 180 + 30).astype(np.uint8)
-
-
-@pytest.fixture(scope="session")
-def squeeze_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random SqueezeNet trunk in torchvision's format."""
-    from torchvision.models import squeezenet1_1
-
-    file = tmp_path_factory.mktemp("trunk") / "squeezenet-random.pth"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(4)
-        torch.save(squeezenet1_1(weights=None).state_dict(), file)
-    return file
 
 
 def test_identity_is_exactly_zero(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
@@ -188,3 +178,87 @@ def test_unknown_nets_and_needless_weights_are_refused(resnet_folder: Path) -> N
         LPIPS("resnet")
     with pytest.raises(MetricError, match="the folder holds its own"):
         LPIPS(f"folder:{resnet_folder}", weights="x.pth")
+
+
+class TestRegions:
+    """LPIPS over the background or the edited region."""
+
+    @pytest.fixture
+    def half(self) -> NDArray[np.bool_]:
+        mask = np.zeros((64, 64), dtype=np.bool_)
+        mask[:, :32] = True
+        return mask
+
+    def masked(self, edits: list[Image], sources: list[Image], masks: list[NDArray[np.bool_] | None]) -> PairBatch:
+        n = len(edits)
+        return PairBatch(edits, sources, ["a cat"] * n, [None] * n, masks, [None] * n)
+
+    @pytest.mark.parametrize("region", ["background", "edited"])
+    def test_is_the_packages_spatial_map_averaged_over_the_region(
+        self, squeeze_file: Path, pictures: list[Image], half: NDArray[np.bool_], region: str
+    ) -> None:
+        metric = LPIPS("squeeze", region, weights=str(squeeze_file), resolution="native")
+        reference = metric._network.network
+        reference.spatial = True
+        pixels = [torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1 for image in pictures[:2]]
+        with torch.no_grad():
+            spatial = reference(*pixels)[0, 0].double().numpy()
+        expected = spatial[half if region == "edited" else ~half].mean()
+        score = metric.score(self.masked(pictures[:1], pictures[1:2], [half]))[0]
+        assert score == pytest.approx(expected, rel=1e-5)  # float32, batch of 8 against 1
+
+    def test_a_coarser_picture_weighs_cells_by_the_share_that_the_region_covers(self) -> None:
+        mask = np.zeros((4, 4), dtype=np.bool_)
+        mask[0, :3] = True
+        assert weights_of(mask, 2).tolist() == [[0.5, 0.25], [0.0, 0.0]]
+        assert weights_of(mask, 8)[:2, :6].min() == 1 == weights_of(mask, 8).sum() / 12
+
+    def test_unknown_and_empty_regions_are_undefined_and_leave_the_others_alone(
+        self, resnet_folder: Path, pictures: list[Image], half: NDArray[np.bool_]
+    ) -> None:
+        metric = LPIPS(f"folder:{resnet_folder}", "edited")
+        masks = [half, None, np.zeros((64, 64), dtype=np.bool_), half]
+        scores = metric.score(self.masked(pictures[:4], pictures[1:5], masks))
+        assert np.isnan(scores).tolist() == [False, True, True, False]
+        alone = metric.score(self.masked(pictures[3:4], pictures[4:5], [half]))[0]
+        assert scores[3] == pytest.approx(alone, rel=1e-5)  # the bound that metrics.images states
+
+    def test_growing_the_mask_over_even_damage_moves_nothing_but_zero_filling(
+        self, resnet_folder: Path, pictures: list[Image], noisy: Callable[[Image, float], Image]
+    ) -> None:
+        source, edit = pictures[0] // 2 + 60, noisy(pictures[0] // 2 + 60, 12)
+        masks = [np.arange(64)[None] < np.full((64, 1), columns) for columns in (4, 16, 32, 48)]
+        true = LPIPS(f"folder:{resnet_folder}", "background").score(self.masked([edit] * 4, [source] * 4, list(masks)))
+        filled = [image * ~mask[..., None] for mask in masks for image in (edit, source)]
+        zero_filled = LPIPS(f"folder:{resnet_folder}").score(self.masked(filled[::2], filled[1::2], [None] * 4))
+        # The last background is 16 x 4 cells of the coarsest layer: values of equal damage scatter by some ten per cent.
+        assert true.max() / true.min() < 1.2
+        assert zero_filled.max() / zero_filled.min() > 2.5
+
+    def test_region_is_in_the_fingerprint(self, resnet_folder: Path) -> None:
+        cards = [LPIPS(f"folder:{resnet_folder}", region).card for region in ("whole", "background", "edited")]
+        assert len({card.fingerprint for card in cards}) == 3
+        with pytest.raises(MetricError, match="lpips region: expected whole, background or edited, got 'inside'"):
+            LPIPS(f"folder:{resnet_folder}", "inside")
+
+    def test_masks_of_another_shape_or_kind_are_refused(self, resnet_folder: Path, pictures: list[Image]) -> None:
+        metric = LPIPS(f"folder:{resnet_folder}", "edited")
+        for mask, got in ((np.zeros((32, 64), np.bool_), r"bool \(32, 64\)"), (np.zeros((64, 64), np.uint8), "uint8")):
+            with pytest.raises(MetricError, match=rf"masks\[0\]: expected bool \(64, 64\) like the edit, got {got}"):
+                metric.score(self.masked(pictures[:1], pictures[1:2], [mask]))
+
+
+def test_a_source_is_computed_once_for_all_its_edits(
+    resnet_folder: Path, pictures: list[Image], pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metric = LPIPS(f"folder:{resnet_folder}", batch_size=4)
+    batches: list[int] = []
+    encode = LPIPS._encode
+    monkeypatch.setattr(LPIPS, "_encode", lambda self, images: batches.append(len(images)) or encode(self, images))
+    edits = [picture // 2 for picture in pictures] + pictures[1:]
+    sources = [pictures[0]] * len(edits)
+    scores = metric.score(pairs(edits, sources))
+    assert len(edits) == 13
+    assert batches == [4] * 5  # one for the source, four for thirteen edits; two at a time would be eight
+    alone = np.concatenate([metric.score(pairs([edit], [pictures[0]])) for edit in edits])
+    np.testing.assert_allclose(scores, alone, rtol=0, atol=1e-5 * scores.max())  # the bound that metrics.images states

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import pickle
-import socket
+import warnings
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -167,30 +169,33 @@ def test_bad_input_is_refused_with_advice() -> None:
         level_gap().update(pixels(1, 2), target_classes=["cat"])
 
 
-def _worker(rank: int, world: int, port: int, folder: str) -> None:
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    pair, set_, idle = as_torchmetric(Level()), level_gap(), as_torchmetric(Level())
-    levels, names = [([4, 0, 8], ["cat", "dog", "cat"]), ([100], ["dog"])][rank]
-    pair.update(pixels(*levels))
-    set_.update(pixels(*levels), target_classes=names)
-    if rank == 0:
-        idle.update(pixels(7))
-    values = [float(metric.compute()) for metric in (pair, set_)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONWARNINGS", "ignore")
-        values.append(float(idle.compute()))
-    with pair.sync_context():
-        together = len(pair.per_sample())
-    Path(folder, f"{rank}").write_text(repr([*values, together, len(pair.per_sample())]))
-    torch.distributed.destroy_process_group()
+def take_part(rank: int, folder: str) -> None:
+    """One of two processes: process 1 has less data, and of one metric none."""
+    meeting = f"file://{folder}/meeting"
+    torch.distributed.init_process_group("gloo", meeting, timedelta(seconds=120), world_size=2, rank=rank)
+    try:
+        pair, set_, idle = as_torchmetric(Level()), level_gap(), as_torchmetric(Level())
+        levels, names = [([4, 0, 8], ["cat", "dog", "cat"]), ([100], ["dog"])][rank]
+        pair.update(pixels(*levels))
+        set_.update(pixels(*levels), target_classes=names)
+        if rank == 0:
+            idle.update(pixels(7))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*before the ``update`` method")
+            values = [float(metric.compute()) for metric in (pair, set_, idle)]
+        with pair.sync_context():
+            together = len(pair.per_sample())
+        Path(folder, f"{rank}.json").write_text(json.dumps([*values, together, len(pair.per_sample())]))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_two_processes_agree_on_what_one_would_say(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(_worker, (2, port, str(tmp_path)), nprocs=2)
-    found = [eval((tmp_path / str(rank)).read_text(), {}) for rank in (0, 1)]
+    other = torch.multiprocessing.get_context("spawn").Process(target=take_part, args=(1, str(tmp_path)))
+    other.start()
+    take_part(0, str(tmp_path))
+    other.join()
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
     expected_pair, expected_set = (4 + 8 + 100) / 3, (4 - 10 + 0 - 20 + 8 - 10 + 100 - 20) / 4
     assert [row[:2] for row in found] == [[expected_pair, expected_set]] * 2
     assert [row[2] for row in found] == [7, 7], "a process without data takes part"
