@@ -150,7 +150,8 @@ def leaderboard(
         done = [records[unit.key] for unit in plan.units if unit.entry == index and unit.key in records]
         row |= next((record.fair_play for record in done if record.status == "done"), {})
         row |= _costs(unit_table[(unit_table["editor"] == entry.label) & (unit_table["status"] == "done")])
-        row |= {str(name): n for name, n in count_table[count_table["editor"] == entry.label].iloc[0].drop("editor").items()}
+        own = count_table[count_table["editor"] == entry.label].iloc[0].drop("editor").rename({"coverage": "edits_percent"})
+        row |= {str(name): n for name, n in own.items()}
         rows.append(row | {"_order": -rated.get((entry.label, value), -np.inf)})
     table = pd.DataFrame(rows).sort_values(["anchor", "_order"], kind="stable", na_position="last")
     return table.drop(columns="_order").reset_index(drop=True)

@@ -138,6 +138,29 @@ def check(
     raise typer.Exit(1 if verdict.regressions else 0)
 
 
+@app.command("validate-metrics")
+def validate_metrics(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec on ToyBox whose metrics are judged")] = "validate",
+    folder: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="run folder (default: runs/<name>)")] = None,
+    table: Annotated[Path | None, typer.Option("--table", metavar="FILE", help="also write the table as Markdown")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
+    from bench import api, validate
+    from bench.plan import Plan
+    from bench.progress import shown
+    from bench.tables import read_scores
+
+    finished = api.run(spec, folder, progress=shown(log))
+    api.score(finished, progress=shown(log))
+    plan = Plan.from_dict(finished.read_json("plan.json"))
+    judged = validate.judges_of(plan, read_scores(finished))
+    if table is not None:
+        table.write_text(validate.markdown(judged, validate.note(plan)), encoding="utf-8")
+    print_rows([{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")], as_json)
+    _report(finished)
+
+
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="what to list")], as_json: Json = False) -> None:
     """Show what there is: editors, metrics, manifests, models, specs."""

@@ -90,8 +90,8 @@ def hypervolumes(plan: Plan, scores: Scores) -> pd.DataFrame:
     for label, curve in found.items():
         chosen = spread_over(len(curve.values), min(several, default=1))
         boxed = curve.scaled(ends["one_minus_lpips"], ends["clip"], chosen)
-        interval = weighted_interval(partial(_volume, boxed), len(curve.names))
-        rows.append([label, *interval, len(chosen), len(curve.x)])
+        interval = np.clip(weighted_interval(partial(_volume, boxed), len(curve.names)), 0.0, 1.0)
+        rows.append([label, *interval.tolist(), len(chosen), len(curve.x)])
     return pd.DataFrame(rows, columns=list(HYPERVOLUME_COLUMNS))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import aggregate, comparisons
+from bench import aggregate, comparisons, validate
 from bench.errors import RunError
 from bench.operating import operating_points
 from bench.plan import Plan, SampleInfo
@@ -76,6 +76,8 @@ def report_data(run: Run) -> ReportData:
         gains=comparisons.gains(plan, scores),
         attainment=comparisons.attained(plan, scores),
         seeds=comparisons.seeds(plan, scores, points),
+        judges=validate.judges_of(plan, scores),
+        judges_note=validate.note(plan),
     )
 
 

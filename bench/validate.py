@@ -16,7 +16,7 @@ Anchors that are no edits (copy, oracle and the like) take no part, since they w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,11 @@ from scipy.stats import rankdata
 
 from bench.errors import ScoreError
 
-__all__ = ["COLUMNS", "TRUTHS", "judge", "verdicts"]
+if TYPE_CHECKING:
+    from bench.plan import Plan
+    from bench.tables import Scores
+
+__all__ = ["COLUMNS", "TRUTHS", "judge", "judges_of", "markdown", "note"]
 
 TRUTHS: Mapping[str, str] = {
     "toybox_success": "edit success",
@@ -34,6 +38,7 @@ TRUTHS: Mapping[str, str] = {
 }
 """Metrics that are the truth, and what each is called on the page."""
 COLUMNS = ("metric", "truth", "rho", "low", "high", "agreement", "agreement_low", "agreement_high", "n", "undefined")
+_INTERVALS = (("low", "high"), ("agreement_low", "agreement_high"))
 RESAMPLES = 500
 Floats = NDArray[np.float64]
 
@@ -71,16 +76,47 @@ def judge(pairs: pd.DataFrame, sets: pd.DataFrame, cards: Mapping[str, Mapping[s
     return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["truth", "rho"], ascending=[True, False], kind="stable")
 
 
-def verdicts(table: pd.DataFrame) -> dict[str, str]:
-    """For each truth, one sentence: which metric to trust, and which others cannot be told from it."""
-    found = {}
-    for truth, rows in table.dropna(subset=["rho", "low"]).groupby("truth"):
-        best = rows.iloc[int(rows["rho"].argmax())]
-        rivals = rows[(rows["high"] >= best["low"]) & (rows["metric"] != best["metric"])]["metric"].tolist()
-        shown = f"{best['metric']} (rho {best['rho']:.2f}, {best['low']:.2f} to {best['high']:.2f})"
-        others = f"; not to be told from it: {', '.join(rivals)}" if rivals else ""
-        found[str(truth)] = f"Trust {shown}{others}."
-    return found
+def judges_of(plan: Plan, scores: Scores) -> pd.DataFrame:
+    """The judges of a run, anchors left out; an empty frame where the run has no truth or no edits to judge by."""
+    anchors = [entry.label for entry in plan.entries if entry.anchor]
+    pairs, sets = (table[~table["editor"].isin(anchors)] for table in (scores.pairs, scores.sets))
+    if not set(TRUTHS) & set(pairs["metric"]):
+        return pd.DataFrame(columns=list(COLUMNS))
+    return judge(pairs, sets, scores.cards)
+
+
+def note(plan: Plan) -> str:
+    """What the judges were tried on, and what the numbers mean."""
+    editors = [entry.label for entry in plan.entries if not entry.anchor]
+    return (
+        f"Tried on {len(plan.samples)} samples, {len(editors)} editors ({', '.join(editors)}) and their knob values. rho is Spearman's "
+        "rank correlation over all edits, the metric turned so that higher is better; intervals are 95 % bootstraps over source "
+        "pictures. Agreement is the share of pairs of (editor, knob value) whose means the metric orders as the truth does. A set "
+        "metric has one value for each (editor, knob value), and no interval."
+    )
+
+
+def markdown(table: pd.DataFrame, text: str) -> str:
+    """The table for a page of the repository."""
+    lines = [
+        "# Which metric to trust for which question",
+        "",
+        text,
+        "",
+        "Written by `etabench validate-metrics --table docs/metric_validation.md`.",
+    ]
+    for truth, rows in table.groupby("truth", sort=False):
+        lines += [
+            "",
+            f"## {str(truth).capitalize()}",
+            "",
+            "| metric | rho | 95 % | agreement | 95 % | n |",
+            "|---|---|---|---|---|---|",
+        ]
+        for row in rows.to_dict("records"):
+            ends = [f"{row[a]:.2f} to {row[b]:.2f}" if np.isfinite(row[a]) else "" for a, b in _INTERVALS]
+            lines.append(f"| {row['metric']} | {row['rho']:.2f} | {ends[0]} | {row['agreement']:.2f} | {ends[1]} | {row['n']} |")
+    return "\n".join(lines) + "\n"
 
 
 def _turned(scores: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

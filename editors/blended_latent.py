@@ -201,7 +201,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
     def _pick(self, latents: Tensor, wanted: Tensor, pixels: Tensor) -> Tensor:
         """Of the candidates of each knob value, latents (values x candidates, c, h, w), the best one's index: (values,)."""
         shown = self.model.guard(self.model.decode_tensor(latents), "VAE decoding of the candidates")
-        similar = self.ranker.embed_images(cut_out(shown, pixels)) @ wanted[0]
+        similar = self.ranker.embed_images(cut_out(shown.clamp(-1, 1), pixels)) @ wanted[0]
         best = similar.view(-1, self.params.candidates).argmax(1)
         return best + self.params.candidates * torch.arange(len(best), device=best.device)
 

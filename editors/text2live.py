@@ -123,6 +123,7 @@ class Text2LIVE(Editor[Text2LIVEState]):
             "steps": 150,
             "augmentations": 4,
             "source_every": 2,
+            "bootstrap_share": 0.5,
             "width": 24,
             "scales": 4,
             "screen_text": "{}",
@@ -186,7 +187,7 @@ class Text2LIVE(Editor[Text2LIVEState]):
                 optimiser.step()
                 for group in optimiser.param_groups:
                     group["lr"] = max(p.min_lr, p.lr * p.lr_decay ** (step + 1))
-        return {f"{name}_loss": float(term) for name, term in terms.items()}
+        return {f"{name}_loss": term.item() for name, term in terms.items()}
 
     def _weigh(self, terms: Mapping[str, Tensor]) -> Tensor:
         p = self.params

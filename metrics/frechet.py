@@ -67,8 +67,11 @@ class Gaussian:
         mean = rows.mean(axis=0)
         rows -= mean
         rows /= np.sqrt(len(rows) - 1)
-        factor = rows if len(rows) <= len(mean) else _factor(rows.T @ rows)
-        return cls(mean, factor, float(np.vdot(rows, rows)))
+        trace = float(np.vdot(rows, rows))
+        if len(rows) > len(mean):
+            rows = rows.T @ rows  # the features are not held beside the factor
+            rows = _factor(rows)
+        return cls(mean, rows, trace)
 
     def distance(self, other: Gaussian) -> float:
         """Squared Fréchet distance, >= 0; symmetric."""

@@ -121,19 +121,9 @@ def _torchmetrics(images: list[Image], device: torch.device) -> torch.Tensor:
 
 
 def _flexit(images: list[Image], device: torch.device) -> torch.Tensor:
-    return _pytorch_fid([_crop(image) for image in images], device)
+    from metrics.parity.flexit import resize_and_crop
 
-
-def _crop(image: Image) -> Image:
-    """Short side to 256 by Pillow bilinear (the long side cut down to a whole number), then the centre 256 x 256."""
-    height, width = image.shape[:2]
-    short = min(height, width)
-    size = (CROP * width // short, CROP * height // short)
-    picture = PIL.Image.fromarray(image)
-    if picture.size != size:
-        picture = picture.resize(size, PIL.Image.Resampling.BILINEAR)
-    left, top = round((size[0] - CROP) / 2), round((size[1] - CROP) / 2)
-    return np.asarray(picture.crop((left, top, left + CROP, top + CROP)), dtype=np.uint8)
+    return _pytorch_fid([resize_and_crop(image, CROP) for image in images], device)
 
 
 FEEDS: dict[Resize, Callable[[list[Image], torch.device], torch.Tensor]] = {

@@ -38,8 +38,6 @@ Values = Callable[[Masks], Floats]
 TIE = 1e-9
 """Differences within this share of the observed one count as equal to it: rounding must not decide a tie."""
 
-AT_A_TIME = 256
-
 
 @dataclass(frozen=True)
 class Spread:
@@ -104,9 +102,9 @@ def swap_test(
         flips = np.random.default_rng(seed).random((permutations, count)) < 0.5
         flips[0] = False
     swapped = flips[:, groups]
-    apart = _in_blocks(values, np.concatenate([~swapped, swapped], axis=1)) - _in_blocks(
-        values, np.concatenate([swapped, ~swapped], axis=1)
-    )
+    either = np.concatenate([~swapped, swapped], axis=1)
+    first, second = np.split(_at_once(values, np.concatenate([either, ~either])), 2)
+    apart = first - second
     observed = float(apart[0])
     if not np.isfinite(apart).all():
         return SwapTest(observed, float("nan"), len(flips), exact)
@@ -152,7 +150,8 @@ def split_half(
     half = count // 2
     orders = _orders(count, splits, seed)
     first, second = orders < half, (orders >= half) & (orders < 2 * half)
-    apart = _in_blocks(values, first[:, groups]) - _in_blocks(values, second[:, groups])
+    halves = np.split(_at_once(values, np.concatenate([first, second])[:, groups]), 2)
+    apart = halves[0] - halves[1]
     return _spread(whole, float(np.sqrt(np.mean(np.square(apart)) / 4)), count, level)
 
 
@@ -196,7 +195,7 @@ def subsample(
     drawn = check_whole(3 * count // 4 if size is None else size, "subsample size", 2, "three quarters is the default")
     if drawn >= count:
         raise MetricError(f"subsample size: expected fewer than the {count} units, got {drawn}; leave some out")
-    found = _in_blocks(values, (_orders(count, subsets, seed) < drawn)[:, groups])
+    found = _at_once(values, (_orders(count, subsets, seed) < drawn)[:, groups])
     return _spread(whole, float(np.sqrt(drawn / (count - drawn) * np.var(found, ddof=1))), count, level)
 
 
@@ -215,9 +214,9 @@ def _orders(count: int, draws: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permuted(np.tile(np.arange(count), (draws, 1)), axis=1)
 
 
-def _in_blocks(values: Values, masks: Masks) -> Floats:
-    blocks = [masks[start : start + AT_A_TIME] for start in range(0, len(masks), AT_A_TIME)]
-    return np.concatenate([np.asarray(values(block), dtype=np.float64) for block in blocks])
+def _at_once(values: Values, masks: Masks) -> Floats:
+    """All in one call, so that what subsets share is computed once."""
+    return np.asarray(values(masks), dtype=np.float64)
 
 
 def _spread(value: float, error: float, units: int, level: float) -> Spread:

@@ -30,11 +30,13 @@ def _matrix(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
 def verdicts(frame: pd.DataFrame) -> list[tuple[str, list[str], list[str]]]:
     """For each truth: the metric with the highest correlation alone in a list, and those whose intervals reach into its own.
 
-    A truth that no metric goes with, i.e. no interval lies above zero, has neither.
+    Only metrics with an interval count, where there are any. A truth that no metric goes with, i.e. no interval lies above zero,
+    has neither.
     """
     found: list[tuple[str, list[str], list[str]]] = []
     for truth, rows in frame.groupby("truth", sort=False):
         known = rows.dropna(subset=["rho"]).sort_values("rho", ascending=False, kind="stable")
+        known = known.dropna(subset=["low", "high"]) if known["low"].notna().any() else known
         above = known[(known["low"] > 0) | (known["low"].isna() & (known["rho"] > 0))]
         if above.empty:
             found.append((str(truth), [], []))
@@ -104,7 +106,7 @@ def judges_table(data: ReportData) -> Table:
     for truth in truths:
         columns.append(Column(truth, f"rank correlation with {truth}", "higher"))
         columns.append(Column("agrees", f"share of pairs of editors that the metric orders as {truth} does", "higher"))
-    columns.append(Column("n", "edits"))
+    columns.append(Column("n", "edits; for a metric of sets, sets"))
     says = []
     for truth, best, near in verdicts(frame) if len(frame) else ():
         if not best:
@@ -125,11 +127,10 @@ def _rho(row: Mapping[Any, Any], best: bool) -> Cell:
     if rho is None:
         return Cell("–", "")
     if low is None or high is None:
-        return Cell(f"{rho:+.2f}", repr(rho), best=best)
+        return Cell(f"{rho:+.2f}".replace("-", "−"), repr(rho), best=best)
     bar = tuple(round(min(max((v + 1) * 50, 0.0), 100.0), 1) for v in (low, high, rho))
-    return Cell(
-        f"{rho:+.2f}", repr(rho), f"[{low:+.2f}, {high:+.2f}]", (bar[0], round(bar[1] - bar[0], 1), bar[2]), best, centred=True
-    )
+    text = f"[{low:+.2f}, {high:+.2f}]".replace("-", "−")
+    return Cell(f"{rho:+.2f}".replace("-", "−"), repr(rho), text, (bar[0], round(bar[1] - bar[0], 1), bar[2]), best, centred=True)
 
 
 def _share(row: Mapping[Any, Any]) -> Cell:

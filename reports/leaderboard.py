@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from markupsafe import Markup
@@ -26,6 +26,7 @@ _COUNTS = {
     "failed": "units that ended in an error",
     "scored": "units with every score",
 }
+_MADE = {"edits_percent": ("edits %", "share of the planned edits that were made, in per cent")}
 _FLAGS = {
     "uses_mask": ("mask", "is given the manifest's mask"),
     "uses_source_text": ("source text", "is given a caption of the source"),
@@ -174,7 +175,7 @@ def _with_counts(data: ReportData) -> pd.DataFrame:
 
 
 def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
-    """ "4 of 6" for each row whose value lacks scores."""
+    """How many scores a value stands on, as in 4 of 6, for each row that lacks some."""
     rows = data.curves[data.curves["metric"] == name] if len(data.curves) else data.curves
     counts = {(e, v): (n, of) for e, v, n, of in zip(rows["editor"], rows["value"], rows["n"], rows["expected"], strict=True)}
     values = frame["value"] if "value" in frame else [0.0] * len(frame)
@@ -195,7 +196,7 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     texts = [""] * len(names)
     given = [str(c) for c in frame.columns]
     metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given)]
-    used = {"editor", "anchor", "knob", "value", "candidates", "selector", *_FLAGS, *_COSTS, *_COUNTS, *metrics}
+    used = {"editor", "anchor", "knob", "value", "candidates", "selector", *_FLAGS, *_COSTS, *_MADE, *_COUNTS, *metrics}
     used |= {f"{n}_{end}" for n in metrics for end in ("low", "high")}
     if "value" in given:
         points = [None if anchor else finite(v) for v, anchor in zip(frame["value"], anchors, strict=True)]
@@ -214,6 +215,12 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
         if name in given:
             columns.append(Column(title, meaning, "lower"))
             cells.append(_plain_cells(list(frame[name])))
+    for name, (title, meaning) in _MADE.items():
+        if name in given:
+            columns.append(Column(title, meaning, "higher"))
+            shares = list(frame[name])
+            marks = ["short" if (finite(share) or 0.0) < 100 else "" for share in shares]
+            cells.append([replace(cell, alarm=mark) for cell, mark in zip(_plain_cells(shares), marks, strict=True)])
     for name, meaning in _COUNTS.items():
         if name in given:
             columns.append(Column(name, meaning))

@@ -31,7 +31,7 @@ def metric_panels(
     rows = kept[kept["metric"].isin(metrics)]
     if rows.empty:
         return Drawing(name, title, "", rows, None, "No metric of this run has a value.")
-    columns = min(len(metrics), 3)
+    columns = min(len(metrics), 2 if len(metrics) in (2, 4) else 3)
     lines = math.ceil(len(metrics) / columns)
     with mpl.rc_context(RC):
         figure = blank(10.0 if columns > 1 else 6.4, 0.9 + 2.35 * lines, gap=0.05)
@@ -59,7 +59,7 @@ def _panel(ax: Any, rows: pd.DataFrame, look: Mapping[str, Look]) -> None:
         if style.anchor:
             y = float(points["mean"].iloc[0])
             ax.axhline(y, color=MUTED, linewidth=0.6, linestyle=(0, (2, 3)), zorder=1)
-            ax.plot([_ANCHOR_PLACE], [y], linestyle="none", color=style.colour, marker=style.marker, markersize=7,
+            ax.plot([_ANCHOR_PLACE], [y], linestyle="none", color=style.colour, marker=style.marker, markersize=_size(style),
                     markeredgecolor="white", markeredgewidth=0.6, clip_on=False, zorder=6)  # fmt: skip
             continue
         span = float(np.ptp(points["value"]))
@@ -71,12 +71,17 @@ def _panel(ax: Any, rows: pd.DataFrame, look: Mapping[str, Look]) -> None:
     ax.set_xlim(-0.04, _ANCHOR_PLACE)
 
 
+def _size(style: Look) -> float:
+    return 11.0 if style.marker == "*" else 7.5
+
+
 def _legend(figure: Any, look: Mapping[str, Look], rows: pd.DataFrame) -> None:
     shown = [name for name in look if name in set(rows["editor"])]
     handles = [
-        Line2D([], [], color=look[name].colour, linestyle=look[name].dash, marker=look[name].marker, markeredgecolor="white")
-        for name in shown
-    ]
+        Line2D([], [], color=own.colour, linestyle=own.dash, marker=own.marker, markeredgecolor="white", markeredgewidth=0.6,
+               markersize=_size(own) if own.anchor else 5.5)
+        for own in (look[name] for name in shown)
+    ]  # fmt: skip
     figure.legend(handles, shown, loc="outside upper left", ncols=min(len(shown), 6), borderaxespad=0.2)
 
 

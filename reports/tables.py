@@ -87,8 +87,8 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
         Column("A", "an editor at its operating point", numeric=False),
         Column("B", "another editor at its operating point", numeric=False),
         Column("A − B", "mean difference over the samples that both have, in the metric's units"),
-        Column("p", "share of sign patterns, or of swaps, that set A and B at least as far apart as they are", "lower"),
-        Column("p (Holm)", "p corrected for all pairs of editors of this metric", "lower"),
+        Column("p", "share of sign patterns, or of swaps, that set A and B at least as far apart as they are"),
+        Column("p (Holm)", "p corrected for all pairs of editors of this metric"),
         Column("verdict", f"which is better, where Holm's p is below {_SIGNIFICANT}", numeric=False),
         Column("n", "samples that both have"),
     )
@@ -275,11 +275,15 @@ def _interval(
         return Cell("–", "")
     plus = "+" if signed else ""
     if lower is None or upper is None:
-        return Cell(f"{mean:{plus}.{digits}f}", repr(mean), best=best)
+        return Cell(_minus(f"{mean:{plus}.{digits}f}"), repr(mean), best=best)
     ends = [min(max((v - left) / (right - left) * 100, 0.0), 100.0) for v in (lower, upper, mean)]
     bar = (round(ends[0], 1), round(ends[1] - ends[0], 1), round(ends[2], 1))
     text = f"[{lower:{plus}.{digits}f}, {upper:{plus}.{digits}f}]"
-    return Cell(f"{mean:{plus}.{digits}f}", repr(mean), text, bar, best, centred=signed)
+    return Cell(_minus(f"{mean:{plus}.{digits}f}"), repr(mean), _minus(text), bar, best, centred=signed)
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "−")
 
 
 def _bounds(row: Mapping[Any, Any], share: float, digits: int) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ALL_METRICS, SpecMaker, editor, metric
+from fixtures_manifest import row, write_folder
 
 from bench import aggregate, api
 from bench.errors import ScoreError
@@ -150,3 +151,37 @@ def test_a_report_is_written_from_a_run_with_failures(make_spec: SpecMaker, tmp_
     assert "no zeros please" in page.read_text()
     curves = pd.read_csv(run.report / "curves.csv")
     assert {"editor", "knob", "value", "metric", "mean", "low", "high", "n", "expected", "fingerprint"} <= set(curves.columns)
+
+
+def test_missing_edits_are_bounded_and_undefined_scores_are_no_gap(make_spec: SpecMaker, tmp_path: Path) -> None:
+    metrics = [metric("ColourShift"), metric("Distance", undefined_on="number 1")]
+    _, plan, scores = done(make_spec(editor("Fade"), editor("FailsOnce"), metrics=metrics), tmp_path / "run")
+    curves = aggregate.curves(plan, scores).set_index(["editor", "metric", "value"])
+    failed = curves.loc[("FailsOnce", "colour_shift", 1.0)]
+    assert (failed["n"], failed["expected"], failed["undefined"]) == (2, 3, 0)
+    assert failed["coverage"] == pytest.approx(2 / 3)
+    # The metric's range is 0..2, and one of three edits is missing.
+    assert (failed["bound_low"], failed["bound_high"]) == pytest.approx((2 / 3 * failed["mean"], (2 * failed["mean"] + 2) / 3))
+    undefined = curves.loc[("Fade", "lpips", 0.5)]
+    assert (undefined["n"], undefined["undefined"], undefined["coverage"]) == (2, 1, 1.0)
+    assert undefined["bound_low"] == undefined["bound_high"] == undefined["mean"]
+    unbounded = curves.loc[("FailsOnce", "lpips", 0.5)]
+    assert (unbounded["bound_low"], unbounded["bound_high"]) == (-np.inf, np.inf), "the metric tells no range"
+
+
+def test_set_metrics_have_intervals_and_tests_at_the_operating_points(make_spec: SpecMaker, tmp_path: Path) -> None:
+    rows = [row(i) for i in range(6)]
+    folder = write_folder(tmp_path / "six", rows, pictures=6)
+    spec = make_spec(
+        editor("Fade"), editor("Fade", label="loud", preset="loud"), metrics=ALL_METRICS, manifest={"path": str(folder)}
+    )
+    run, plan, scores = done(spec, tmp_path / "run")
+    curves = aggregate.curves(plan, scores).set_index(["editor", "metric", "value"])
+    point = curves.loc[("loud", "fid", 1.0)]
+    assert point["low"] < point["mean"] < point["high"]
+    data = report_data(run)
+    tested = data.differences[data.differences["test"] == "swap"].set_index("metric")
+    assert set(tested.index) == {"fid", "csfid"}
+    assert tested["p"].between(1 / 32, 1).all(), "six pictures have 32 distinct swaps"
+    again = api.score(run)
+    pd.testing.assert_frame_equal(again.set_pairs, scores.set_pairs)

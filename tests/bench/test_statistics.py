@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from bench.statistics import joint_intervals, mean_interval
+from bench.statistics import joint_intervals, mean_interval, missing_bounds, seed_spread, weighted_interval
 
 
 def singles(n: int) -> list[str]:
@@ -93,3 +95,81 @@ def test_a_seed_gives_the_same_interval_twice() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(ValueError, match="2 scores but 1 cluster"):
         mean_interval([1.0, 2.0], ["a"])
+
+
+def cluster_mean(sums: np.ndarray, sizes: np.ndarray) -> Any:
+    return lambda weights: weights @ sums / (weights @ sizes)
+
+
+def test_the_jackknife_of_a_mean_is_the_textbook_interval() -> None:
+    scores = np.random.default_rng(10).normal(size=14)
+    value, low, high = weighted_interval(cluster_mean(scores, np.ones(14)), 14)
+    want = stats.t.interval(0.95, 13, loc=scores.mean(), scale=stats.sem(scores))
+    assert (value, low, high) == pytest.approx((scores.mean(), *want), abs=1e-12)  # the same number by another formula
+
+
+def test_a_mean_by_weights_is_the_mean_by_scores() -> None:
+    scores = np.random.default_rng(11).exponential(size=70)
+    direct = mean_interval(scores, singles(70))
+    assert weighted_interval(cluster_mean(np.sort(scores), np.ones(70)), 70)[0] == pytest.approx(direct.mean, abs=1e-12)
+    # The same resamples in the order of the cluster names.
+    order = np.argsort(singles(70))
+    found = weighted_interval(cluster_mean(scores[order], np.ones(70)), 70)
+    assert found == pytest.approx((direct.mean, direct.low, direct.high), abs=1e-12)
+
+
+def test_an_interval_needs_the_number_in_nearly_every_resample() -> None:
+    def sometimes(weights: np.ndarray) -> np.ndarray:
+        return np.where(weights[:, 0] > 0, weights.mean(axis=1), np.nan)
+
+    value, low, high = weighted_interval(sometimes, 60)
+    assert value == 1.0
+    assert np.isnan([low, high]).all(), "a third of the resamples lack the first cluster"
+    assert np.isnan(weighted_interval(lambda weights: np.full(len(weights), np.nan), 60)).all()
+    assert np.isnan(weighted_interval(cluster_mean(np.ones(1), np.ones(1)), 1)[1])
+    assert np.isnan(weighted_interval(cluster_mean(np.ones(0), np.ones(0)), 0)).all()
+
+
+@pytest.mark.parametrize(
+    ("scored", "missing", "ends", "bounds"),
+    [
+        (8, 2, (0.0, 1.0), (0.4, 0.6)),
+        (8, 2, (0.0, None), (0.4, np.inf)),
+        (8, 2, (None, None), (-np.inf, np.inf)),
+        (10, 0, (None, None), (0.5, 0.5)),
+        (0, 3, (-1.0, 1.0), (-1.0, 1.0)),
+    ],
+)
+def test_what_is_missing_is_bounded_by_the_range(scored: int, missing: int, ends: Any, bounds: Any) -> None:
+    mean = 0.5 if scored else np.nan
+    assert missing_bounds(mean, scored, missing, ends) == pytest.approx(bounds)
+
+
+def test_the_spread_of_seeds_is_the_analysis_of_variance() -> None:
+    """Two seeds of three samples by hand: within (1 + 1 + 1) x 2 / 3, between the means 1, 3, 5."""
+    found = seed_spread([0.0, 2.0, 2.0, 4.0, 4.0, 6.0], ["a", "a", "b", "b", "c", "c"])
+    assert found is not None
+    within, between = 2.0, 4.0 - 2.0 / 2
+    assert found.seed_sd == pytest.approx(within**0.5)
+    assert found.sample_sd == pytest.approx(between**0.5)
+    assert found.share == pytest.approx(within / (within + between))
+    assert found.shift == pytest.approx((within / 3) ** 0.5)
+    assert (found.samples, found.seeds) == (3, 2)
+
+
+def test_the_spread_of_seeds_is_found_again_in_unequal_numbers() -> None:
+    rng = np.random.default_rng(12)
+    counts = rng.integers(1, 6, size=800)
+    names = np.repeat(np.arange(800), counts).astype(str)
+    scores = np.repeat(rng.normal(0, 2.0, size=800), counts) + rng.normal(0, 0.5, size=counts.sum())
+    scores[0] = np.nan
+    found = seed_spread(scores, names.tolist())
+    assert found is not None
+    # Standard errors with about 640 samples and 2400 scores: 0.5 / sqrt(2 x 1760) = 0.008 and 2 / sqrt(2 x 640) = 0.056; four of them.
+    assert found.seed_sd == pytest.approx(0.5, abs=0.035)
+    assert found.sample_sd == pytest.approx(2.0, abs=0.23)
+
+
+def test_one_seed_has_no_spread_to_tell() -> None:
+    assert seed_spread([1.0, 2.0, np.nan], ["a", "b", "b"]) is None
+    assert seed_spread([], []) is None

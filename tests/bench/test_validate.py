@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bench.errors import ScoreError
-from bench.validate import TRUTHS, judge, verdicts
+from bench.validate import TRUTHS, judge, markdown
 
 CARDS: dict[str, dict[str, Any]] = {
     "up": {"higher_is_better": True},
@@ -61,9 +61,9 @@ def test_a_metric_that_follows_the_truth_a_reversed_one_and_a_coin() -> None:
     coin = only(found, "coin")
     assert coin["low"] < 0 < coin["high"], "an interval of a coin that excludes zero (seeded, so it does not waver)"
     assert coin["n"] == truth.size
-    sentence = verdicts(found[found["metric"].isin(["follows", "coin"])])[TRUTHS[TRUTH]]
-    assert "follows" in sentence
-    assert "coin" not in sentence
+    text = markdown(found, "Tried on coins.")
+    assert f"## {TRUTHS[TRUTH].capitalize()}" in text
+    assert "| follows | 1.00 | 1.00 to 1.00 |" in text
 
 
 def test_undefined_scores_are_left_out_and_counted() -> None:

@@ -7,8 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from editors import DiffusionModel, EditTask
+from bench.models import TOYBOX
+from editors import DiffusionModel, EditTask, MissingInput
 from editors.blended_latent import BlendedLatent, BlendedLatentState, reconstruct_background, shrinking_masks
+from editors.clip import SELECTOR
 
 STEPS = 8
 
@@ -66,7 +68,9 @@ def test_before_a_step_the_background_is_the_source_noised_to_that_level(model: 
     assert abs(float(noise.mean())) < 0.15
     assert abs(float(noise.std()) - 1) < 0.15
     assert torch.equal(blended[0][~inside[0]], blended[1][~inside[0]])
-    assert not torch.equal(noise, ((editor._blend(state, schedule, x, 6, [(8, state.seed), (6, state.seed)])[:1]) - state.x0)[~inside[:1]])
+    assert not torch.equal(
+        noise, ((editor._blend(state, schedule, x, 6, [(8, state.seed), (6, state.seed)])[:1]) - state.x0)[~inside[:1]]
+    )
 
 
 def test_the_final_blend_leaves_the_background_at_the_clean_latent(model: DiffusionModel, masked: EditTask) -> None:
@@ -129,3 +133,97 @@ def test_reconstruction_is_part_of_the_editor(model: DiffusionModel, masked: Edi
     first, second = tuned.render(state, (0.5, 1.0)), tuned.render(state, (0.5, 1.0))
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first[1], plain.render(state, (1.0,))[0])
+
+
+class _Preference:
+    """In the place of the ranking network: likes pictures by their number in the batch."""
+
+    def __init__(self, likes: list[float]) -> None:
+        self.likes = torch.tensor(likes)
+        self.shown: Tensor | None = None
+
+    def embed_texts(self, texts: list[str]) -> Tensor:
+        return torch.ones(len(texts), 1)
+
+    def embed_images(self, x: Tensor) -> Tensor:
+        self.shown = x
+        return self.likes[:, None]
+
+
+def ranked(model: DiffusionModel, likes: list[float], **params: object) -> BlendedLatent:
+    editor = make(model, candidates=3, **params)
+    vars(editor)["ranker"] = _Preference(likes)
+    return editor
+
+
+def test_the_candidate_most_like_the_text_is_returned_for_each_value(model: DiffusionModel, masked: EditTask) -> None:
+    single = make(model)
+    expected = single.render(single.prepare(masked), (0.5, 1.0))
+    editor = ranked(model, [0.9, 0.1, 0.2, 0.3, 0.1, 0.8])
+    before = model.unet_evaluations
+    first, second = editor.render(editor.prepare(masked), (0.5, 1.0))
+    assert model.unet_evaluations - before == 2 * 3 * (4 + 8)
+    # the first candidate is the edit that is made without candidates, up to the rounding of another batch size
+    assert np.abs(first.astype(int) - expected[0]).max() <= 1
+    assert np.abs(second.astype(int) - expected[1]).max() > 1
+    other = ranked(model, [0.1, 0.9, 0.2, 0.3, 0.1, 0.8])
+    changed = other.render(other.prepare(masked), (0.5, 1.0))
+    assert not np.array_equal(changed[0], first)
+    assert np.array_equal(changed[1], second)
+
+
+def test_candidates_are_ranked_on_the_masked_region(model: DiffusionModel, masked: EditTask) -> None:
+    editor = ranked(model, [0.9, 0.1, 0.2])
+    editor.render(editor.prepare(masked), (1.0,))
+    shown = editor.ranker.shown  # type: ignore[attr-defined]
+    assert shown.shape == (3, 3, 64, 64)
+    assert masked.mask is not None
+    inside = torch.from_numpy(masked.mask).expand(3, 3, -1, -1)
+    assert (shown[~inside] == -1).all()
+    assert all(not torch.allclose(a, b, atol=0.01) for a, b in zip(shown, shown.roll(1, 0), strict=True))
+
+
+def test_ranking_by_the_network_picks_the_largest_similarity(model: DiffusionModel, masked: EditTask) -> None:
+    spec = f"local-dir:{TOYBOX / 'ranker'}"
+    editor = make(model, candidates=3, clip=spec)
+    seen: list[Tensor] = []
+    decode = model.decode_tensor
+    model.decode_tensor = lambda x: (seen.append(x), decode(x))[1]  # type: ignore[method-assign]
+    (picture,) = editor.render(editor.prepare(masked), (1.0,))
+    candidates = torch.stack([torch.from_numpy(p.copy()) for p in model.decode(seen[0])]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    assert masked.mask is not None
+    cut = torch.where(torch.from_numpy(masked.mask), candidates, -1.0)
+    similar = editor.ranker.embed_images(cut) @ editor.ranker.embed_texts([masked.target_text])[0]
+    # decoded alone and among others a picture may differ by a grey level's rounding, candidates differ by tens
+    apart = [int(np.abs(p.astype(int) - picture).max()) for p in model.decode(seen[0])]
+    assert min(apart) <= 1 < sorted(apart)[1]
+    assert apart.index(min(apart)) == int(similar.argmax())
+
+
+def test_ranking_is_declared_and_one_candidate_needs_no_network(model: DiffusionModel, masked: EditTask) -> None:
+    assert BlendedLatent.assets(BlendedLatent.resolve("")) == {"clip": ""}
+    plain = make(model).fair_play()
+    assert (plain.candidates, plain.selector, plain.clip_in_loop) == (1, "", False)
+    many = make(model, candidates=3).fair_play()
+    assert (many.candidates, many.selector, many.clip_in_loop) == (3, SELECTOR, True)
+    with pytest.raises(MissingInput, match="needs an image-text network"):
+        make(model, candidates=3).prepare(masked)
+    with pytest.raises(MissingInput, match="needs an image-text network"):
+        BlendedLatent.assets(BlendedLatent.resolve("paper_ranked"))
+    spec = f"local-dir:{TOYBOX / 'ranker'}"
+    assert len(BlendedLatent.assets(BlendedLatent.resolve("paper_ranked", {"clip": spec}))["clip"]) == 64
+
+
+def test_only_the_chosen_candidate_is_reconstructed(
+    model: DiffusionModel, masked: EditTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import editors.blended_latent as module
+
+    calls: list[Tensor] = []
+    original = reconstruct_background
+    monkeypatch.setattr(
+        module, "reconstruct_background", lambda m, latent, *a, **k: (calls.append(latent), original(m, latent, *a, **k))[1]
+    )
+    editor = ranked(model, [0.9, 0.1, 0.2, 0.3, 0.1, 0.8], background_reconstruction_steps=2)
+    editor.render(editor.prepare(masked), (0.5, 1.0))
+    assert len(calls) == 2

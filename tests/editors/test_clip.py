@@ -66,7 +66,7 @@ def test_the_gradient_reaches_the_latent_and_nothing_else(ranker: RankingCLIP, m
     assert not any(p.requires_grad for p in ranker._network.parameters())
     with torch.no_grad():
         nearer = spherical_distance(ranker.embed_images(model.decode_tensor(z - 1e-2 * z.grad / z.grad.norm())), wanted)
-    assert float(nearer) < float(before)
+    assert nearer.item() < before.item()
 
 
 def test_spherical_distance_is_half_the_squared_angle() -> None:

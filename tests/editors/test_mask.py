@@ -120,4 +120,3 @@ def test_a_manifests_mask_comes_to_the_latent_by_any_pixel_or_by_the_first() -> 
     mask[1, 5] = mask[4, 8] = True
     assert to_cells(mask, like).nonzero().tolist() == [[0, 0, 0, 1], [0, 0, 1, 2]]
     assert to_cells(mask, like, "nearest").nonzero().tolist() == [[0, 0, 1, 2]]
-    assert np.array_equal(to_pixels(to_cells(to_pixels(to_cells(mask, like), 4), like, "nearest"), 4), to_pixels(to_cells(mask, like), 4))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
+from embedded import tasks, toybox
 from torch import Tensor
 
 from editors import DiffusionModel
 from editors.sweep import ddim_invert, decode_sweep
-from embedded import tasks, toybox
 
 STEPS = 20
 TOLERANCE = 1e-4

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from embedded import picture, pipeline, tasks, toybox
 
 from editors import EditTask, Image
 from editors.diffusion import seeded
 from editors.sdedit import SDEdit
-from embedded import picture, pipeline, tasks, toybox
 
 STEPS = 10
 

@@ -205,7 +205,7 @@ def test_wrong_names_are_found_before_anything_is_loaded(tiny_folder: Path, para
 
 
 def test_wrong_checkpoints_and_parameters_are_said(tiny_folder: Path, task: EditTask, tmp_path: Path) -> None:
-    with pytest.raises(MissingInput, match=r"give any image-and-text pipeline.*FLUX\.1-Kontext"):
+    with pytest.raises(MissingInput, match=r"give checkpoint: any image-and-text pipeline.*FLUX\.1-Kontext"):
         Pipeline.assets(PipelineParams())
     with pytest.raises(CheckpointError, match=r"no model_index\.json"):
         Pipeline.assets(make(tmp_path).params)

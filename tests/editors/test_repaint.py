@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def final_latents(editor: RePaint, task: EditTask, values: tuple[float, ...]) ->
 @pytest.mark.parametrize(("total", "length", "samples"), [(250, 10, 10), (25, 5, 3), (12, 3, 1), (7, 10, 4)])
 def test_the_walk_is_the_papers(total: int, length: int, samples: int) -> None:
     """Its rule, counted in states t = T - 1 .. 0: down one at a time; at each multiple of j below T - j, r - 1 times up j."""
-    left = {t: samples - 1 for t in range(0, total - length, length)}
+    left = dict.fromkeys(range(0, total - length, length), samples - 1)
     states, t = [total - 1], total - 1
     while t >= 0:
         if left.get(t, 0):
@@ -39,7 +40,7 @@ def test_the_walk_is_the_papers(total: int, length: int, samples: int) -> None:
             states.append(t)
     moves = walk(total, length, samples)
     assert [moves[0].start - 1, *(move.end - 1 for move in moves)] == states
-    assert all(one.end == other.start for one, other in zip(moves, moves[1:], strict=False))
+    assert all(one.end == other.start for one, other in pairwise(moves))
     assert all(abs(move.start - move.end) == 1 for move in moves)
 
 

@@ -144,6 +144,34 @@ def vit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def transformers_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformers CLIP with its processor: pictures of 64 pixels, twelve tokens of context, pooling at the end mark."""
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    folder = tmp_path_factory.mktemp("transformers-clip")
+    tokens, merges = vocabulary()
+    tokenizer = CLIPTokenizer(vocab=tokens, merges=merges, model_max_length=1000)
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    marks = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    text = small | marks | {"vocab_size": len(tokenizer), "max_position_embeddings": CONTEXT}
+    config = CLIPConfig(text_config=text, vision_config=small | {"image_size": 64, "patch_size": 16}, projection_dim=16)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        model = CLIPModel(config)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    images = CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64})
+    CLIPProcessor(images, tokenizer).save_pretrained(folder)
+    images.save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def resnet_copy(resnet_folder: Path, tmp_path: Path) -> Path:
     """A ResNet folder that a test may spoil."""

@@ -231,8 +231,8 @@ class TestRegions:
         true = LPIPS(f"folder:{resnet_folder}", "background").score(self.masked([edit] * 4, [source] * 4, list(masks)))
         filled = [image * ~mask[..., None] for mask in masks for image in (edit, source)]
         zero_filled = LPIPS(f"folder:{resnet_folder}").score(self.masked(filled[::2], filled[1::2], [None] * 4))
-        # The last background is 16 x 4 cells of the coarsest layer: values of equal damage scatter by some ten per cent.
-        assert true.max() / true.min() < 1.2
+        # The last background is two columns of the coarsest layer's eight, one of them at the border: a third is scatter and padding.
+        assert true.max() / true.min() < 1.5
         assert zero_filled.max() / zero_filled.min() > 2.5
 
     def test_region_is_in_the_fingerprint(self, resnet_folder: Path) -> None:

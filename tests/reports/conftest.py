@@ -94,8 +94,25 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     })  # fmt: skip
     samples = pd.DataFrame({"sample_id": ["s0", "s1"], "source_id": ["a", "b"], "category": ["add", "remove"],
                             "source_text": "a dog", "target_text": ["a cat number 0", "a cat number 1"]})  # fmt: skip
+    differences = pd.DataFrame({
+        "metric": ["clip", "csfid"], "first": "alpha", "first_value": 0.5, "second": "beta<&>", "second_value": 0.5,
+        "difference": [-0.0333, 10.0], "low": [-0.06, NAN], "high": [-0.01, NAN], "p": [0.01, 0.3], "p_holm": [0.02, 0.6],
+        "n": [2, 2], "test": ["sign-flip", "swap"], "better": ["beta<&>", "beta<&>"],
+    })  # fmt: skip
+    hypervolumes = pd.DataFrame({"editor": ["alpha", "beta<&>"], "hypervolume": [0.4, 0.5], "low": [0.3, 0.4], "high": [0.5, 0.6],
+                                 "knob_values": 3, "n": 2})  # fmt: skip
+    gains = pd.DataFrame({"first": ["alpha"], "second": ["beta<&>"], "gain": [-0.02], "low": [-0.03], "high": [0.01],
+                          "fidelity_low": [0.4], "fidelity_high": [0.85], "n": [2]})  # fmt: skip
+    levels = np.linspace(0.4, 0.9, 5)
+    attainment = pd.concat([
+        pd.DataFrame({"editor": name, "fidelity": levels, "low": [0.2, 0.2, 0.19, NAN, NAN], "median": 0.3 - levels / 10,
+                      "high": 0.35 - levels / 10})
+        for name in ("alpha", "beta<&>")
+    ])  # fmt: skip
+    seeds = pd.DataFrame({"editor": ["alpha"], "value": [0.5], "metric": ["clip"], "seed_sd": [0.02], "sample_sd": [0.05],
+                          "share": [0.14], "shift": [0.01], "samples": [2], "seeds": [2.0]})  # fmt: skip
     return ReportData(
-        title="small run", pairs=pairs, sets=sets, units=units, samples=samples, curves=curves, tradeoff=tradeoff,
+        title="small run", differences=differences, hypervolumes=hypervolumes, gains=gains, attainment=attainment, seeds=seeds, pairs=pairs, sets=sets, units=units, samples=samples, curves=curves, tradeoff=tradeoff,
         leaderboard=leaderboard, counts=counts, gallery=gallery, warnings=["Only two samples."],
         cards={PRINTS["clip"]: {"name": "clip", "network": "judge", "definition": "Cosine of picture and text."}},
         meta={"date": "2026-01-02", "manifest_hash": "ab" * 32, "environment.torch": "2.15.0"},

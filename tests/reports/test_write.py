@@ -17,7 +17,8 @@ import pytest
 from reports import GalleryRow, ReportData, ReportError, write_report
 from reports.tradeoff import distance_plane
 
-FIGURES = ("knob_curves", "tradeoff", "lpips_csfid")
+FIGURES = ("knob_curves", "tradeoff", "lpips_csfid", "attainment", "metric_curves")
+TABLES = ("differences", "hypervolumes", "gains", "seeds")
 VOID = {"meta", "link", "img", "br", "input"}
 
 
@@ -51,7 +52,7 @@ def parsed(text: str) -> Balance:
 
 def test_every_file_is_there_and_nothing_else(report: Path) -> None:
     expected = {f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png", "csv")}
-    expected |= {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
+    expected |= {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv", *(f"{name}.csv" for name in TABLES)}
     assert {p.name for p in report.iterdir()} == expected
     for name in FIGURES:
         assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -79,6 +80,8 @@ def test_csv_files_hold_the_numbers_given(data: ReportData, report: Path) -> Non
     holds(read("curves"), data.curves)
     holds(read("leaderboard"), data.leaderboard)
     holds(read("knob_curves"), data.curves[~data.curves["anchor"] & data.curves["metric"].isin(["clip", "one_minus_lpips"])])
+    for name in (*TABLES, "attainment"):
+        holds(read(name), getattr(data, name))
     trade = read("tradeoff")
     holds([row for row in trade if row["anchor"] == "False"], data.tradeoff)
     assert [row["editor"] for row in trade if row["anchor"] == "True"] == ["copy", "oracle"]
@@ -115,7 +118,7 @@ def test_svg_is_xml_that_names_the_editors(name: str, report: Path) -> None:
     root = ET.parse(report / f"{name}.svg").getroot()
     words = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"alpha", "beta<&>"} <= words
-    if name != "knob_curves":
+    if name not in ("knob_curves", "attainment"):
         assert {"copy", "oracle"} <= words
 
 
@@ -144,6 +147,12 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
         meta={evil: evil, "environment." + evil: evil},
         cards={evil: {"name": evil, evil: evil, "definition": evil}},
         interval=evil,
+        set_interval=evil,
+        differences=data.differences.replace({"metric": {"clip": evil}, "first": {"alpha": evil}}),
+        gains=data.gains.replace({"first": {"alpha": evil}}),
+        seeds=data.seeds.replace({"metric": {"clip": evil}}),
+        judges=pd.DataFrame([{"metric": evil, "truth": evil, "rho": 0.5, "low": 0.4, "high": 0.6, "agreement": 0.7, "n": 3}]),
+        judges_note=evil,
     )
     text = write_report(tmp_path / "report", hostile).read_text(encoding="utf-8")
     assert "<script>alert" not in text
@@ -169,10 +178,14 @@ def test_an_empty_run_says_why_each_part_is_absent(tmp_path: Path) -> None:
         "No editor with a knob has a CLIP score or an LPIPS in this run.",
         "No edit of this run has both a CLIP score and an LPIPS.",
         "This run has no scores of LPIPS or CSFID.",
+        "No editor has a CLIP score and an LPIPS at every knob value.",
+        "No metric of this run has a value.",
         "There is no table here.",
         "There is no gallery here.",
     ):
         assert sentence in text
+    for absent in ("Editor against editor", "At equal fidelity", "What the seed adds", "trust"):
+        assert absent not in text, "a table without rows, and judges that were not asked for, are no gap"
     assert (index.parent / "curves.csv").read_text().startswith("editor,anchor,knob,value,metric,mean,low,high,n,")
 
 
@@ -185,6 +198,7 @@ def test_frames_without_any_column_count_as_empty(tmp_path: Path) -> None:
 def test_a_figure_that_can_no_longer_be_drawn_leaves_no_stale_files(report: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(report, tmp_path / "report"))
     assert len(list(folder.glob("lpips_csfid.*"))) == 3
+    assert (folder / "gains.csv").is_file()
     write_report(folder, ReportData(title="nothing yet"))
     assert {p.name for p in folder.iterdir()} == {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
 
@@ -200,7 +214,10 @@ def test_mixed_fingerprints_are_not_drawn(data: ReportData, tmp_path: Path) -> N
     curves.loc[(curves["metric"] == "clip") & (curves["editor"] == "alpha"), "fingerprint"] = "another00000"
     text = write_report(tmp_path / "report", replace(data, curves=curves)).read_text(encoding="utf-8")
     assert text.count("The scores of clip carry different fingerprints (another00000, c11p00000001)") == 2
-    assert text.count("<figure") == 1
+    shown = re.findall(r'<section id="(\w+)">\s*<h2>.*?</h2>\s*<figure', text)
+    assert shown == ["lpips_csfid", "attainment", "metric_curves"]
+    assert "<g" in text
+    assert ">CLIP ↑<" not in text, "nor is a panel of it"
 
 
 def test_a_missing_column_is_named(data: ReportData, tmp_path: Path) -> None:
@@ -213,4 +230,5 @@ def test_header_shows_warnings_identity_and_environment(report: Path) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     for part in ("Only two samples.", "ab" * 32, "2.15.0", "c11p00000001", "Cosine of picture and text.", "1.25 edits per class"):
         assert part in text
-    assert text.count("95 % bootstrap interval over source images") == 4
+    # Four captions, the leaderboard, three tables.
+    assert text.count("95 % bootstrap interval over source images") == 8
