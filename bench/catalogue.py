@@ -11,8 +11,9 @@ import data_manifests
 from bench import environment, models, registry
 from bench.errors import EtabenchError
 from bench.spec import load_spec, shipped_specs
+from bench.suggest import did_you_mean
 
-__all__ = ["editors", "embedded_models", "health", "manifests", "metrics", "specs"]
+__all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "specs"]
 
 Rows = list[dict[str, Any]]
 NETWORKS = {
@@ -21,6 +22,8 @@ NETWORKS = {
     "features": "model.safetensors",
     "ranker": "open_clip_model.safetensors",
 }
+DETAILS = frozenset({"grid", "presets", "checkpoint", "target"})
+"""Fields that a table has no room for."""
 EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
 
 
@@ -65,6 +68,24 @@ def metrics() -> Rows:
             kind, summary = "", str(error)
         rows.append({"name": name, "kind": kind, "summary": summary, "target": point.value})
     return rows
+
+
+def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
+    """The row of ``name`` with what only a single thing has room for. Raises ``EtabenchError`` with a suggestion."""
+    found = {row["name"]: row for row in rows}
+    if name not in found:
+        raise EtabenchError(f"no {name!r} among the {kind}; {did_you_mean(name, found)}")
+    row = dict(found[name])
+    if kind == "editors":
+        cls = registry.load_editor(name)
+        fields = {key: f"{field.description} (default {field.default!r})" for key, field in cls.Params.model_fields.items()}
+        row |= {"version": cls.version, "summary": inspect.getdoc(cls) or "", "parameters": fields}
+        row["presets"] = {preset: ", ".join(f"{k} {v!r}" for k, v in given.items()) for preset, given in cls.presets.items()}
+    if kind == "metrics":
+        metric = registry.load_metric(name)
+        taken = [parameter for key, parameter in inspect.signature(metric).parameters.items() if key != "device"]
+        row |= {"summary": inspect.getdoc(metric) or "", "parameters": [str(parameter) for parameter in taken]}
+    return row
 
 
 def manifests() -> Rows:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.console import log, out, print_leaderboard, print_plan, print_rows, print_verdict
+from bench.console import log, out, print_facts, print_leaderboard, print_plan, print_rows, print_verdict
 from bench.errors import EtabenchError, RunError
 
 if TYPE_CHECKING:
@@ -162,7 +162,11 @@ def validate_metrics(
 
 
 @app.command("list")
-def list_(kind: Annotated[Kind, typer.Argument(help="what to list")], as_json: Json = False) -> None:
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="what to list")],
+    name: Annotated[str, typer.Argument(metavar="[NAME]", help="everything about this one, parameters included")] = "",
+    as_json: Json = False,
+) -> None:
     """Show what there is: editors, metrics, manifests, models, specs."""
     from bench import catalogue
 
@@ -173,7 +177,10 @@ def list_(kind: Annotated[Kind, typer.Argument(help="what to list")], as_json: J
         Kind.models: catalogue.embedded_models,
         Kind.specs: catalogue.specs,
     }
-    print_rows(rows[kind](), as_json)
+    if name:
+        print_facts(catalogue.one(kind.value, name, rows[kind]()), as_json)
+    else:
+        print_rows(rows[kind](), as_json, hide=catalogue.DETAILS)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.gate import Verdict
     from bench.plan import Plan
 
-__all__ = ["log", "out", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
+__all__ = ["log", "out", "print_facts", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
 
 out = Console()
 log = Console(stderr=True)
@@ -80,17 +80,33 @@ def print_verdict(verdict: Verdict) -> None:
     out.print(f"{state} among {verdict.compared} scores{extra}", markup=False, highlight=False)
 
 
-def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Rows with the same keys, as a table or as JSON."""
+def print_rows(rows: list[dict[str, Any]], as_json: bool, hide: Collection[str] = ()) -> None:
+    """Rows with the same keys, as JSON or as a table without the columns in ``hide``."""
     if as_json:
         print(json.dumps(rows, indent=1))
         return
+    shown = [name for name in (rows[0] if rows else ()) if name not in hide]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in rows[0] if rows else ():
-        table.add_column(name.replace("_", " "), overflow="fold")
+    for number, name in enumerate(shown):
+        table.add_column(name.replace("_", " "), overflow="fold", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(_cell(row[name]) for name in shown))
     out.print(table)
+
+
+def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """One thing with all its fields, as JSON or one field a line."""
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            out.print(f"{name.replace('_', ' ')}:", markup=False, highlight=False)
+            for key, text in value.items():
+                out.print(f"  {key}: {text}", markup=False, highlight=False, soft_wrap=True)
+        elif value not in ("", [], None):
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            out.print(f"{name.replace('_', ' ')}: {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _cell(value: Any) -> str:

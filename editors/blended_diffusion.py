@@ -82,7 +82,8 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
     noisy state, sqrt(1 - abar) predicted + (1 - sqrt(1 - abar)) noisy, here mixed as latents. Eight views are the code's; the
     paper says 16. The paper asks for at least 64 candidates, the code makes 32.
     A small CLIP that never saw a picture on black can tell little from the published cut-out; ``clip_sees="composite"`` shows it
-    the region on the source's background instead (preset ``toybox``). With the network that guides also picking, results please that network more than any other: score them by another one.
+    the region on the source's background instead (preset ``toybox``). With the network that guides also picking, results
+    please that network more than any other: score them by another one.
 
     Knob: strength s executes round(s n) steps; the published setting skips 25 of 100 and is 0.75. Strength 0 is the
     VAE round trip inside the mask. Noise and views are shared by all knob values.

@@ -115,7 +115,14 @@ class BlendedLatent(Editor[BlendedLatentState]):
 
     name = "blended_latent"
     version = "1"
-    knob = Knob("strength", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is noised and denoised")
+    knob = Knob(
+        "strength",
+        0.0,
+        1.0,
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        "share of the schedule that is noised and denoised",
+        zero="round trip",
+    )
     Params = BlendedLatentParams
     params: BlendedLatentParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -59,7 +59,9 @@ class BlendedLatentSD2(Editor[BlendedLatentSD2State]):
 
     name = "blended_latent_sd2"
     version = "1"
-    knob = Knob("strength", 0.0, 1.0, (0.5, 0.75, 1.0), "share of the schedule that is executed, from pure noise; 0.75 is the script's")
+    knob = Knob(
+        "strength", 0.0, 1.0, (0.5, 0.75, 1.0), "share of the schedule that is executed, from pure noise; 0.75 is the script's"
+    )
     needs = frozenset({"mask"})
     Params = SamplingParams
     params: SamplingParams

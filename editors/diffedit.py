@@ -51,7 +51,14 @@ class DiffEdit(Editor[DiffEditState]):
 
     name = "diffedit"
     version = "1"
-    knob = Knob("encode_ratio", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is inverted and decoded anew")
+    knob = Knob(
+        "encode_ratio",
+        0.0,
+        1.0,
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        "share of the schedule that is inverted and decoded anew",
+        zero="round trip",
+    )
     Params = DiffEditParams
     params: DiffEditParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

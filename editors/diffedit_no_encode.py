@@ -39,7 +39,14 @@ class DiffEditNoEncode(Editor[DiffEditNoEncodeState]):
 
     name = "diffedit_no_encode"
     version = "1"
-    knob = Knob("encode_ratio", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is noised and decoded anew")
+    knob = Knob(
+        "encode_ratio",
+        0.0,
+        1.0,
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        "share of the schedule that is noised and decoded anew",
+        zero="round trip",
+    )
     Params = DiffEditParams
     params: DiffEditParams
     presets = DiffEdit.presets

@@ -33,7 +33,14 @@ class EncodeDecode(Editor[EncodeDecodeState]):
 
     name = "encode_decode"
     version = "1"
-    knob = Knob("encode_ratio", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is inverted and decoded anew")
+    knob = Knob(
+        "encode_ratio",
+        0.0,
+        1.0,
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        "share of the schedule that is inverted and decoded anew",
+        zero="round trip",
+    )
     deterministic = True
     Params = SamplingParams
     params: SamplingParams

@@ -38,7 +38,14 @@ class SDEdit(Editor[SDEditState]):
 
     name = "sdedit"
     version = "1"
-    knob = Knob("strength", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is noised and denoised")
+    knob = Knob(
+        "strength",
+        0.0,
+        1.0,
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        "share of the schedule that is noised and denoised",
+        zero="round trip",
+    )
     Params = SamplingParams
     params: SamplingParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

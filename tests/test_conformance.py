@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import sys
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bench import registry
-from etabench_conformance import conformance
+from bench.models import TOYBOX
+from etabench_conformance import Case, conformance
+from etabench_conformance.case import SAMPLES
+
+sys.path.append(str(Path(__file__).parent / "editors"))
+import tiny_checkpoints  # noqa: E402
 
 Check = Callable[[], None]
 pytestmark = pytest.mark.slow
+
+GENERATOR = TOYBOX / "generator"
 
 QUICK: Mapping[str, Any] = {
     "steps": 5,
@@ -19,11 +34,82 @@ QUICK: Mapping[str, Any] = {
     "unet_steps": 2,
     "background_reconstruction_steps": 2,
     "mask_maps": 2,
+    "candidates": 2,
+    "augmentations": 2,
+    "inner_steps": 2,
+    "jump_length": 2,
+    "jump_n_sample": 2,
 }
 """Small values of the parameters that decide how long an edit takes, for every editor that has them."""
 
-KNOB: Mapping[str, Any] = {"steps": 12, "embedding_steps": 40, "unet_steps": 50}
+KNOB: Mapping[str, Any] = {"steps": 12, "embedding_steps": 40, "unet_steps": 50, "inner_steps": 3, "jump_length": 3}
 """The same for the check of the knob, which needs edits that mean something."""
+
+
+@cache
+def _folder() -> Path:
+    """A folder for what the checks write, gone when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="conformance-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _instruction_model() -> Path:
+    return tiny_checkpoints.with_channels(GENERATOR, _folder() / "instruction", 8)
+
+
+@cache
+def _powerpaint_model() -> Path:
+    return tiny_checkpoints.with_task_words(GENERATOR, _folder() / "powerpaint")
+
+
+@cache
+def _controlnet() -> Path:
+    return tiny_checkpoints.controlnet(GENERATOR, _folder() / "controlnet")
+
+
+@cache
+def _brushnet() -> Path:
+    return tiny_checkpoints.brushnet(GENERATOR, _folder() / "brushnet")
+
+
+DELIVERED = (0.25, 0.5, 1.0)
+
+
+@cache
+def _delivery() -> Path:
+    """What an outside method might deliver: the source faded into the true edit."""
+    for task in (Case("folder").task(number) for number in range(SAMPLES)):
+        assert task.truth is not None
+        (_folder() / "delivery" / task.sample_id).mkdir(parents=True)
+        for value in DELIVERED:
+            faded = np.rint((1 - value) * task.image + value * task.truth).astype(np.uint8)
+            Image.fromarray(faded).save(_folder() / "delivery" / task.sample_id / f"{value}.png")
+    return _folder() / "delivery"
+
+
+SPECIAL: Mapping[str, Mapping[str, Any]] = {
+    "instruct_pix2pix": {
+        "model": _instruction_model,
+        "skip": {"more_is_further_from_the_source": "the checkpoint is random, so its guidance towards the source means nothing"},
+    },
+    "powerpaint": {"model": _powerpaint_model},
+    "controlnet_inpaint": {"files": lambda: {"controlnet": str(_controlnet())}},
+    "brushnet": {"files": lambda: {"brushnet": str(_brushnet())}},
+    "pipeline": {
+        "files": lambda: {
+            "checkpoint": str(GENERATOR),
+            "pipeline": "StableDiffusionImg2ImgPipeline",
+            "device": "cpu",
+            "call": {"num_inference_steps": 10, "guidance_scale": 3.0},
+        }
+    },
+    "folder": {"files": lambda: {"path": str(_delivery())}, "values": DELIVERED},
+    "flexit": {"values": (0, 2, 6)},
+    "text2live": {"skip": {"nan_is_a_typed_failure": "none of the diffusion model's networks takes part, so none can break"}},
+}
+"""Arguments of `conformance` for editors that need another checkpoint, values or files; `files` makes parameters."""
 
 
 def _having(name: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,32 +121,22 @@ def _preset(name: str) -> str:
     return "toybox" if "toybox" in registry.load_editor(name).presets else ""
 
 
-SPECIAL: Mapping[str, Mapping[str, Any]] = {}
-"""Arguments of `conformance` for editors that need files or another checkpoint."""
-
-
 def _case(name: str) -> Any:
-    given = {"preset": _preset(name), "params": _having(name, QUICK), "knob_params": _having(name, KNOB)}
-    return conformance(name, **{**given, **SPECIAL.get(name, {})})
+    special = dict(SPECIAL.get(name, {}))
+    files = special.pop("files", dict)
+
+    def params(wanted: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
+        return lambda: {**_having(name, wanted), **files()}
+
+    return conformance(name, preset=_preset(name), params=params(QUICK), knob_params=params(KNOB), **special)
 
 
 def _all_checks() -> list[Any]:
-    found = []
-    for name in (
-        "sdedit",
-        "copy",
-        "diffedit",
-        "blended_latent",
-        "imagic",
-        "regenerate",
-        "oracle",
-        "vae_round_trip",
-        "encode_decode",
-        "diffedit_no_encode",
-    ):
-        for parameter in _case(name).args[1]:
-            found.append(pytest.param(*parameter.values, id=f"{name}-{parameter.id}", marks=parameter.marks))
-    return found
+    return [
+        pytest.param(*parameter.values, id=f"{name}-{parameter.id}", marks=parameter.marks)
+        for name in registry.editors()
+        for parameter in _case(name).args[1]
+    ]
 
 
 @pytest.mark.parametrize("check", _all_checks())

@@ -1,8 +1,9 @@
 """Sweeps of our editors against diffusers' pipelines: same weights, pictures, grid and steps.
 
-Each side of each sweep runs in a process of its own, sides in turn, so that a noisy machine is noisy for all; numbers are medians
-over the repeats. The pipelines are called as their users call them, once a picture and knob value: what can be shared between
-values and pictures is shared on our side only, and that is what is measured. What is compared:
+Each side of each sweep runs in a process of its own, sides in turn; numbers are medians over the repeats. The pipelines are called
+as their users call them, once a picture and knob value: what can be shared between values and pictures is shared on our side only,
+and that is what is measured. Several numbers of pictures show what the batch adds: ours go through inversion, sweep and decoding
+together. What is compared:
 
 - ``sdedit`` with ``StableDiffusionImg2ImgPipeline``.
 - ``diffedit`` with ``StableDiffusionDiffEditPipeline``, with the unguided inversion of the paper, so that both sides invert alike,
@@ -20,9 +21,11 @@ import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from bench.benchmarks.measure import Cost, in_own_process, measured, middle, table
+from bench.benchmarks.measure import Cost, Outcome, answer, in_turn, measured, passes, table
 
 __all__ = ["add_arguments", "run"]
 
@@ -34,7 +37,7 @@ GRID = tuple(round(0.1 * k, 1) for k in range(1, 11))
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the subcommand."""
     parser.add_argument("--sweeps", nargs="+", choices=SWEEPS, default=list(SWEEPS))
-    parser.add_argument("--samples", type=int, default=1, help="pictures; ours are made in one batch")
+    parser.add_argument("--samples", type=int, nargs="+", default=[1, 4], help="numbers of pictures; ours are made in one batch")
     parser.add_argument("--no-batch", action="store_true", help="ours one picture after another")
     parser.add_argument("--steps", type=int, default=50, help="at least 10: the pipelines cannot do a share of less than a step")
     parser.add_argument("--guidance", type=float, default=7.5)
@@ -50,21 +53,19 @@ def run(given: argparse.Namespace) -> None:
     """Measure and print."""
     from bench.benchmarks.peers import PEERS
 
-    settings = {key: value for key, value in vars(given).items() if key not in ("part", "sweeps", "repeats")}
+    settings = {key: value for key, value in vars(given).items() if key not in ("part", "sweeps", "samples", "repeats")}
     batch = "one by one" if given.no_batch else "in one batch"
-    print(f"{len(GRID)} knob values, {given.steps} steps, {given.threads} threads, {given.device}")
-    print(f"{given.samples} samples, ours {batch}; medians of {given.repeats} runs", flush=True)
+    print(f"{len(GRID)} knob values, {given.steps} steps, {given.threads} threads, {given.device}; ours {batch}")
     for sweep in given.sweeps:
-        sides = [*PEERS[sweep], OURS]
-        costs: dict[str, list[Cost]] = {side: [] for side in sides}
-        for _ in range(given.repeats):
-            for side in sides:
-                costs[side].append(in_own_process("bench.benchmarks.editors", {**settings, "sweep": sweep, "side": side}))
-        fit = f" ({' + '.join(map(str, given.fit_steps))} fit steps)" if sweep == "imagic" else ""
-        print(f"\n{sweep}{fit}\n{table({side: middle(each) for side, each in costs.items()}, OURS)}", flush=True)
+        for samples in given.samples:
+            sides, job = (*PEERS[sweep], OURS), {**settings, "sweep": sweep, "samples": samples}
+            found = in_turn("bench.benchmarks.editors", sides, job, given.repeats)
+            fit = f" ({' + '.join(map(str, given.fit_steps))} fit steps)" if sweep == "imagic" else ""
+            print(f"\n{sweep}{fit}, samples: {samples}")
+            print(table({side: outcome.costs["sweep"] for side, outcome in found.items()}, OURS), flush=True)
 
 
-def _one_side(settings: dict[str, Any]) -> Cost:
+def _one_side(settings: dict[str, Any]) -> Outcome:
     os.environ["OMP_NUM_THREADS"] = str(settings["threads"])
     import torch
     from PIL import Image
@@ -79,7 +80,7 @@ def _one_side(settings: dict[str, Any]) -> Cost:
     samples = [manifest.load(i) for i in range(settings["samples"])]
     sweep, device = settings["sweep"], settings["device"]
     if settings["side"] == OURS:
-        return _ours(samples, settings)
+        return Outcome({"sweep": _ours(samples, settings)})
     peer = PEERS[sweep][settings["side"]]
     job = Job(
         pictures=tuple(Image.fromarray(sample.image) for sample in samples),
@@ -92,7 +93,7 @@ def _one_side(settings: dict[str, Any]) -> Cost:
     )
     pipeline = peer.load(device)
     _warm_up(pipeline.unet, pipeline.vae, device)
-    return measured(lambda: peer.run(pipeline, job), pipeline.unet, device)
+    return Outcome({"sweep": _counted(lambda: peer.run(pipeline, job), pipeline.unet, device)})
 
 
 def _ours(samples: list[Any], settings: dict[str, Any]) -> Cost:
@@ -114,7 +115,13 @@ def _ours(samples: list[Any], settings: dict[str, Any]) -> Cost:
             editor.render_many(editor.prepare_many(together), GRID)
 
     _warm_up(model.unet, model.vae, settings["device"])
-    return measured(job, model.unet, settings["device"])
+    return _counted(job, model.unet, settings["device"])
+
+
+def _counted(job: Callable[[], object], unet: Any, device: str) -> Cost:
+    with passes(unet) as counts:
+        cost = measured(job, device)
+    return replace(cost, counts=counts)
 
 
 def _warm_up(unet: Any, vae: Any, device: str) -> None:
@@ -127,4 +134,4 @@ def _warm_up(unet: Any, vae: Any, device: str) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(vars(_one_side(json.loads(sys.argv[1])))))
+    answer(_one_side(json.loads(sys.argv[1])))

@@ -3,7 +3,7 @@
 Same features on all sides, each side in a process of its own; numbers are medians over the repeats. ``first`` is the distance of one set
 of edits to a reference seen for the first time; ``next`` that of another set to the same reference, with its statistics kept on all
 sides, which is what a table of many editors and knob values costs per cell. ``job MiB`` is what the peak rose by over the features.
-``value`` shows that all sides mean the same number: torch-fidelity takes complex roots of the eigenvalues of a product that is not
+The values show that all sides mean the same number: torch-fidelity takes complex roots of the eigenvalues of a product that is not
 symmetric, scipy the root of that product, ours singular values.
 """
 
@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
+
+from bench.benchmarks.measure import Outcome, answer, in_turn, measured, table
 
 __all__ = ["add_arguments", "run"]
 
 OURS = "etabench"
 SIDES = ("torch-fidelity", "scipy sqrtm", OURS)
-COLUMNS = ("first s", "next s", "first CPU s", "next CPU s", "job MiB", "value")
+TOLERANCE = 1e-3
+"""Relative, between sides: the eigenvalues of a product of singular covariances are good to the root of a double's precision."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,26 +41,13 @@ def run(given: argparse.Namespace) -> None:
     print(
         f"{given.edits} edits, {given.reference} references, {given.dimensions} dimensions, {given.threads} threads", flush=True
     )
-    found: dict[str, list[list[float]]] = {side: [] for side in given.sides}
-    for _ in range(given.repeats):
-        for side, rows in found.items():
-            rows.append(_in_own_process({"side": side, **sizes}))
-    middle = {side: [statistics.median(column) for column in zip(*rows, strict=True)] for side, rows in found.items()}
-    print(f"{'':<26}" + "".join(f"{name:>13}" for name in COLUMNS))
-    for side, row in middle.items():
-        print(f"{side:<26}" + "".join(f"{cell:>13.3f}" for cell in row[:-1]) + f"{row[-1]:>13.6f}")
-    for side, row in middle.items():
-        if side != OURS and OURS in middle:
-            ratios = [theirs / mine if mine else float("nan") for theirs, mine in zip(row[:-1], middle[OURS], strict=False)]
-            print(f"  {side + ' / ' + OURS:<24}" + "".join(f"{ratio:>13.2f}" for ratio in ratios))
-
-
-def _in_own_process(arguments: dict[str, Any]) -> list[float]:
-    command = [sys.executable, "-m", "bench.benchmarks.frechet", json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{arguments} failed:\n{done.stderr}")
-    return [float(number) for number in json.loads(done.stdout.splitlines()[-1])]
+    found = in_turn("bench.benchmarks.frechet", given.sides, sizes, given.repeats)
+    for job in ("first", "next"):
+        print(f"\n{job}\n{table({side: outcome.costs[job] for side, outcome in found.items()}, OURS)}", flush=True)
+    values = {side: float(outcome.values) for side, outcome in found.items()}
+    print("\nvalues: " + ", ".join(f"{side} {value:.6f}" for side, value in values.items()), flush=True)
+    if max(values.values()) - min(values.values()) > TOLERANCE * max(values.values()):
+        raise SystemExit(f"the sides differ by more than {TOLERANCE:g} of the value: their costs cannot be compared")
 
 
 def _ours() -> tuple[Callable[[Any], Any], Callable[[Any, Any], float]]:
@@ -98,8 +84,8 @@ def _sqrtm() -> tuple[Callable[[Any], Any], Callable[[Any, Any], float]]:
     return study, distance
 
 
-def _one(side: str, edits: int, reference: int, dimensions: int) -> list[float]:
-    """What one side takes: seconds and CPU seconds of first and next, MiB, and the first value."""
+def _one(side: str, edits: int, reference: int, dimensions: int) -> Outcome:
+    """What one side takes, first and next, and the first value."""
     import numpy as np
 
     study, distance = {OURS: _ours, "torch-fidelity": _torch_fidelity, "scipy sqrtm": _sqrtm}[side]()
@@ -109,16 +95,14 @@ def _one(side: str, edits: int, reference: int, dimensions: int) -> list[float]:
     mine = [_features(random, edits, scales) + np.float32(0.02) for _ in range(2)]
     small = random.standard_normal((8, 4)).astype(np.float32)
     distance(small, study(small))
-    before = _peak()
-    wall, cpu = [time.perf_counter()], [time.process_time()]
-    known = study(theirs)
-    value = distance(mine[0], known)
-    wall.append(time.perf_counter())
-    cpu.append(time.process_time())
-    distance(mine[1], known)
-    wall.append(time.perf_counter())
-    cpu.append(time.process_time())
-    return [wall[1] - wall[0], wall[2] - wall[1], cpu[1] - cpu[0], cpu[2] - cpu[1], _peak() - before, value]
+    known: list[Any] = []
+    values: list[float] = []
+
+    def first() -> None:
+        known.append(study(theirs))
+        values.append(distance(mine[0], known[0]))
+
+    return Outcome({"first": measured(first), "next": measured(lambda: distance(mine[1], known[0]))}, values[0])
 
 
 def _features(random: Any, n: int, scales: Any) -> Any:
@@ -126,11 +110,6 @@ def _features(random: Any, n: int, scales: Any) -> Any:
     rows = random.standard_normal((n, len(scales)), dtype=scales.dtype)
     rows *= scales
     return rows
-
-
-def _peak() -> float:
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _main() -> None:
@@ -142,7 +121,7 @@ def _main() -> None:
 
     torch.set_num_threads(given["threads"])
     warnings.simplefilter("ignore")
-    print(json.dumps(_one(given["side"], given["edits"], given["reference"], given["dimensions"])))
+    answer(_one(given["side"], given["edits"], given["reference"], given["dimensions"]))
 
 
 if __name__ == "__main__":

@@ -8,46 +8,62 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Cost", "in_own_process", "measured", "middle", "table"]
+__all__ = ["Cost", "Outcome", "answer", "in_turn", "measured", "passes", "table"]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one side took for one job, without imports, loading and a warm-up call."""
+    """What one side took for one job, without imports and a warm-up."""
 
     wall: float
     """Seconds."""
     cpu: float
     """Seconds, of all threads."""
     peak: float
-    """MiB: highest resident size of the process; on a GPU, the most that torch had allocated."""
+    """MiB: highest resident size of the process so far; on a GPU, the most that torch had allocated."""
     extra: float
-    """MiB: what the peak rose by over the state after loading and warming up."""
-    samples: int
-    """Samples through the U-Net."""
-    calls: int
-    """Calls of the U-Net."""
+    """MiB: what the peak rose by over the state before the job."""
+    counts: dict[str, float] = field(default_factory=dict)
+    """What else was counted, by the head of its column."""
 
 
-def measured(job: Callable[[], None], unet: Any, device: str) -> Cost:
-    """Run ``job`` once; ``unet`` is the network whose samples and calls are counted."""
-    counts = [0, 0]
+@dataclass(frozen=True)
+class Outcome:
+    """What one side answers: the cost of each of its jobs by name, and the numbers that show that all sides did the same."""
 
-    def count(_module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        counts[0] += len(given[0] if given else named["sample"])
-        counts[1] += 1
+    costs: dict[str, Cost]
+    values: Any = None
 
-    hook = unet.register_forward_pre_hook(count, with_kwargs=True)
+
+def measured(job: Callable[[], object], device: str = "cpu") -> Cost:
+    """Run ``job`` once."""
     before, wall, cpu = _peak(device), time.perf_counter(), time.process_time()
     job()
     _wait(device)
     wall, cpu, peak = time.perf_counter() - wall, time.process_time() - cpu, _peak(device)
-    hook.remove()
-    return Cost(wall, cpu, peak, peak - before, *counts)
+    return Cost(wall, cpu, peak, peak - before)
+
+
+@contextmanager
+def passes(unet: Any) -> Iterator[dict[str, float]]:
+    """Counts the samples through a U-Net and its calls."""
+    counts = {"U-Net samples": 0.0, "calls": 0.0}
+
+    def count(_module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
+        counts["U-Net samples"] += len(given[0] if given else named["sample"])
+        counts["calls"] += 1
+
+    hook = unet.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield counts
+    finally:
+        hook.remove()
 
 
 def _peak(device: str) -> float:
@@ -55,8 +71,11 @@ def _peak(device: str) -> float:
         import torch
 
         return torch.cuda.max_memory_allocated(device) / 2**20
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / (2**20 if sys.platform == "darwin" else 2**10)
+    status = Path("/proc/self/status")
+    if status.is_file():  # there ru_maxrss starts at the size of the process that started this one
+        lines = (line.split() for line in status.read_text().splitlines())
+        return next(int(line[1]) for line in lines if line[0] == "VmHWM:") / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _wait(device: str) -> None:
@@ -66,30 +85,55 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def in_own_process(module: str, arguments: Mapping[str, Any]) -> Cost:
-    """``python -m module '<arguments as JSON>'``, which prints a Cost as JSON on its last line."""
+def answer(outcome: Outcome) -> None:
+    """Print the outcome of one side as the process that asked for it reads it: JSON on the last line."""
+    print(json.dumps(asdict(outcome)))
+
+
+def in_turn(module: str, sides: Sequence[str], settings: Mapping[str, Any], repeats: int = 1) -> dict[str, Outcome]:
+    """Each side by ``python -m module '<settings and side as JSON>'``, all in turn, ``repeats`` times; medians, and the last values.
+
+    A noisy machine is thus noisy for all sides.
+    """
+    heard: dict[str, list[Outcome]] = {side: [] for side in sides}
+    for _ in range(repeats):
+        for side, outcomes in heard.items():
+            outcomes.append(_in_own_process(module, {**settings, "side": side}))
+    return {
+        side: Outcome({job: _middle([each.costs[job] for each in outcomes]) for job in outcomes[0].costs}, outcomes[-1].values)
+        for side, outcomes in heard.items()
+    }
+
+
+def _in_own_process(module: str, arguments: Mapping[str, Any]) -> Outcome:
     command = [sys.executable, "-m", module, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{module} {dict(arguments)} failed:\n{done.stderr}")
-    return Cost(**json.loads(done.stdout.splitlines()[-1]))
+    content = json.loads(done.stdout.splitlines()[-1])
+    return Outcome({job: Cost(**cost) for job, cost in content["costs"].items()}, content["values"])
 
 
-def middle(costs: Sequence[Cost]) -> Cost:
+def _middle(costs: Sequence[Cost]) -> Cost:
     """The median of every number."""
-    return Cost(**{field.name: statistics.median(getattr(cost, field.name) for cost in costs) for field in fields(Cost)})
+    counts = {name: statistics.median(cost.counts[name] for cost in costs) for name in costs[0].counts}
+    numbers = {name: statistics.median(getattr(cost, name) for cost in costs) for name in ("wall", "cpu", "peak", "extra")}
+    return replace(costs[0], **numbers, counts=counts)
 
 
 def table(costs: Mapping[str, Cost], own: str) -> str:
     """One line per side, then the ratio of every other side to ``own``."""
-    lines = [f"{'':<34}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}{'job MiB':>10}{'U-Net samples':>15}{'calls':>8}"]
+    counted = list(next(iter(costs.values())).counts)
+    lines = [f"{'':<34}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}{'job MiB':>10}" + "".join(f"{name:>15}" for name in counted)]
     for side, c in costs.items():
-        lines.append(f"{side:<34}{c.wall:>9.2f}{c.cpu:>9.2f}{c.peak:>10.0f}{c.extra:>10.0f}{c.samples:>15.0f}{c.calls:>8.0f}")
-    mine = asdict(costs[own])
-    for side, cost in costs.items():
-        if side != own:
-            wall, cpu, peak, extra, samples, calls = (_ratio(theirs, mine[name]) for name, theirs in asdict(cost).items())
-            lines.append(f"  {side + ' / ' + own:<32}{wall:>9}{cpu:>9}{peak:>10}{extra:>10}{samples:>15}{calls:>8}")
+        counts = "".join(f"{c.counts[name]:>15.0f}" for name in counted)
+        lines.append(f"{side:<34}{c.wall:>9.2f}{c.cpu:>9.2f}{c.peak:>10.0f}{c.extra:>10.0f}{counts}")
+    for side, c in costs.items():
+        if side != own and own in costs:
+            mine = costs[own]
+            wall, cpu, peak = _ratio(c.wall, mine.wall), _ratio(c.cpu, mine.cpu), _ratio(c.peak, mine.peak)
+            counts = "".join(f"{_ratio(c.counts[name], mine.counts[name]):>15}" for name in counted)
+            lines.append(f"  {side + ' / ' + own:<32}{wall:>9}{cpu:>9}{peak:>10}{_ratio(c.extra, mine.extra):>10}{counts}")
     return "\n".join(lines)
 
 

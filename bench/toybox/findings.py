@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ __all__ = ["Finding", "imagic", "main", "masks", "thin_masks", "tradeoffs"]
 
 RATIOS = (0.1, 0.2, 0.3, 0.5, 0.8)
 ETAS = (0.0, 0.5, 0.75, 1.0)
+LIGHT_FIT = 40
+"""Steps of Imagic's fine-tuning beside the preset's 120, which on ToyBox binds the picture tightly."""
 RESAMPLES = 1000
 PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 
@@ -128,6 +131,7 @@ def imagic(lab: Laboratory, count: int) -> list[Finding]:
     """Imagic's ablation of fine-tuning, and changes of state, which masked editors are said not to make."""
     drawn = scenes(count, "state")
     tuned = lab.edit("imagic", drawn, ETAS)
+    lighter = lab.edit("imagic", drawn, ETAS, unet_steps=LIGHT_FIT)
     frozen = lab.edit("imagic", drawn, ETAS, unet_steps=0)
     masked = lab.edit("diffedit", drawn, RATIOS)
     blended = lab.edit("blended_latent", drawn, RATIOS, use_manifest_mask=False)
@@ -139,11 +143,14 @@ def imagic(lab: Laboratory, count: int) -> list[Finding]:
             "1-LPIPS to the source at eta 0",
         )
     ]
-    for name, other in (("DiffEdit", masked), ("Blended Latent Diffusion with an automatic mask", blended)):
-        gap = _best(tuned) - _best(other)
-        claim = f"makes changes of state that {name} does not"
-        rows.append(_paired(gap, "Imagic", claim, "share of scenes with a success at some knob value"))
-        rows.append(_gain(tuned, other, f"lies above {name} on changes of state", "Imagic"))
+    fits = {"": tuned, f", {LIGHT_FIT} steps of fine-tuning": lighter}
+    others = {"DiffEdit": masked, "Blended Latent Diffusion with an automatic mask": blended}
+    for (fit, mine), (name, other) in product(fits.items(), others.items()):
+        measure = (
+            f"share of scenes with a success at some knob value{fit}; {_best(mine).mean():.2f} and {_best(other).mean():.2f}"
+        )
+        rows.append(_paired(_best(mine) - _best(other), "Imagic", f"makes changes of state that {name} does not", measure))
+        rows.append(_gain(mine, other, f"lies above {name} on changes of state{fit}", "Imagic"))
     return rows
 
 

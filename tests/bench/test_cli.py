@@ -231,6 +231,18 @@ def test_lists_are_tables_and_json(etabench: Callable[..., Outcome], kind: str) 
     assert all(row["name"] in table for row in rows)
 
 
+def test_one_editor_or_metric_is_shown_whole(etabench: Callable[..., Outcome]) -> None:
+    code, out, _ = etabench("list", "editors", "sdedit")
+    assert code == 0
+    assert "  guidance: classifier-free guidance scale" in out
+    assert "  toybox: " in out
+    facts = json.loads(etabench("list", "metrics", "lpips", "--json")[1])
+    assert "net: 'str' = 'alex'" in facts["parameters"]
+    code, _, err = etabench("list", "editors", "sdedi")
+    assert code == 2
+    assert "did you mean 'sdedit'?" in err
+
+
 def test_lint_reports_and_fails_on_what_a_run_refuses(etabench: Callable[..., Outcome], manifest_folder: Path) -> None:
     assert etabench("lint", manifest_folder)[0] == 0
     (manifest_folder / "1.png").write_bytes(b"no picture")

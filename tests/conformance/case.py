@@ -18,6 +18,8 @@ from editors import DiffusionModel, Editor, EditTask, Image
 
 SAMPLES = 4
 Folder = Path | Callable[[], Path]
+Given = Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+"""Parameters by name, or what makes them when a check first needs them, such as one that writes a checkpoint."""
 
 
 @lru_cache(maxsize=1)
@@ -34,9 +36,9 @@ class Case:
     target: str
     """Registered name, ``module:Class`` or ``path/to/file.py:Class``."""
     preset: str = ""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Given = field(default_factory=dict)
     """Parameters that make one edit quick."""
-    knob_params: Mapping[str, Any] = field(default_factory=dict)
+    knob_params: Given = field(default_factory=dict)
     """Parameters, beside the preset, for the check of the knob."""
     model: Folder | None = None
     """A diffusers folder, or what makes one; the ToyBox generator where it is None."""
@@ -73,10 +75,15 @@ class Case:
         """A model of its own; None where the editor needs none."""
         return DiffusionModel.load(self.folder) if self.editor_class.needs_model else None
 
-    def resolved(self, overrides: Mapping[str, Any]) -> Any:
+    @property
+    def quick(self) -> dict[str, Any]:
+        """``params``, made if they have to be."""
+        return dict(self.params() if callable(self.params) else self.params)
+
+    def resolved(self, overrides: Given) -> Any:
         """Parameters of the preset with ``overrides``; an empty ``clip`` becomes ToyBox's ranking network, as in a run."""
         cls = self.editor_class
-        given = dict(overrides)
+        given = dict(overrides() if callable(overrides) else overrides)
         if "clip" in cls.Params.model_fields and "clip" not in given:
             given["clip"] = f"local-dir:{TOYBOX / 'ranker'}"
         return cls.resolve(self.preset, given)

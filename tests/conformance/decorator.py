@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import pytest
 
 from etabench_conformance import failing, hygiene, independence, knob, running
-from etabench_conformance.case import Case, Folder
+from etabench_conformance.case import Case, Folder, Given
 
 CHECKS: tuple[Callable[[Case], None], ...] = (
     independence.same_after_other_samples,
@@ -37,8 +36,8 @@ def conformance(
     editor: str,
     *,
     preset: str = "",
-    params: Mapping[str, Any] | None = None,
-    knob_params: Mapping[str, Any] | None = None,
+    params: Given | None = None,
+    knob_params: Given | None = None,
     model: Folder | None = None,
     values: Sequence[float] | None = None,
     skip: Mapping[str, str] | None = None,

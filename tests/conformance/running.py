@@ -18,7 +18,7 @@ SAMPLES = 3
 
 def _planned(case: Case, folder: Path) -> Run:
     """A run folder with its plan and nothing done."""
-    entry: dict[str, Any] = {"name": case.target, "preset": case.preset, "params": dict(case.params)}
+    entry: dict[str, Any] = {"name": case.target, "preset": case.preset, "params": case.quick}
     if case.editor_class.knob is not None:
         entry["grid"] = list(case.grid)
     spec = Spec.model_validate(

@@ -71,8 +71,10 @@ def test_residuals_land_where_the_released_code_adds_them(model: DiffusionModel,
             module.register_forward_pre_hook(lambda _m, given, key=key: seen.__setitem__(f"{name} {key}", given[0]))
             for key, module in watched.items()
         ]
-        skip = unet.up_blocks[-1].resnets[-1].register_forward_pre_hook(
-            lambda _m, given: seen.__setitem__(f"{name} skip", given[0][:, -8:])
+        skip = (
+            unet.up_blocks[-1]
+            .resnets[-1]
+            .register_forward_pre_hook(lambda _m, given: seen.__setitem__(f"{name} skip", given[0][:, -8:]))
         )
         told(x, times, encoder_hidden_states=text) if name == "told" else unet(x, times, encoder_hidden_states=text)
         for handle in (*handles, skip):
@@ -111,9 +113,7 @@ def test_the_tensors_are_those_of_a_unet_without_attention_and_of_the_convolutio
     network = BrushNetModel(BrushNetConfig.model_validate(config)).state_dict()
     shared = {name for name in network if not name.startswith(("brushnet_", "conv_in_condition"))}
     attention_free = {
-        name
-        for name in unet
-        if ".attentions." not in name and not name.startswith(("conv_in", "conv_out", "conv_norm_out"))
+        name for name in unet if ".attentions." not in name and not name.startswith(("conv_in", "conv_out", "conv_norm_out"))
     }
     assert shared == attention_free
     assert all(network[name].shape == unet[name].shape for name in shared)
@@ -143,7 +143,7 @@ def test_foreign_and_missing_files_are_said_in_one_line(
 ) -> None:
     with pytest.raises(CheckpointError, match=r"^brushnet: no folder.*github\.com/TencentARC/BrushNet"):
         BrushNet.assets(BrushNet.resolve())
-    with pytest.raises(CheckpointError, match="not a BrushNet|attention"):
+    with pytest.raises(CheckpointError, match=r"not a BrushNet|attention"):
         make(model, controlnet_folder).prepare(masked)
     folder = Path(shutil.copytree(brushnet_folder, tmp_path / "copy"))
     config = json.loads((folder / "config.json").read_text())
@@ -161,7 +161,7 @@ def test_foreign_and_missing_files_are_said_in_one_line(
     (folder / "config.json").write_text(json.dumps(config))
     weights = load_file(folder / "diffusion_pytorch_model.safetensors")
     save_file(dict(list(weights.items())[1:]), folder / "diffusion_pytorch_model.safetensors")
-    with pytest.raises(CheckpointError, match="Missing key"):
+    with pytest.raises(CheckpointError, match=r"Missing key"):
         make(model, folder).prepare(masked)
 
 

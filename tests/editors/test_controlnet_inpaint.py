@@ -55,7 +55,7 @@ def test_what_is_missing_or_foreign_is_said_in_one_line(
     config = json.loads((folder / "config.json").read_text())
     weights = load_file(folder / "diffusion_pytorch_model.safetensors")
     save_file(dict(list(weights.items())[1:]), folder / "diffusion_pytorch_model.safetensors")
-    with pytest.raises(CheckpointError, match="controlnet: .* lacks "):
+    with pytest.raises(CheckpointError, match=r"controlnet: .* lacks "):
         make(model, controlnet=str(folder)).render(make(model, controlnet=str(folder)).prepare(masked), (1.0,))
     (folder / "config.json").write_text(json.dumps({**config, "cross_attention_dim": 24}))
     with pytest.raises(CheckpointError) as caught:

@@ -59,7 +59,9 @@ def gap(a: Image, b: Image) -> int:
     return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
-def test_a_unit_gives_its_pictures_whatever_was_made_before_and_the_seed_and_the_text_matter(make: Make, masked: EditTask) -> None:
+def test_a_unit_gives_its_pictures_whatever_was_made_before_and_the_seed_and_the_text_matter(
+    make: Make, masked: EditTask
+) -> None:
     first = make()
     state = torch.get_rng_state()
     pictures = edits(first, masked)

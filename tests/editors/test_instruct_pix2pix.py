@@ -79,7 +79,7 @@ def test_bounds_keep_the_inverse_finite(instruct: DiffusionModel, task: EditTask
 
 
 def test_other_checkpoints_are_refused(model: DiffusionModel) -> None:
-    with pytest.raises(MissingInput, match="takes 0 channels beside the latent, expected 4.*timbrooks/instruct-pix2pix"):
+    with pytest.raises(MissingInput, match=r"takes 0 channels beside the latent, expected 4.*timbrooks/instruct-pix2pix"):
         make(model)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import embedded
 import numpy as np
 import pytest
 import torch
@@ -21,12 +22,21 @@ def guided_decode(model: DiffusionModel, state: NullTextState, level: int) -> to
     return x
 
 
-def test_optimised_embeddings_bring_the_guided_decode_closer_to_the_source(model: DiffusionModel, masked: EditTask) -> None:
+def test_every_level_is_optimised_or_none(model: DiffusionModel, masked: EditTask) -> None:
     without = make(model, inner_steps=0).prepare(masked)
     fitted = make(model, stop=0.0).prepare(masked)
-    assert fitted.updates == 5 * 10
-    assert fitted.error < 0.9 * without.error
+    assert (without.updates, fitted.updates) == (0, 5 * 10)
     assert torch.equal(without.unconds[3], without.unconds[0])
+    assert not torch.equal(fitted.unconds[3], fitted.unconds[2])
+
+
+def test_optimised_embeddings_bring_the_guided_decode_closer_to_the_source() -> None:
+    """On a trained model, where 10 steps of 10 updates leave 0.46 and 0.61 of the error."""
+    for task in embedded.tasks(2):
+        without, fitted = (
+            make(embedded.toybox(), steps=10, guidance=7.5, inner_steps=inner).prepare(task).error for inner in (0, 10)
+        )
+        assert fitted < 0.8 * without, f"{without:.3f} without, {fitted:.3f} with optimisation"
 
 
 def test_from_anywhere_on_the_path_the_source_text_leads_where_the_whole_path_led(

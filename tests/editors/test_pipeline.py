@@ -89,7 +89,7 @@ def test_the_mask_and_the_instruction_go_where_they_are_sent(tiny_folder: Path, 
     assert editor.fair_play().uses_mask
     assert not make(tiny_folder).fair_play().uses_mask
     assert editor.facts(state)["text"] == "instruction"
-    with pytest.raises(MissingInput, match="mask_image wants a mask"):
+    with pytest.raises(MissingInput, match=r"mask_image wants a mask"):
         editor.prepare(replace(told, mask=None))
 
 
@@ -102,7 +102,7 @@ def test_a_knob_of_another_name_and_direction(instruct_folder: Path, task: EditT
     assert np.array_equal(picture, by_hand(pipeline, task, num_inference_steps=5, image_guidance_scale=2.0))
     assert editor.facts(state)["knob"] == "1 / image_guidance_scale"
     assert editor.facts(state)["network_evaluations"] == 3 * 5
-    with pytest.raises(EditorError, match="must be above 0"):
+    with pytest.raises(EditorError, match=r"must be above 0"):
         editor.render(state, (0.0,))
 
 
@@ -172,13 +172,13 @@ def test_nan_and_a_filtered_picture_are_failures(tiny_folder: Path, task: EditTa
     with pytest.raises(NotFinite):
         broken.render(broken.prepare(task), (1.0,))
     filtered = stubbed(tiny_folder, monkeypatch, Stub(np.zeros((64, 64, 3)), nsfw_content_detected=[True]))
-    with pytest.raises(EditorError, match="safety filter"):
+    with pytest.raises(EditorError, match=r"safety filter"):
         filtered.render(filtered.prepare(task), (1.0,))
 
 
 def test_what_the_pipeline_refuses_is_one_line(tiny_folder: Path, task: EditTask) -> None:
     editor = make(tiny_folder)
-    with pytest.raises(EditorError, match="StableDiffusionImg2ImgPipeline with strength = 1.5 refuses: ") as caught:
+    with pytest.raises(EditorError, match=r"StableDiffusionImg2ImgPipeline with strength = 1.5 refuses: ") as caught:
         editor.render(editor.prepare(task), (1.5,))
     assert "\n" not in str(caught.value)
     with pytest.raises(EditorError, match=r"value must be in 0\.\.1000"):
@@ -209,11 +209,11 @@ def test_wrong_checkpoints_and_parameters_are_said(tiny_folder: Path, task: Edit
         Pipeline.assets(PipelineParams())
     with pytest.raises(CheckpointError, match=r"no model_index\.json"):
         Pipeline.assets(make(tmp_path).params)
-    with pytest.raises(EditorError, match="call: .*generator is set by the editor"):
+    with pytest.raises(EditorError, match=r"call: .*generator is set by the editor"):
         make(tiny_folder, call={"generator": 1})
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "copy"))
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="cannot be loaded as StableDiffusionImg2ImgPipeline") as caught:
+    with pytest.raises(CheckpointError, match=r"cannot be loaded as StableDiffusionImg2ImgPipeline") as caught:
         make(folder).prepare(task)
     assert "\n" not in str(caught.value)
 

@@ -30,7 +30,7 @@ def test_the_checkpoint_decides_on_the_form_and_the_facts_say_so(
 
 
 def test_an_instruction_model_is_refused_and_told_what_would_do(instruct_folder: Path) -> None:
-    with pytest.raises(MissingInput, match="takes 4 channels beside the latent, expected 0 or 5.*stable-diffusion-inpainting"):
+    with pytest.raises(MissingInput, match=r"takes 4 channels beside the latent, expected 0 or 5.*stable-diffusion-inpainting"):
         make(DiffusionModel.load(instruct_folder))
 
 

@@ -16,7 +16,7 @@ import pickle
 import tarfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lpips
 import numpy as np
@@ -44,7 +44,7 @@ Tree = dict[str, dict[str, Any]]
 class Arrays(pickle.Unpickler):
     """Reads NumPy arrays and nothing else: whatever a pickle wants to call, it gets one of these three."""
 
-    allowed = {
+    allowed: ClassVar[dict[tuple[str, str], Any]] = {
         ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
@@ -122,8 +122,8 @@ def alexnet_lpips(tree: Tree, one: Image, two: Image) -> float:
     """LPIPS from the paper in NumPy and float64; shares no line with torch, torchvision or the lpips package."""
     total = 0.0
     maps = [alexnet_maps(tree, image) for image in (one, two)]
-    for layer, (first, second) in enumerate(zip(*maps, strict=True)):
-        first, second = (x / (np.sqrt((x**2).sum(axis=0)) + 1e-10) for x in (first, second))
+    for layer, pair in enumerate(zip(*maps, strict=True)):
+        first, second = (x / (np.sqrt((x**2).sum(axis=0)) + 1e-10) for x in pair)
         head = tree[f"NetLinLayer_{layer}"]["Conv_0"]["kernel"][0, 0, :, 0].astype(np.float64)
         total += float(np.tensordot(head, (first - second) ** 2, axes=1).mean())
     return total

@@ -112,7 +112,8 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     seeds = pd.DataFrame({"editor": ["alpha"], "value": [0.5], "metric": ["clip"], "seed_sd": [0.02], "sample_sd": [0.05],
                           "share": [0.14], "shift": [0.01], "samples": [2], "seeds": [2.0]})  # fmt: skip
     return ReportData(
-        title="small run", differences=differences, hypervolumes=hypervolumes, gains=gains, attainment=attainment, seeds=seeds, pairs=pairs, sets=sets, units=units, samples=samples, curves=curves, tradeoff=tradeoff,
+        title="small run", differences=differences, hypervolumes=hypervolumes, gains=gains, attainment=attainment, seeds=seeds,
+        pairs=pairs, sets=sets, units=units, samples=samples, curves=curves, tradeoff=tradeoff,
         leaderboard=leaderboard, counts=counts, gallery=gallery, warnings=["Only two samples."],
         cards={PRINTS["clip"]: {"name": "clip", "network": "judge", "definition": "Cosine of picture and text."}},
         meta={"date": "2026-01-02", "manifest_hash": "ab" * 32, "environment.torch": "2.15.0"},

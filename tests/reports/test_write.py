@@ -217,7 +217,9 @@ def test_mixed_fingerprints_are_not_drawn(data: ReportData, tmp_path: Path) -> N
     shown = re.findall(r'<section id="(\w+)">\s*<h2>.*?</h2>\s*<figure', text)
     assert shown == ["lpips_csfid", "attainment", "metric_curves"]
     assert "<g" in text
-    assert ">CLIP ↑<" not in text, "nor is a panel of it"
+    assert "CLIP ↑</text>" not in text, "nor is a panel of it"
+    whole = write_report(tmp_path / "whole", data).read_text(encoding="utf-8")
+    assert "CLIP ↑</text>" in whole
 
 
 def test_a_missing_column_is_named(data: ReportData, tmp_path: Path) -> None:
