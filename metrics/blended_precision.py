@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric
-from metrics.classifier import Classifier, open_classifier
+from metrics.classifier import Choice, Classifier, open_classifier
 from metrics.images import BATCH_SIZE, check_images, check_whole
 from metrics.masked import check_mask
 
@@ -67,20 +67,16 @@ class BatchPrecision(PairMetric):
     ) -> None:
         self._top = check_whole(top, f"{self.name} top", 1, f"{TOP} is the paper's")
         self._classifier: Classifier = open_classifier(classifier, f"{self.name} classifier", device, batch_size)
-        places = self._classifier.head(head)
-        self._columns = list(places.values())
-        self._places = {
-            name.strip().lower(): number for number, label in enumerate(places) for name in (label, *label.split(","))
-        }
+        self._choice = Choice(self._classifier, head, None, self.name)
         self.card = Card(
             name=self.name,
             version="1",
-            network=f"{self._classifier.network}, head {head or self._classifier.heads[0]!r} of {len(places)} classes",
+            network=self._classifier.network,
             weights=self._classifier.weights,
             resolution=self._classifier.resolution,
             resize=self._classifier.resize,
             value_range=self._classifier.value_range,
-            scale=f"1 if the target class is among the {self._top} likeliest, else 0",
+            scale=f"1 or 0, top {self._top} of {self._choice.description}",
             masking="bounding box of the sample's mask, cut out",
             nan_rule="mask unknown or empty; target class unknown or not among the classifier's labels",
             higher_is_better=True,
@@ -93,12 +89,12 @@ class BatchPrecision(PairMetric):
         crops: dict[int, Image] = {}
         wanted: dict[int, int] = {}
         for row, (edit, mask, name) in enumerate(zip(edits, batch.masks, batch.target_classes, strict=True)):
-            place = None if name is None else self._places.get(name.strip().lower())
+            place = None if name is None else self._choice.find(name)
             if mask is not None and place is not None and check_mask(mask, edit, row).any():
                 crops[row], wanted[row] = _cut(edit, mask), place
         scores = np.full(len(edits), np.nan)
         if crops:
-            logits = self._classifier.logits(list(crops.values()))[:, self._columns]
+            logits = self._choice.of(self._classifier.logits(list(crops.values())))
             mine = logits[np.arange(len(crops)), list(wanted.values())]
             scores[list(crops)] = (logits > mine[:, None]).sum(axis=1) < self._top
         return scores

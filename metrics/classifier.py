@@ -7,8 +7,9 @@ A network may hold several classifiers in one vector of logits; its labels then 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from metrics.base import Image, MetricError, fingerprint
 from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_batch_size, check_images, in_batches, open_device, resize_square
 from metrics.resnet import PREFIX
-from metrics.weights import digest_of_state, require_folder
+from metrics.weights import digest_of_state, require_file, require_folder
 
-__all__ = ["Classifier", "open_classifier"]
+__all__ = ["Choice", "Classifier", "open_classifier"]
 
 PREPROCESSOR = "preprocessor_config.json"
 SEPARATOR = ":"
@@ -175,3 +176,86 @@ def _architecture(config: Any) -> str:
     prose = {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "problem_type"}
     settings = json.loads(json.dumps(config.to_dict(), default=str))
     return fingerprint({key: value for key, value in settings.items() if key not in prose})
+
+
+class Choice:
+    """The labels that a decision is between.
+
+    Args:
+        classifier: whose labels they are.
+        head: "" is the first.
+        labels: None allows all of the head.
+        what: beginning of messages.
+
+    Attributes:
+        description: number and digest of the labels, in the words of a card.
+    """
+
+    def __init__(self, classifier: Classifier, head: str, labels: Sequence[str] | str | None, what: str) -> None:
+        self._what = what
+        self._headed = classifier.heads != ("",)
+        self._labels = classifier.head(head)
+        self._names = _names(self._labels)
+        allowed = list(self._labels) if labels is None else list(dict.fromkeys(self._label(x) for x in _read(labels, what)))
+        self._columns = np.array([self._labels[label] for label in allowed])
+        self._allowed = {label: column for column, label in enumerate(allowed)}
+        heads = f" of head {head or classifier.heads[0]}" if self._headed else ""
+        self.description = f"{len(allowed)} of {len(self._labels)} labels{heads} ({fingerprint({'labels': allowed})})"
+
+    def of(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The columns (n, allowed) of logits (n, labels)."""
+        return logits[:, self._columns]
+
+    def place(self, name: str, row: int) -> int:
+        """The column of the class of a row.
+
+        Raises:
+            MetricError: the class is no label, or not an allowed one.
+        """
+        label = self._label(name, f"target_classes[{row}]: ")
+        if label not in self._allowed:
+            raise MetricError(
+                f"{self._what}: target_classes[{row}] is {name!r}, which is not among the {len(self._allowed)} labels allowed; add it"
+            )
+        return self._allowed[label]
+
+    def find(self, name: str) -> int | None:
+        """The column of a class; None where it is no label, names several, or is not allowed."""
+        found = self._meant(name)
+        return self._allowed.get(next(iter(found))) if len(found) == 1 else None
+
+    def _meant(self, name: str) -> set[str]:
+        found = self._names.get(name) or self._names.get(name.strip().casefold(), set())
+        if not found and self._headed:
+            begins = [label for label in self._labels if name.startswith(f"{label} ")]
+            found = {max(begins, key=len)} if begins else set()
+        return found
+
+    def _label(self, name: str, where: str = "") -> str:
+        found = self._meant(name)
+        if len(found) != 1:
+            problem = "is no label of the network" if not found else f"is the name of {len(found)} labels"
+            raise MetricError(
+                f"{self._what}: {where}{name!r} {problem}; name a label of its config.json (such as {next(iter(self._labels))!r}) or a number"
+            )
+        return next(iter(found))
+
+
+def _names(labels: dict[str, int]) -> dict[str, set[str]]:
+    """Each name of a label in small letters, and its number, to the labels it may mean; a whole label means itself alone."""
+    names: dict[str, set[str]] = {}
+    for number, label in enumerate(labels):
+        for name in (*(part.strip() for part in label.split(",")), str(number)):
+            names.setdefault(name.casefold(), set()).add(label)
+    return names | {label: {label} for label in labels}
+
+
+def _read(labels: Sequence[str] | str, what: str) -> list[str]:
+    if isinstance(labels, str):
+        file: Path = require_file(labels, f"{what} labels", "name a text file with one label a line, or give a list")
+        labels = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(labels) < 2:
+        raise MetricError(
+            f"{what} labels: expected at least two to choose between, got {list(labels)}; leave it out to allow all"
+        )
+    return [str(label) for label in labels]
