@@ -1,6 +1,7 @@
 """``make bench``: what the harness costs against what its users would run otherwise, on the same weights, in one run.
 
-    python -m bench.benchmark editors [--samples N] [--sweeps diffedit sdedit imagic] [--threads N] [--device cuda] ...
+    python -m bench.benchmark                   all parts as they come
+    python -m bench.benchmark PART [OPTIONS]    one part: editors, scoring or frechet; ``--help`` tells its options
 
 Every part is a subcommand with its own module in ``bench.benchmarks``, which says what is compared and how it is measured.
 """
@@ -9,23 +10,30 @@ from __future__ import annotations
 
 import argparse
 
-from bench.benchmarks import editors
+from bench.benchmarks import editors, frechet, scoring
 
 __all__ = ["main"]
 
-PARTS = {"editors": editors}
+PARTS = {"editors": editors, "scoring": scoring, "frechet": frechet}
 """Each has a docstring, ``add_arguments(parser)`` and ``run(given)``."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.benchmark", description="Costs against peers, as ratios.")
-    parts = parser.add_subparsers(dest="part", required=True, metavar="PART")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.benchmark", description="Costs against peers, as ratios; without a PART all of them."
+    )
+    parts = parser.add_subparsers(dest="part", metavar="PART")
     for name, module in PARTS.items():
         text = (module.__doc__ or "").splitlines()[0]
         module.add_arguments(parts.add_parser(name, help=text, description=text))
     given = parser.parse_args(arguments)
-    PARTS[given.part].run(given)
+    if given.part:
+        PARTS[given.part].run(given)
+        return
+    for name, module in PARTS.items():
+        print(f"\n== {name}: {(module.__doc__ or '').splitlines()[0]}\n", flush=True)
+        module.run(parser.parse_args([name]))
 
 
 if __name__ == "__main__":

@@ -161,6 +161,25 @@ def validate_metrics(
     _report(finished)
 
 
+@app.command("blended-precision")
+def blended_precision(
+    run: RunArgument,
+    *,
+    classifier: Annotated[str, typer.Option("--classifier", help="folder:PATH of an image classifier")] = "",
+    ranker: Annotated[str, typer.Option("--ranker", help="open_clip model:tag, or local-dir:PATH")] = "",
+    lpips: Annotated[str, typer.Option("--lpips", help="alex, vgg, squeeze or folder:PATH")] = "",
+    weights: Annotated[str, typer.Option("--lpips-weights", help="the trunk's file, where the network needs one")] = "",
+    as_json: Json = False,
+) -> None:
+    """Batch precision, best-result precision and batch diversity over the seeds of a run, as Blended Latent Diffusion has them."""
+    from bench.blended import blended_scores, open_judges
+    from bench.store import Run
+
+    opened = Run.open(run)
+    table = blended_scores(opened, open_judges(opened, classifier=classifier, ranker=ranker, net=lpips, weights=weights))
+    print_rows([{str(key): value for key, value in row.items()} for row in table.to_dict("records")], as_json)
+
+
 @app.command("list")
 def list_(
     kind: Annotated[Kind, typer.Argument(help="what to list")],

@@ -129,7 +129,8 @@ class SetScoring:
         from metrics.two_sample import subsample
 
         if len(cell.edits) < max(metric.min_samples, 1):
-            return [math.nan, math.nan, math.nan, ""]
+            few = f"{metric.name}: n = {len(cell.edits)} is fewer than the {max(metric.min_samples, 1)} it needs; no value"
+            return [math.nan, math.nan, math.nan, few]
         edits, theirs = FeatureSet(self._features(metric, cell.edits), cell.classes), self._theirs(metric)
         try:
             with warnings.catch_warnings(record=True) as heard:

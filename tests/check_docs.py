@@ -14,7 +14,7 @@ from pathlib import Path
 import typer.main
 from typer.testing import CliRunner
 
-from bench import registry
+from bench import catalogue
 from bench.cli import app
 from bench.spec import shipped_specs
 
@@ -42,18 +42,25 @@ def reference() -> str:
         text = runner.invoke(app, [name, "--help"]).stdout
         text = "\n".join(line.rstrip() for line in text.strip().splitlines())
         parts.append(f"## etabench {name}\n\n```text\n{text}\n```\n")
-    parts.append("## Editors\n\n| name | knob | what |\n|---|---|---|\n" + "".join(_editor_rows()))
-    names = ", ".join(f"`{name}`" for name in registry.metrics())
-    parts.append(f"## Metrics\n\n{names}\n")
+    parts.append(
+        "## Editors\n\n| name | knob | needs | presets | tested on | what |\n|---|---|---|---|---|---|\n"
+        + "".join(_editor_rows())
+    )
+    parts.append("## Metrics\n\n| name | of | what |\n|---|---|---|\n" + "".join(_metric_rows()))
     parts.append("## Specs\n\n" + ", ".join(f"`{name}`" for name in sorted(shipped_specs())) + "\n")
     return "\n".join(parts)
 
 
 def _editor_rows() -> Iterator[str]:
-    for name in registry.editors():
-        editor = registry.load_editor(name)
-        knob = f"`{editor.knob.name}` {editor.knob.low:g}..{editor.knob.high:g}" if editor.knob else "anchor"
-        yield f"| `{name}` | {knob} | {(editor.__doc__ or '').strip().splitlines()[0]} |\n"
+    for row in catalogue.editors():
+        knob = f"`{row['knob']}`" if row["grid"] else "anchor"
+        cells = (f"`{row['name']}`", knob, ", ".join(row["needs"]), ", ".join(row["presets"]), row["tested_on"], row["summary"])
+        yield f"| {' | '.join(cells)} |\n"
+
+
+def _metric_rows() -> Iterator[str]:
+    for row in catalogue.metrics():
+        yield f"| `{row['name']}` | {'edits' if row['kind'] == 'pair' else 'sets'} | {row['summary']} |\n"
 
 
 def stale_commands(text: str) -> Iterator[str]:

@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import registry
+from bench import api, registry
+from bench.executors import Options
 from bench.models import TOYBOX
+from bench.spec import Spec
 from etabench_conformance import Case, conformance
 from etabench_conformance.case import SAMPLES
 
 sys.path.append(str(Path(__file__).parent / "editors"))
-import tiny_checkpoints  # noqa: E402
+import tiny_checkpoints
 
 Check = Callable[[], None]
 pytestmark = pytest.mark.slow
@@ -142,3 +144,42 @@ def _all_checks() -> list[Any]:
 @pytest.mark.parametrize("check", _all_checks())
 def test_every_registered_editor(check: Check) -> None:
     check()
+
+
+SHARED = ("sdedit", "encode_decode", "diffedit", "blended_latent", "imagic", "null_text", "edict", "repaint", "regenerate")
+"""Editors of several families for the check of the executors: noise, inversion, masks, training, attention, candidates."""
+
+
+def _entry(name: str) -> dict[str, Any]:
+    knob = registry.load_editor(name).knob
+    entry = {"name": name, "preset": _preset(name), "params": _having(name, QUICK)}
+    return entry if knob is None else {**entry, "grid": [knob.grid[0], knob.grid[-1]]}
+
+
+def _edits(executor: str, workers: int, folder: Path) -> dict[str, list[bytes]]:
+    """Unit key to the pixels of its edits."""
+    spec = Spec.model_validate(
+        {
+            "name": "executors",
+            "manifest": "toybox-mini",
+            "samples": Case("copy").sample_ids(2),
+            "model": "toybox",
+            "device": "cpu",
+            "editors": [_entry(name) for name in SHARED],
+            "metrics": ["lpips"],
+        }
+    )
+    run = api.run(spec, folder, options=Options(executor=executor, workers=workers))
+    found = {}
+    for unit in run.units.iterdir():
+        record = run.record(unit.name)
+        assert record is not None
+        assert record.status == "done", record.reason
+        found[record.key] = [np.asarray(Image.open(unit / edit.file)).tobytes() for edit in record.edits]
+    return found
+
+
+def test_two_local_processes_make_the_very_pictures_of_one(tmp_path: Path) -> None:
+    alone = _edits("inline", 1, tmp_path / "inline")
+    assert len(alone) == 2 * len(SHARED)
+    assert _edits("local", 2, tmp_path / "local") == alone

@@ -162,9 +162,7 @@ def _ours(folder: Path, device: str, _: int) -> Outcome:
     more = measured(lambda: tables.append(score_run(scored, device=device)), device)
     known = {(row["metric"], row["sample_id"], row["value"]): row["score"] for row in tables[-1].pairs.to_dict("records")}
     rows = json.loads((folder / "rows.json").read_text())
-    values = {
-        name: [float(known[name, row["id"], row["value"]]) for row in rows] for name in (*FIRST, MORE) if (name != "fid")
-    }
+    values = {name: [float(known[name, row["id"], row["value"]]) for row in rows] for name in (*FIRST, MORE) if (name != "fid")}
     values["fid"] = tables[-1].sets.sort_values("value")["score"].tolist()
     return Outcome({"first": first, "one metric more": more}, values)
 

@@ -107,10 +107,11 @@ def test_sets_hold_one_edit_per_sample_of_the_smallest_seed(make_spec: SpecMaker
 
 def test_a_set_below_the_metrics_minimum_is_undefined_with_its_n(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Fade"), editor("FailsOnce"), metrics=[metric("ColourGap", min_samples=3)])
-    scores = scored(spec, tmp_path / "run")[1].sets.groupby("editor")[["score", "n"]].first()
+    scores = scored(spec, tmp_path / "run")[1].sets.groupby("editor")[["score", "n", "note"]].first()
     assert np.isfinite(scores.loc["Fade", "score"])
     assert np.isnan(scores.loc["FailsOnce", "score"])
     assert scores.loc["FailsOnce", "n"] == 2
+    assert "n = 2 is fewer than the 3 it needs" in scores.loc["FailsOnce", "note"]
 
 
 def test_another_reference_is_another_fingerprint(make_spec: SpecMaker, tmp_path: Path) -> None:
