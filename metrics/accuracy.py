@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, Embedded, PairBatch, PairMetric
+from metrics.base import Card, Embedded, PairBatch, PairMetric, sight_of
 from metrics.classifier import Choice, open_classifier
 from metrics.images import BATCH_SIZE, check_images, check_whole
 
@@ -62,11 +62,7 @@ class Accuracy(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=self._classifier.network,
-            weights=self._classifier.weights,
-            resolution=self._classifier.resolution,
-            resize=self._classifier.resize,
-            value_range=self._classifier.value_range,
+            **sight_of(self._classifier),
             scale=f"1 or 0, top {self._top} of {self._choice.description}",
             masking="whole picture",
             nan_rule="target class unknown",

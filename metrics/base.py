@@ -7,12 +7,13 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "PIXELS",
     "Bounds",
     "Card",
     "Embedded",
@@ -24,6 +25,7 @@ __all__ = [
     "PairMetric",
     "SetMetric",
     "fingerprint",
+    "sight_of",
 ]
 
 Image = NDArray[np.uint8]
@@ -86,6 +88,52 @@ class Card:
     def fingerprint(self) -> str:
         """12 hex digits that are equal exactly when all fields but the prose are equal."""
         return fingerprint({key: value for key, value in asdict(self).items() if key not in PROSE})
+
+
+class Sight(TypedDict):
+    """The fields of a card that say what looks at the pictures, and how."""
+
+    network: str
+    weights: str
+    resolution: str
+    resize: str
+    value_range: str
+
+
+class _Sees(Protocol):
+    """A network that knows these fields of its own card."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def weights(self) -> str: ...
+    @property
+    def resolution(self) -> str: ...
+    @property
+    def resize(self) -> str: ...
+    @property
+    def value_range(self) -> str: ...
+
+
+PIXELS: Sight = {
+    "network": "none",
+    "weights": "",
+    "resolution": "native",
+    "resize": "none",
+    "value_range": "uint8 0..255 -> x/255",
+}
+"""No network: the pictures' own pixels."""
+
+
+def sight_of(network: _Sees) -> Sight:
+    """What a network says of itself."""
+    return {
+        "network": network.network,
+        "weights": network.weights,
+        "resolution": network.resolution,
+        "resize": network.resize,
+        "value_range": network.value_range,
+    }
 
 
 def fingerprint(fields: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric
+from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
 from metrics.classifier import Choice, Classifier, open_classifier
 from metrics.images import BATCH_SIZE, check_images, check_whole
 from metrics.masked import check_mask
@@ -71,11 +71,7 @@ class BatchPrecision(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=self._classifier.network,
-            weights=self._classifier.weights,
-            resolution=self._classifier.resolution,
-            resize=self._classifier.resize,
-            value_range=self._classifier.value_range,
+            **sight_of(self._classifier),
             scale=f"1 or 0, top {self._top} of {self._choice.description}",
             masking="bounding box of the sample's mask, cut out",
             nan_rule="mask unknown or empty; target class unknown or not among the classifier's labels",

@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Embedded, PairBatch
+from metrics.base import Bounds, Card, Embedded, PairBatch, sight_of
 from metrics.clip_towers import ClipTexts, check_text, open_towers, unit
 from metrics.features import FeatureMetric, PairFeatures
 from metrics.images import BATCH_SIZE, check_number
@@ -73,11 +73,7 @@ class CLIPScore(FeatureMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=network.description,
-            weights=network.weights,
-            resolution=network.resolution,
-            resize=network.resize,
-            value_range=network.value_range,
+            **sight_of(network),
             scale=f"{self._scale:.17g} x {'max(cosine, 0)' if clamp else 'cosine, not clamped'}",
             masking="whole picture",
             nan_rule="never",

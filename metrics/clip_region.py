@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric
+from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
 from metrics.clip_towers import check_text, open_towers, unit
 from metrics.images import BATCH_SIZE, check_images, check_number
 from metrics.masked import NO_REGION, regions
@@ -62,11 +62,7 @@ class RegionCLIP(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=network.description,
-            weights=network.weights,
-            resolution=network.resolution,
-            resize=network.resize,
-            value_range=network.value_range,
+            **sight_of(network),
             scale=f"{self._scale:.17g} x cosine, not clamped",
             masking=f"square crop around the sample's mask, margin {self._margin:.17g} of its longer side",
             nan_rule=NO_REGION["edited"],

@@ -28,7 +28,7 @@ class ClipImages(Extractor):
         super().__init__(device, batch_size)
         self.network = network
         self.identity = Identity(
-            network=f"{network.description}, image embedding",
+            network=f"{network.network}, image embedding",
             weights=network.weights,
             resolution=network.resolution,
             resize=network.resize,
@@ -70,7 +70,7 @@ class ClipTexts(TextExtractor):
         self._cut: set[str] = set()
         self.context_length = network.context_length
         self.identity = Identity(
-            network=f"{network.description}, text embedding",
+            network=f"{network.network}, text embedding",
             weights=network.weights,
             resolution="",
             resize="",

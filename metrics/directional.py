@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, Embedded, PairBatch
+from metrics.base import Card, Embedded, PairBatch, sight_of
 from metrics.clip_towers import check_text, open_towers, unit
 from metrics.features import FeatureMetric, PairFeatures
 from metrics.images import BATCH_SIZE
@@ -63,11 +63,7 @@ class DirectionalCLIP(FeatureMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=network.description,
-            weights=network.weights,
-            resolution=network.resolution,
-            resize=network.resize,
-            value_range=network.value_range,
+            **sight_of(network),
             scale=f"cosine of differences of unit embeddings, not clamped; no direction under length {SHORTEST:g}",
             masking="whole picture",
             nan_rule="edit and source have one embedding, equal texts, or source text unknown",

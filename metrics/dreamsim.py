@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metrics.base import Card, Image, MetricError
+from metrics.base import Card, Image, MetricError, sight_of
 from metrics.clip_towers import unit
 from metrics.extractors import Extractor, Identity
 from metrics.features import FeatureMetric, PairFeatures
@@ -71,11 +71,7 @@ class DreamSim(FeatureMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=identity.network,
-            weights=identity.weights,
-            resolution=identity.resolution,
-            resize=identity.resize,
-            value_range=identity.value_range,
+            **sight_of(identity),
             scale="1 - cosine",
             masking="whole picture",
             nan_rule="never",

@@ -43,7 +43,7 @@ class OpenClipNetwork:
     preprocess: Callable[[Any], torch.Tensor]
     tokenizer: Any
     context_length: int
-    description: str
+    network: str
     weights: str
     resolution: str
     resize: str
@@ -115,7 +115,7 @@ def _open(model: str, pretrained: str | None, quick_gelu: bool | None, device: t
         preprocess=preprocess,
         tokenizer=tokenizer,
         context_length=tokenizer.context_length,
-        description=(
+        network=(
             f"open_clip {'local' if local else model.removesuffix(QUICK)} config={fingerprint(architecture)} quick_gelu={quick} "
             f"context_length={tokenizer.context_length} tokenizer={_tokenizer_digest(tokenizer)}"
         ),

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Image, PairBatch, PairMetric
+from metrics.base import PIXELS, Bounds, Card, Image, PairBatch, PairMetric
 from metrics.images import open_device
 from metrics.masked import MASKING, NO_REGION, check_pairs, check_region, regions
 
@@ -56,11 +56,7 @@ class _PixelMetric(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network="none",
-            weights="",
-            resolution="native",
-            resize="none",
-            value_range="uint8 0..255 -> x/255",
+            **PIXELS,
             scale=self.scale,
             masking=MASKING[self._region] + self.masking,
             nan_rule="; ".join(filter(None, (NO_REGION[self._region], self.undefined))) or "never",

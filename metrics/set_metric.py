@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, Embedded, FeatureSet, Image, MetricError, MetricWarning, SetMetric
+from metrics.base import Card, Embedded, FeatureSet, Image, MetricError, MetricWarning, SetMetric, sight_of
 from metrics.extractors import Extractor, open_extractor
 from metrics.images import BATCH_SIZE, check_whole
 
@@ -102,11 +102,7 @@ class ExtractorMetric(SetMetric):
         self.card = Card(
             name=self.name,
             version=self.version,
-            network=identity.network,
-            weights=identity.weights,
-            resolution=identity.resolution,
-            resize=identity.resize,
-            value_range=identity.value_range,
+            **sight_of(identity),
             scale=self._scale() + instead,
             masking="whole picture",
             nan_rule="; ".join([*rules, *([self.undefined] if self.undefined else [])]) or "never",

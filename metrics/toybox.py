@@ -15,7 +15,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric
+from metrics.base import PIXELS, Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
 from metrics.classifier import open_classifier
 from metrics.images import BATCH_SIZE, check_image, check_images, open_device
 from metrics.lpips import LPIPS
@@ -56,11 +56,7 @@ class ToyBoxSuccess(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=self._classifier.network,
-            weights=self._classifier.weights,
-            resolution=self._classifier.resolution,
-            resize=self._classifier.resize,
-            value_range=self._classifier.value_range,
+            **sight_of(self._classifier),
             scale=f"1 or 0, all of {' '.join(chosen)}",
             masking="whole picture",
             nan_rule="ground truth unknown",
@@ -148,11 +144,7 @@ class ToyBoxBackgroundKept(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network="none",
-            weights="",
-            resolution="native",
-            resize="none",
-            value_range="uint8 0..255 -> x/255",
+            **PIXELS,
             scale="1 - mean absolute difference",
             masking=MASKING["background"],
             nan_rule=NO_REGION["background"],

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric
+from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
 from metrics.clip_towers import check_text, open_towers, unit
 from metrics.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device, to_tensor
 from metrics.lpips import LPIPSNetwork, open_lpips
@@ -36,7 +36,7 @@ SCALE = 100.0
 class ClipNetwork(Protocol):
     """Both towers of a CLIP, and the fields of the card that they determine."""
 
-    description: str
+    network: str
     weights: str
     resolution: str
     resize: str
@@ -82,7 +82,7 @@ class TransformersClip:
         config, settings = model.config, self._processor
         self._places = int(config.text_config.max_position_embeddings)
         vision = config.vision_config
-        self.description = (
+        self.network = (
             f"transformers CLIP vision={vision.num_hidden_layers}x{vision.hidden_size} patch={vision.patch_size} "
             f"text={config.text_config.num_hidden_layers}x{config.text_config.hidden_size} act={config.text_config.hidden_act} "
             f"context_length={self._places}, texts cut without end mark"
@@ -115,7 +115,7 @@ class OpenClip:
 
     def __init__(self, spec: str, device: str, batch_size: int) -> None:
         network, self.images, self.texts = open_towers(spec, None, None, device, batch_size)
-        self.description, self.weights = network.description, network.weights
+        self.network, self.weights = network.network, network.weights
         self.resolution, self.resize, self.value_range = network.resolution, network.resize, network.value_range
 
 
@@ -160,11 +160,7 @@ class TorchmetricsCLIP(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network=self._network.description,
-            weights=self._network.weights,
-            resolution=self._network.resolution,
-            resize=self._network.resize,
-            value_range=self._network.value_range,
+            **sight_of(self._network),
             scale=self._scale,
             masking=self._masking,
             nan_rule=self._nan_rule,

@@ -70,6 +70,7 @@ def test_without_a_part_all_parts_run_with_their_defaults(
     assert ran[2:] == [("one", 9)]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_all_sides_of_the_frechet_part_give_one_value() -> None:
     values = {side: frechet._one(side, edits=12, reference=40, dimensions=8).values for side in frechet.SIDES}
