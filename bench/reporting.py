@@ -135,6 +135,11 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
     if len(cut):
         editors = ", ".join(dict.fromkeys(cut["editor"]))
         said.append(f"the prompts of {len(cut)} units are longer than the text encoder reads and were cut there: {editors}.")
+    for card in scores.cards.values():
+        if card.get("texts_cut"):
+            said.append(
+                f"{card['name']} reads {card['texts_cut']} of {card['texts']} texts without their end: they exceed its context."
+            )
     undefined = int(scores.pairs["score"].isna().sum())
     if undefined:
         said.append(

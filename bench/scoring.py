@@ -14,6 +14,7 @@ from bench.features import FeatureStore
 from bench.finished import Finished, walk
 from bench.operating import mean_table, operating_points
 from bench.pair_scoring import PairScoring
+from bench.plan import Plan
 from bench.progress import Progress, silent
 from bench.reference import open_reference
 from bench.runner import read_spec
@@ -51,7 +52,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     metrics = open_metrics(spec, models.pick_device(device or spec.device))
     pair_metrics = {name: metric for name, metric in metrics.items() if hasattr(metric, "score")}
     set_metrics = {name: metric for name, metric in metrics.items() if name not in pair_metrics}
-    cards = {metric.card.fingerprint: _card(metric) for metric in pair_metrics.values()}
+    cards = {metric.card.fingerprint: _card(metric, finished.plan) for metric in pair_metrics.values()}
     sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
     with deterministic():
         singles = PairScoring(finished, pair_metrics, before, store)
@@ -92,8 +93,15 @@ def open_metrics(spec: Spec, device: str) -> dict[str, Any]:
     return opened
 
 
-def _card(metric: Any) -> dict[str, Any]:
-    return asdict(metric.card) | {"bounds": list(getattr(metric, "bounds", (None, None)))}
+def _card(metric: Any, plan: Plan) -> dict[str, Any]:
+    """The card, with what is no part of the fingerprint: ends of the range, and how many of the run's texts lose their end."""
+    about: dict[str, Any] = {"bounds": list(getattr(metric, "bounds", (None, None)))}
+    extractor = getattr(metric, "text_extractor", None)
+    if extractor is not None and hasattr(extractor, "over_context"):
+        sides = [name.removesuffix("s") for name in ("target_texts", "source_texts") if name in metric.reads]
+        texts = dict.fromkeys(text for sample in plan.samples for side in sides if (text := getattr(sample, side)) is not None)
+        about |= {"texts": len(texts), "texts_cut": len(extractor.over_context(list(texts)))}
+    return asdict(metric.card) | about
 
 
 def _parameters(cls: type[Any], item: MetricSpec, spec: Spec, device: str) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
+from fixtures_manifest import row, write_folder
 
 from bench import api, registry
 from bench.errors import RegistryError, RunError, ScoreError, SpecError
 from bench.executors import Options
 from bench.models import TOYBOX
+from bench.reporting import report_data
 from bench.scoring import open_metrics
 from bench.spec import Spec
 from bench.store import Run
@@ -191,3 +193,23 @@ def test_an_empty_table_keeps_its_columns_and_kinds(tmp_path: Path) -> None:
     pairs = read_scores(run).pairs
     assert tuple(pairs.columns) == PAIR_COLUMNS
     assert pairs["score"].dtype == np.float64
+
+
+def test_texts_over_the_context_of_a_metric_are_counted_and_reported(tmp_path: Path) -> None:
+    """ToyBox's judge reads few tokens; one of two samples has a text that is longer."""
+    rows = [row(0), row(1, target_text="a dog in the snow " * 20)]
+    folder = write_folder(tmp_path / "manifest", rows)
+    spec = Spec.model_validate(
+        {
+            "name": "long",
+            "manifest": {"path": str(folder)},
+            "model": "toybox",
+            "device": "cpu",
+            "editors": [editor("Fade")],
+            "metrics": ["clip"],
+        }
+    )
+    run, scores = scored(spec, tmp_path / "run")
+    (card,) = scores.cards.values()
+    assert (card["texts"], card["texts_cut"]) == (2, 1)
+    assert "clip reads 1 of 2 texts without their end: they exceed its context." in report_data(run).warnings
