@@ -142,7 +142,9 @@ def check(
 def validate_metrics(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec on ToyBox whose metrics are judged")] = "validate",
     folder: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="run folder (default: runs/<name>)")] = None,
-    table: Annotated[Path | None, typer.Option("--table", metavar="FILE", help="also write the table as Markdown")] = None,
+    table: Annotated[
+        Path | None, typer.Option("--table", metavar="FILE", help="also write a Markdown page and its figure")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
@@ -155,10 +157,12 @@ def validate_metrics(
     api.score(finished, progress=shown(log))
     plan = Plan.from_dict(finished.read_json("plan.json"))
     judged = validate.judges_of(plan, read_scores(finished))
-    if table is not None:
-        table.write_text(validate.markdown(judged, validate.note(plan)), encoding="utf-8")
     print_rows([{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")], as_json)
     _report(finished)
+    if table is not None:
+        picture = table.with_suffix(".png")
+        picture.write_bytes((finished.report / "judges.png").read_bytes())
+        table.write_text(validate.markdown(judged, validate.note(plan), picture.name), encoding="utf-8")
 
 
 @app.command("blended-precision")

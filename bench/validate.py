@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.tables import Scores
 
-__all__ = ["COLUMNS", "TRUTHS", "judge", "judges_of", "markdown", "note"]
+__all__ = ["COLUMNS", "HOW", "TRUTHS", "judge", "judges_of", "markdown", "note"]
 
 TRUTHS: Mapping[str, str] = {
     "toybox_success": "edit success",
@@ -38,6 +38,14 @@ TRUTHS: Mapping[str, str] = {
 }
 """Metrics that are the truth, and what each is called on the page."""
 COLUMNS = ("metric", "truth", "rho", "low", "high", "agreement", "agreement_low", "agreement_high", "n", "undefined")
+HOW = (
+    "ToyBox renders its pictures, so three things are known of every edit that elsewhere are matters of opinion. **Edit success**: a "
+    "network that reads object, state, background and accessory (and never met the editors' model) reads from the edit what it reads "
+    "from the ground truth. **Background kept**: one less the mean difference of edit and source outside the true mask. **Closeness to "
+    "the right edit**: distance to the ground-truth picture, turned. Every metric is laid against these three. What holds on rendered "
+    "pictures of 64 px need not hold on photographs, and the judge and the networks here are ToyBox's own: read it as what each *kind* of "
+    "metric can and cannot see."
+)
 _INTERVALS = (("low", "high"), ("agreement_low", "agreement_high"))
 RESAMPLES = 500
 Floats = NDArray[np.float64]
@@ -96,15 +104,18 @@ def note(plan: Plan) -> str:
     )
 
 
-def markdown(table: pd.DataFrame, text: str) -> str:
-    """The table for a page of the repository."""
-    lines = [
-        "# Which metric to trust for which question",
-        "",
-        text,
-        "",
-        "Written by `etabench validate-metrics --table docs/metric_validation.md`.",
-    ]
+def markdown(table: pd.DataFrame, text: str, picture: str = "") -> str:
+    """A page of the repository: what was done, the answer in short, the figure in the file ``picture``, and the numbers."""
+    from reports.judges import verdicts
+
+    lines = ["# Which metric to trust for which question", "", HOW, "", text, "", "## In short", ""]
+    for question, best, near in verdicts(table):
+        others = f" Not told apart from it: {', '.join(f'`{name}`' for name in near)}." if near else ""
+        answer = f"`{best[0]}` goes with it best.{others}" if best else "no metric goes with it: no interval lies above zero."
+        lines.append(f"- **{question}**: {answer}")
+    if picture:
+        lines += ["", f"![Rank correlation of every metric with each truth]({picture})"]
+    lines += ["", "Written by `etabench validate-metrics --table docs/metric_validation.md`."]
     for truth, rows in table.groupby("truth", sort=False):
         lines += [
             "",

@@ -63,6 +63,8 @@ def test_a_metric_that_follows_the_truth_a_reversed_one_and_a_coin() -> None:
     assert coin["n"] == truth.size
     text = markdown(found, "Tried on coins.")
     assert f"## {TRUTHS[TRUTH].capitalize()}" in text
+    assert f"- **{TRUTHS[TRUTH]}**: `follows` goes with it best." in text
+    assert "](m.png)" in markdown(found, "", "m.png")
     assert "| follows | 1.00 | 1.00 to 1.00 |" in text
 
 
