@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import bench
+from bench.models import TOYBOX
 from bench.spec import load_spec
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -38,6 +40,16 @@ def test_the_spec_is_valid(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(_block("yaml", "name: mine"))
     spec = load_spec(tmp_path / "mine.yaml")
     assert [editor.name for editor in spec.editors] == ["imagic", "diffedit"]
+
+
+def test_a_metric_in_a_training_loop_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """With ToyBox's network in place of AlexNet's, whose weights are not here."""
+    code = _block("python", "as_torchmetric").replace(
+        'LPIPS("alex", weights="alexnet.safetensors")', f"LPIPS('folder:{TOYBOX / 'features'}')"
+    )
+    pictures = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    exec(code, {"loader": [{"image": pictures}, {"image": pictures[:1]}], "edit": lambda batch: 255 - batch["image"]})
+    assert 0.1 < float(re.findall(r"[0-9.]+", capsys.readouterr().out)[0]) < 2
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)", README, flags=re.MULTILINE))))
