@@ -47,10 +47,11 @@ def test_fine_tuning_brings_the_source_back(lab: Laboratory) -> None:
 
 def test_the_page_is_what_the_module_writes() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    head, table = findings.page([]).rsplit("\n| paper", 1)
+    head, _ = findings.page([]).split("\n| paper", 1)
     assert text.startswith(head), "the page is stale: python -m bench.toybox.findings"
+    assert text.endswith(f"\n\n{findings.READING}")
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| paper")]
-    assert table.strip()
+    assert rows
     assert {row.split("|")[-2].strip() for row in rows} <= {"holds", "contradicted", "not shown"}
     for row in rows:
         low, _, high = row.split("|")[5].strip().partition(" to ")
