@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, ClassVar, Literal
@@ -98,10 +98,11 @@ class BlendedLatent(Editor[BlendedLatentState]):
     thin masks from drowning in noise). At last the decoder is fine-tuned on a copy, for each edit, so that it shows the
     edit inside the mask and the source outside: MSE(inside, plain decode) + 100 MSE(outside, source).
 
-    Knob: strength s executes round(s n) steps; 1 is the paper's setting. The noise of start and levels is shared by all
-    knob values. The mask is the manifest's, or DiffEdit's automatic mask where there is none; ``facts`` says which. It
-    is brought to latent resolution by nearest sampling, as published, which can lose a mask thinner than a cell
-    altogether: ``mask_downsampling="any"`` keeps it.
+    Knob: strength s executes round(s n) steps; 1 is the paper's setting, and 0 is the VAE round trip unless the
+    decoder is fine-tuned. The noise of start and levels is shared by all knob values. The mask is the manifest's, or
+    DiffEdit's automatic mask where there is none; ``facts`` says which. It is brought to latent resolution by nearest
+    sampling, as published, which can lose a mask thinner than a cell altogether: ``mask_downsampling="any"`` keeps
+    it.
 
     Candidates differ in all their noise and share the mask alone. Each is decoded and cut out by the mask, everything else
     black, as the authors do; the one whose embedding lies closest to that of the text, under a CLIP that is not the judge
@@ -131,6 +132,12 @@ class BlendedLatent(Editor[BlendedLatentState]):
         "fast": {"steps": 20, "final_blend": True, "background_reconstruction_steps": 0},
         "toybox": {"steps": 25, "guidance": 3.0, "final_blend": True, "background_reconstruction_steps": 0},
     }
+
+    @classmethod
+    def knob_of(cls, params: AnyParams) -> Knob | None:
+        """The knob; it promises the VAE round trip only where the decoder is not fine-tuned to the source."""
+        assert isinstance(params, BlendedLatentParams)
+        return replace(cls.knob, zero="") if params.background_reconstruction_steps else cls.knob
 
     @classmethod
     def assets(cls, params: AnyParams) -> Mapping[str, str]:

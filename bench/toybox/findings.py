@@ -36,15 +36,17 @@ RATIOS = (0.1, 0.2, 0.3, 0.5, 0.8)
 ETAS = (0.0, 0.5, 0.75, 1.0)
 READING = """## Reading it
 
-- **Object changes** go as the DiffEdit paper says: mask above no mask, inversion above noise, and both above SDEdit. The threshold of 0.75 is not worse at equal
-  fidelity, but its masks are so small that far fewer edits succeed; that is how it is worse.
-- **A reference text** helps where the empty text finds the wrong thing (a background to be replaced, an object to be added or removed), and costs
-  a little where the object itself changes: the difference of two captions is then the object alone, and its silhouette is what both pictures share.
-- **Imagic** reconstructs as claimed. That it makes changes of state which masked editors do not is not shown, and at equal fidelity it lies below them. ToyBox is kind
-  to masked editors: states differ in few pixels at a known place, backgrounds are simple, and 64 px leave little that a fit could preserve and a mask could not.
-  The ToyBox model is also small enough for fine-tuning to bind a picture whole. It may be the world, the model or our preset.
-- **Shrinking masks**: one cell of the 16 x 16 latent grid is 4 px, so a dilation of 7 cells covers near half of the picture; on the 64 x 64 grid of Stable Diffusion
-  it covers a ninth. The published kernels do not scale down to ToyBox.
+- **Object changes** go as the DiffEdit paper says: mask above no mask, inversion above noise, and both above SDEdit. The threshold of
+  0.75 is not worse at equal fidelity, but its masks are so small that far fewer edits succeed; that is how it is worse.
+- **A reference text** helps where the empty text finds the wrong thing (a background to be replaced, an object to be added or
+  removed), and costs a little where the object itself changes: the difference of two captions is then the object alone, and its
+  silhouette is what both pictures share.
+- **Imagic** reconstructs as claimed. That it makes changes of state which masked editors do not is not shown, and at equal fidelity it
+  lies below them. ToyBox is kind to masked editors: states differ in few pixels at a known place, backgrounds are simple, and 64 px
+  leave little that a fit could preserve and a mask could not. The ToyBox model is also small enough for fine-tuning to bind a picture
+  whole. It may be the world, the model or our preset.
+- **Shrinking masks**: one cell of the 16 x 16 latent grid is 4 px, so a dilation of 7 cells covers near half of the picture; on the 64
+  x 64 grid of Stable Diffusion it covers a ninth. The published kernels do not scale down to ToyBox.
 """
 LIGHT_FIT = 40
 """Steps of Imagic's fine-tuning beside the preset's 120, which on ToyBox binds the picture tightly."""

@@ -14,7 +14,7 @@ from bench import registry
 from bench.manifest import Sample, open_manifest
 from bench.models import TOYBOX
 from bench.spec import load_spec
-from editors import DiffusionModel, Editor, EditTask, Image
+from editors import DiffusionModel, Editor, EditTask, Image, Knob
 
 SAMPLES = 4
 Folder = Path | Callable[[], Path]
@@ -61,10 +61,15 @@ class Case:
         made = self.model() if callable(self.model) else self.model
         return made or TOYBOX / "generator"
 
+    def knob(self, *, slow: bool = False) -> Knob | None:
+        """The editor's knob, which may depend on its parameters; None for an anchor. ``slow`` as in ``make``."""
+        cls = self.editor_class
+        return cls.knob_of(self.resolved(self.knob_params if slow else self.params)) if hasattr(cls, "knob_of") else cls.knob
+
     @property
     def grid(self) -> tuple[float, ...]:
         """Knob values to render; ``(0.0,)`` for an anchor."""
-        knob = self.editor_class.knob
+        knob = self.knob()
         if self.values is not None:
             return tuple(self.values)
         if knob is None:

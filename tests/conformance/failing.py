@@ -61,9 +61,8 @@ def nan_is_a_typed_failure(case: Case) -> None:
     """NaN from the U-Net, or from the decoder where the editor has no use for one, in the first, a middle or the last call."""
     if not case.editor_class.needs_model:
         return
-    network = "unet" if _calls(case, "unet") else "vae.decoder"
-    part = network.rpartition(".")[2]
-    total = _calls(case, "unet") if part == "unet" else 1
+    through_unet = _calls(case, "unet")
+    total = through_unet or 1
     for number in sorted({0, total // 2, total - 1}):
         model = case.open_model()
         assert model is not None
@@ -74,6 +73,6 @@ def nan_is_a_typed_failure(case: Case) -> None:
             calls += 1
             return _poison(output) if calls == number + 1 else None
 
-        (model.unet if part == "unet" else model.vae.decoder).register_forward_hook(break_one)
+        (model.unet if through_unet else model.vae.decoder).register_forward_hook(break_one)
         with pytest.raises(NotFinite):
             edit(case.make(model), case.task(), case.grid)

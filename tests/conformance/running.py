@@ -19,7 +19,7 @@ SAMPLES = 3
 def _planned(case: Case, folder: Path) -> Run:
     """A run folder with its plan and nothing done."""
     entry: dict[str, Any] = {"name": case.target, "preset": case.preset, "params": case.quick}
-    if case.editor_class.knob is not None:
+    if case.knob() is not None:
         entry["grid"] = list(case.grid)
     spec = Spec.model_validate(
         {
