@@ -129,12 +129,17 @@ def edit(editor: Editor[Any], task: EditTask, values: Sequence[float]) -> list[I
     return [picture for picture in pictures if picture is not None]
 
 
-def same(one: Sequence[Image], other: Sequence[Image]) -> bool:
-    """Whether two lists of pictures are equal to the bit."""
-    return len(one) == len(other) and all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+def same(one: Sequence[Image | None], other: Sequence[Image | None]) -> bool:
+    """Whether two lists of pictures are there in full and equal to the bit."""
+    pairs = list(zip(one, other, strict=False))
+    return len(one) == len(other) and all(a is not None and b is not None and np.array_equal(a, b) for a, b in pairs)
 
 
-def levels_apart(one: Sequence[Image], other: Sequence[Image]) -> int:
+def levels_apart(one: Sequence[Image | None], other: Sequence[Image | None]) -> int:
     """Largest difference of a channel between two lists of pictures, in levels of 255."""
-    assert len(one) == len(other)
-    return max(int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in zip(one, other, strict=True))
+    most = 0
+    for a, b in zip(one, other, strict=True):
+        assert a is not None, "a picture is missing"
+        assert b is not None, "a picture is missing"
+        most = max(most, int(np.abs(a.astype(int) - b.astype(int)).max()))
+    return most

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ def stops_between_steps(case: Case) -> None:
     assert total >= 2, f"the cancel hook was asked {total} times in a whole edit: call model.guard in every step"
     for limit in (0, total // 2):
         asked = 0
-        model.cancelled = lambda limit=limit: hook(limit)
+        model.cancelled = partial(hook, limit)
         with pytest.raises(Cancelled):
             edit(case.make(model), case.task(), case.grid)
 
