@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bench.models import TOYBOX
-from editors import Cancelled, DiffusionModel, EditTask, MissingInput
+from editors import Cancelled, DiffusionModel, EditTask, MissingInput, NotFinite
 from editors.clip import RankingCLIP
 from editors.diffusion import seeded
 from editors.edit_layer import LayerGenerator
@@ -106,6 +106,12 @@ def test_it_stops_between_steps(model: DiffusionModel, masked: EditTask) -> None
     model.cancelled = after_two
     with pytest.raises(Cancelled, match="step 2"):
         make(model, steps=50).prepare(masked)
+
+
+def test_a_generator_that_breaks_is_a_typed_failure(model: DiffusionModel, masked: EditTask) -> None:
+    """A step of 3e38 puts every weight beyond float32; the next loss is not a number."""
+    with pytest.raises(NotFinite, match=r"layer optimisation, step \d"):
+        make(model, lr=3e38).prepare(masked)
 
 
 def test_what_it_needs_is_said(model: DiffusionModel, task: EditTask, masked: EditTask) -> None:
