@@ -90,13 +90,23 @@ def test_forms_with_a_variance_are_undefined_for_a_class_of_one(
     assert metric.value(both, REFERENCE) == function(both, REFERENCE)
 
 
-def test_masks_of_a_pool_give_the_value_of_each_subset(resnet_folder: Path, rng: np.random.Generator) -> None:
-    pool = FeatureSet(rng.standard_normal((8, 2)), ["cat", "dog"] * 4)
-    masks = np.array([[True] * 8, [True, False] * 4, [False] * 8])
-    found = CSFID(f"folder:{resnet_folder}").values(pool, REFERENCE, masks)
-    assert found[0] == csfid(pool, REFERENCE)
-    assert found[1] == csfid(pool.subset(masks[1]), REFERENCE)
+@pytest.mark.parametrize(
+    ("kind", "function"),
+    [(CSFID, csfid), (CSFIDDebiased, csfid_debiased), (CSFIDDiag, csfid_diag)],
+    ids=lambda each: each.__name__,
+)
+def test_masks_of_a_pool_give_the_value_of_each_subset(
+    kind: type[CSFID], function: Callable[..., float], resnet_folder: Path, rng: np.random.Generator
+) -> None:
+    """Against the subsets one by one; sums of products against sums of squares, float64."""
+    pool = FeatureSet(rng.standard_normal((12, 2)), ["cat", "dog"] * 6)
+    theirs = FeatureSet(rng.standard_normal((8, 2)), ["cat", "dog"] * 4)
+    masks = np.array([[True] * 12, [True, False] * 6, [False] * 12, [True] * 4 + [False] * 8, [True] * 3 + [False] * 9])
+    found = kind(f"folder:{resnet_folder}").values(pool, theirs, masks)
+    expected = [function(pool.subset(mask), theirs) if mask.any() else np.nan for mask in masks]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert np.isnan(found[2]), "an empty subset has no value"
+    assert np.isnan(found[4]) == (kind is not CSFID), "three rows leave one dog"
 
 
 def test_metric_shares_its_extractor_with_fid_and_not_its_fingerprint(resnet_folder: Path) -> None:
