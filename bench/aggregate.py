@@ -184,8 +184,8 @@ def _point(metric: str, cell: pd.DataFrame, expected: int, ends: Sequence[float 
     return {
         "metric": metric,
         "mean": interval.mean,
-        "low": interval.low,
-        "high": interval.high,
+        "low": _within(interval.low, ends),
+        "high": _within(interval.high, ends),
         "n": interval.n,
         "expected": expected,
         "undefined": undefined,
@@ -193,6 +193,12 @@ def _point(metric: str, cell: pd.DataFrame, expected: int, ends: Sequence[float 
         "bound_low": low,
         "bound_high": high,
     }
+
+
+def _within(value: float, ends: Sequence[float | None]) -> float:
+    """The end of an interval, brought into the metric's range, beyond which no mean can lie."""
+    low, high = (-np.inf if ends[0] is None else ends[0], np.inf if ends[1] is None else ends[1])
+    return float(np.clip(value, low, high))
 
 
 def _flipped(point: dict[str, Any]) -> dict[str, Any]:

@@ -157,7 +157,8 @@ def validate_metrics(
     api.score(finished, progress=shown(log))
     plan = Plan.from_dict(finished.read_json("plan.json"))
     judged = validate.judges_of(plan, read_scores(finished))
-    print_rows([{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")], as_json)
+    whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
+    print_rows(whole if as_json else validate.brief(judged), as_json)
     _report(finished)
     if table is not None:
         picture = table.with_suffix(".png")

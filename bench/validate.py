@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.tables import Scores
 
-__all__ = ["COLUMNS", "HOW", "TRUTHS", "judge", "judges_of", "markdown", "note"]
+__all__ = ["COLUMNS", "HOW", "TRUTHS", "brief", "judge", "judges_of", "markdown", "note"]
 
 TRUTHS: Mapping[str, str] = {
     "toybox_success": "edit success",
@@ -81,7 +81,8 @@ def judge(pairs: pd.DataFrame, sets: pd.DataFrame, cards: Mapping[str, Mapping[s
             metric = str(name)
             both = pd.concat([values.set_index(["editor", "value"])["score"], cells], axis=1, join="inner").dropna()
             rows.append({"metric": metric, "truth": TRUTHS[truth], **_judged_set(both), "undefined": 1 - len(both) / len(cells)})
-    return pd.DataFrame(rows, columns=list(COLUMNS)).sort_values(["truth", "rho"], ascending=[True, False], kind="stable")
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.concat([each.sort_values("rho", ascending=False, kind="stable") for _, each in found.groupby("truth", sort=False)])
 
 
 def judges_of(plan: Plan, scores: Scores) -> pd.DataFrame:
@@ -100,8 +101,25 @@ def note(plan: Plan) -> str:
         f"Tried on {len(plan.samples)} samples, {len(editors)} editors ({', '.join(editors)}) and their knob values. rho is Spearman's "
         "rank correlation over all edits, the metric turned so that higher is better; intervals are 95 % bootstraps over source "
         "pictures. Agreement is the share of pairs of (editor, knob value) whose means the metric orders as the truth does. A set "
-        "metric has one value for each (editor, knob value), and no interval."
+        "metric has one value for each (editor, knob value), and no interval; with single edits averaged away its rho is higher for that "
+        "alone, so compare it with other metrics by its agreement."
     )
+
+
+def brief(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The table in the columns that a terminal has room for."""
+
+    def number(row: Mapping[str, Any], name: str, ends: tuple[str, str]) -> str:
+        if not np.isfinite(row[name]):
+            return ""
+        span = f" ({row[ends[0]]:.2f}..{row[ends[1]]:.2f})" if np.isfinite(row[ends[0]]) else ""
+        return f"{row[name]:.2f}{span}"
+
+    rows: list[dict[str, Any]] = []
+    for row in ({str(key): value for key, value in each.items()} for each in table.to_dict("records")):
+        shown = {name: number(row, name, ends) for name, ends in zip(("rho", "agreement"), _INTERVALS, strict=True)}
+        rows.append({"metric": row["metric"], "truth": row["truth"], **shown, "n": row["n"]})
+    return rows
 
 
 def markdown(table: pd.DataFrame, text: str, picture: str = "") -> str:
@@ -126,7 +144,8 @@ def markdown(table: pd.DataFrame, text: str, picture: str = "") -> str:
         ]
         for row in rows.to_dict("records"):
             ends = [f"{row[a]:.2f} to {row[b]:.2f}" if np.isfinite(row[a]) else "" for a, b in _INTERVALS]
-            lines.append(f"| {row['metric']} | {row['rho']:.2f} | {ends[0]} | {row['agreement']:.2f} | {ends[1]} | {row['n']} |")
+            rho, agreement = (f"{row[name]:.2f}" if np.isfinite(row[name]) else "-" for name in ("rho", "agreement"))
+            lines.append(f"| {row['metric']} | {rho} | {ends[0]} | {agreement} | {ends[1]} | {row['n']} |")
     return "\n".join(lines) + "\n"
 
 

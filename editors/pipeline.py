@@ -199,7 +199,7 @@ class Pipeline(Editor[PipelineState]):
         height, width = state.task.image.shape[:2]
         picture, transform = to_grid((output * 255).round().astype(np.uint8), height, width, self.params.fit)
         state.transforms.add(transform)
-        return picture
+        return np.ascontiguousarray(picture)
 
     def facts(self, state: PipelineState) -> dict[str, str | float | bool]:
         loaded = self._loaded()

@@ -53,5 +53,13 @@ def metric_names(data: ReportData) -> Mapping[str, MetricName]:
         for name, print_, up in zip(rows["metric"], rows["fingerprint"], rows["higher_is_better"], strict=True):
             if name not in found:
                 definition = str(data.cards.get(print_, {}).get("definition", "")).partition(". ")[0].rstrip(".")
-                found[name] = MetricName(str(name).replace("_", " "), definition, "higher" if up else "lower")
+                found[name] = MetricName(_title(str(name), found), definition, "higher" if up else "lower")
     return found
+
+
+def _title(name: str, known: Mapping[str, MetricName]) -> str:
+    """The words of a name; parameters, as in ``lpips[region=background]``, stand in brackets without theirs."""
+    plain, _, given = name.partition("[")
+    title = known[plain].title if plain in known else plain.replace("_", " ")
+    values = [part.rpartition("=")[2] for part in given.removesuffix("]").split(",")] if given else []
+    return f"{title} ({', '.join(values)})" if values else title

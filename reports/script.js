@@ -32,6 +32,7 @@ all(".filter[data-filters]").forEach((group) => {
     const wanted = button.dataset.category;
     all(group.dataset.filters).forEach((s) => { s.hidden = wanted !== "*" && s.dataset.category !== wanted; });
   }));
+  if ("long" in group.dataset) buttons[1].click();
 });
 
 const viewer = byId("viewer");

@@ -118,7 +118,9 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "folder": {"files": lambda: {"path": str(_delivery())}},
     "edict": {"knob": {"steps": 25}},  # in fewer steps its inversion under guidance leaves the pictures it knows
     "flexit": {"values": (0, 2, 6)},
-    "text2live": {"skip": {"nan_is_a_typed_failure": "none of the diffusion model's networks takes part; tests/editors has its own"}},
+    "text2live": {
+        "skip": {"nan_is_a_typed_failure": "none of the diffusion model's networks takes part; tests/editors has its own"}
+    },
 }
 """Arguments of `conformance` for editors that need another checkpoint, values or files. `files` makes parameters, `knob` adds to `KNOB`."""
 

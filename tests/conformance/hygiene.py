@@ -62,7 +62,7 @@ def pictures_have_the_size_of_the_source(case: Case) -> None:
         for picture in pictures:
             assert picture.dtype == np.uint8, f"got {picture.dtype}"
             assert picture.shape == task.image.shape, f"got {picture.shape} for a source of {task.image.shape}"
-            assert picture.flags["C_CONTIGUOUS"]
+            assert picture.flags["C_CONTIGUOUS"], "an edit is a strided view: np.ascontiguousarray"
             assert not np.shares_memory(picture, task.image), "an edit is a view of the source"
             assert picture.std() > 0, "a blank picture"
 

@@ -22,7 +22,7 @@ def about(found: list[Finding], claim: str) -> Finding:
 @pytest.mark.slow
 def test_diffedit_lies_above_encode_decode_above_sdedit(lab: Laboratory) -> None:
     """24 scenes: the intervals are 1.3 times as wide as on the page, and still clear of zero."""
-    found = findings.tradeoffs(lab, 24)
+    found = findings.tradeoffs(lab, 24, leave_out=("DiffEdit without encoding", "threshold 0.25"))
     for claim in ("DiffEdit lies above Encode-Decode", "Encode-Decode lies above SDEdit", "threshold 0.75 edits less than 0.5"):
         assert about(found, claim).verdict == "holds", about(found, claim)
     assert about(found, "threshold 0.75 edits less than 0.5").p < 0.01
@@ -39,7 +39,7 @@ def test_the_automatic_mask_finds_what_changes_and_a_text_sharpens_it(lab: Labor
 @pytest.mark.slow
 def test_fine_tuning_brings_the_source_back(lab: Laboratory) -> None:
     """Figure 7 of the paper at eta 0; by 0.1 of 1-LPIPS at least, where the page has 0.17."""
-    drawn = scenes(3, "state")
+    drawn = scenes(2, "state")
     tuned, frozen = (lab.edit("imagic", drawn, (0.0,), unet_steps=steps, steps=15).fidelity for steps in (60, 0))
     assert (tuned - frozen).min() > 0.05
     assert (tuned - frozen).mean() > 0.1
