@@ -19,8 +19,8 @@ install: $(INSTALLED) ## make .venv with everything in it
 demo: $(INSTALLED) ## run four editors over their knobs on ToyBox, score them, write runs/demo/report/index.html
 	$(BIN)/etabench run demo --out runs/demo
 
-test: $(INSTALLED) ## run all tests, offline
-	$(BIN)/python -m pytest
+test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(BIN)/ruff check .
