@@ -142,6 +142,7 @@ class GeneratorStage(Stage):
             requires_safety_checker=False,
         )
         pipeline.to(torch.float16)
+        pipeline.vae.register_to_config(_name_or_path="")  # where this machine had it is no part of the model
         pipeline.save_pretrained(folder, safe_serialization=True)
 
 

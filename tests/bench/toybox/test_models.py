@@ -122,3 +122,8 @@ def test_evaluate_fails_when_a_row_is_short(tmp_path: Path, monkeypatch: pytest.
     rows.pop()
     assert main(["--card", str(card)]) == 0
     assert table(rows) in card.read_text()
+
+
+def test_no_model_names_a_path_of_the_machine_that_made_it() -> None:
+    for file in MODELS.rglob("*.json"):
+        assert not re.search(r'"_name_or_path": "/', file.read_text(encoding="utf-8")), file
