@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from metrics.base import Image, MetricError, fingerprint
 from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_batch_size, check_images, in_batches, open_device, resize_square
 from metrics.resnet import PREFIX
-from metrics.weights import digest_of_state, require_file, require_folder
+from metrics.weights import digest_of_state, open_pretrained, readable, require_file, require_folder
 
 __all__ = ["Choice", "Classifier", "open_classifier"]
 
@@ -107,29 +107,11 @@ def open_classifier(spec: str, what: str, device: str = "cpu", batch_size: int =
     folder = require_folder(spec.removeprefix(PREFIX), what, ("config.json", "model.safetensors"))
     chosen, size = open_device(device), check_batch_size(batch_size)
     from transformers import AutoImageProcessor, AutoModelForImageClassification
-    from transformers.utils import logging
 
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model, loading = AutoModelForImageClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-        has_file = (folder / PREPROCESSOR).is_file()
+    model = open_pretrained(AutoModelForImageClassification, folder, what)
+    has_file = (folder / PREPROCESSOR).is_file()
+    with readable(f"{what}: {folder}/{PREPROCESSOR} is not readable"):
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True) if has_file else None
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise MetricError(
-            f"{what}: {folder} is not a readable image classification folder ({reason}); save it with save_pretrained"
-        ) from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        raise MetricError(
-            f"{what}: {folder}/model.safetensors lacks {missing[0]} and {len(missing) - 1} more; save the whole model again"
-        )
     model = model.to(device=chosen, dtype=torch.float32).eval().requires_grad_(False)
     config = model.config
     settings: dict[str, Any] = {} if processor is None else json.loads(json.dumps(processor.to_dict(), default=str))

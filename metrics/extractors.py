@@ -31,7 +31,7 @@ from metrics.images import (
 )
 from metrics.resnet import PREFIX as FOLDER_PREFIX
 from metrics.resnet import open_resnet
-from metrics.weights import digest_of_state, require_folder
+from metrics.weights import digest_of_state, open_pretrained, require_folder
 
 __all__ = ["DINOv2Extractor", "Extractor", "FolderExtractor", "Identity", "open_extractor"]
 
@@ -135,20 +135,7 @@ class DINOv2Extractor(Extractor):
         folder = require_folder(spec.removeprefix(DINOV2_PREFIX), "features", ("config.json", "model.safetensors"))
         from transformers import Dinov2Model
 
-        try:
-            model, loading = Dinov2Model.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise MetricError(
-                f"features: {folder} is not a readable Dinov2Model folder ({reason}); save it with save_pretrained"
-            ) from error
-        missing = sorted(loading["missing_keys"])
-        if missing:
-            raise MetricError(
-                f"features: {folder}/model.safetensors lacks {missing[0]} and {len(missing) - 1} more; save the whole model again"
-            )
+        model = open_pretrained(Dinov2Model, folder, "features")
         self._model = model.to(device=self._device, dtype=torch.float32).eval().requires_grad_(False)
         config = model.config
         self.dimensions = int(config.hidden_size)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import torch
 
 from metrics.base import MetricError
-from metrics.weights import digest_of_state, require_folder
+from metrics.weights import digest_of_state, first_line, open_pretrained, require_folder
 
 __all__ = ["FolderNetwork", "open_resnet"]
 
@@ -70,21 +68,7 @@ def open_resnet(spec: str, device: torch.device, what: str, extra_files: tuple[s
     folder = require_folder(spec.removeprefix(PREFIX), what, ("config.json", "model.safetensors", *extra_files))
     from transformers import ResNetForImageClassification
 
-    try:
-        with _no_progress_bar():
-            model, loading = ResNetForImageClassification.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
-    except Exception as error:
-        raise MetricError(
-            f"{what}: {folder} is not a readable ResNetForImageClassification folder ({_first_line(error)}); "
-            "save it with save_pretrained"
-        ) from error
-    missing = sorted(key for key in loading["missing_keys"] if key.startswith("resnet."))
-    if missing:
-        raise MetricError(
-            f"{what}: {folder}/model.safetensors lacks {missing[0]} and {len(missing) - 1} more; save the whole model again"
-        )
+    model = open_pretrained(ResNetForImageClassification, folder, what, needs="resnet.")
     model = model.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
     config = model.config
     preprocessing = _preprocessing(folder, what)
@@ -102,19 +86,6 @@ def open_resnet(spec: str, device: torch.device, what: str, extra_files: tuple[s
     )
 
 
-@contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def _preprocessing(folder: Path, what: str) -> dict[str, Any]:
     file = folder / "preprocessor_config.json"
     if not file.is_file():
@@ -127,9 +98,5 @@ def _preprocessing(folder: Path, what: str) -> dict[str, Any]:
         return {"size": int(size), **{key: [float(x) for x in given[key]] for key in ("image_mean", "image_std")}}
     except (ValueError, KeyError, TypeError) as error:
         raise MetricError(
-            f"{what}: {file} should name size, image_mean and image_std ({_first_line(error)}); mend or remove it"
+            f"{what}: {file} should name size, image_mean and image_std ({first_line(error)}); mend or remove it"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -12,7 +12,6 @@ Fingerprint: architecture, layer, weights, resolution, resize, normalisation.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,7 +31,7 @@ from metrics.images import (
 )
 from metrics.pairs import Maps, compare_pairs
 from metrics.resnet import PREFIX
-from metrics.weights import digest_of_state, require_folder
+from metrics.weights import digest_of_state, open_pretrained, require_folder
 
 __all__ = ["DINOStructure", "KeyNetwork"]
 
@@ -59,7 +58,9 @@ class KeyNetwork:
 
     def __init__(self, spec: str, what: str, device: torch.device) -> None:
         folder = require_folder(spec.removeprefix(PREFIX), what, ("config.json", "model.safetensors"))
-        model = _open_vit(folder, what)
+        from transformers import ViTModel
+
+        model = open_pretrained(ViTModel, folder, what, add_pooling_layer=False)
         self._model = model.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
         config = model.config
         self.patch = int(config.patch_size)
@@ -140,29 +141,3 @@ class DINOStructure(PairMetric):
 
 def _distance(one: Maps, two: Maps, _rows: list[int]) -> torch.Tensor:
     return (one[0] - two[0]).square().mean(dim=(1, 2))
-
-
-def _open_vit(folder: Path, what: str) -> Any:
-    from transformers import ViTModel
-    from transformers.utils import logging
-
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model, loading = ViTModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, add_pooling_layer=False, output_loading_info=True
-        )
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise MetricError(
-            f"{what}: {folder} is not a readable ViTModel folder ({reason}); save it with save_pretrained"
-        ) from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        raise MetricError(
-            f"{what}: {folder}/model.safetensors lacks {missing[0]} and {len(missing) - 1} more; save the whole model again"
-        )
-    return model

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ import torch
 
 from metrics.base import MetricError
 
-__all__ = ["digest_of_file", "digest_of_state", "read_state", "require_file", "require_folder"]
+__all__ = [
+    "digest_of_file",
+    "digest_of_state",
+    "first_line",
+    "open_pretrained",
+    "read_state",
+    "readable",
+    "require_file",
+    "require_folder",
+]
 
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt|safetensors)$")
 
@@ -68,6 +78,46 @@ def require_folder(path: str | Path, what: str, files: tuple[str, ...]) -> Path:
     return folder
 
 
+def open_pretrained(cls: Any, folder: Path, what: str, *, needs: str = "", **options: Any) -> Any:
+    """A transformers model of class `cls` from safetensors in `folder`, quietly and without the hub.
+
+    `needs` is the beginning of the names of the weights that must be in the file; "" asks for all.
+
+    Raises:
+        MetricError: the folder is unreadable, or the file lacks weights that would otherwise be left random.
+    """
+    options |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    with readable(f"{what}: {folder} is not a readable {cls.__name__} folder"):
+        model, loading = cls.from_pretrained(folder, **options)
+    missing = sorted(key for key in loading["missing_keys"] if key.startswith(needs))
+    if missing:
+        raise MetricError(
+            f"{what}: {folder}/model.safetensors lacks {missing[0]} and {len(missing) - 1} more; save the whole model again"
+        )
+    return model
+
+
+@contextmanager
+def readable(problem: str) -> Iterator[None]:
+    """Without a progress bar; what goes wrong is a MetricError that begins with `problem`."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:
+        raise MetricError(f"{problem} ({first_line(error)}); save it with save_pretrained") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a message, or the error's class where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def read_state(path: Path, what: str) -> dict[str, torch.Tensor]:
     """Tensors of a .safetensors file, or of a torch file read with `weights_only=True`, which runs no code.
 
@@ -82,9 +132,8 @@ def read_state(path: Path, what: str) -> dict[str, torch.Tensor]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise MetricError(
-            f"{what}: cannot read {path} as plain tensors ({reason}); give a state dict or a .safetensors file"
+            f"{what}: cannot read {path} as plain tensors ({first_line(error)}); give a state dict or a .safetensors file"
         ) from error
     if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise MetricError(f"{what}: {path} should hold a state dict of tensors; save model.state_dict() or a .safetensors file")

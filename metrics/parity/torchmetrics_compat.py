@@ -26,7 +26,7 @@ from metrics.masked import check_pairs
 from metrics.openclip import LOCAL
 from metrics.pairs import Maps, compare_pairs
 from metrics.resnet import PREFIX
-from metrics.weights import digest_of_state, require_folder
+from metrics.weights import digest_of_state, open_pretrained, readable, require_folder
 
 __all__ = ["ClipNetwork", "TorchmetricsCLIP", "TorchmetricsLPIPS", "open_clip_pair"]
 
@@ -56,28 +56,11 @@ class TransformersClip:
         folder = require_folder(spec.removeprefix(PREFIX), what, ("config.json", "model.safetensors", "preprocessor_config.json"))
         self._device, self._batch_size = open_device(device), check_batch_size(batch_size)
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
-        from transformers.utils import logging
 
-        bars = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        try:
-            model, loading = CLIPModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-            )
+        model = open_pretrained(CLIPModel, folder, what)
+        with readable(f"{what}: processor and tokenizer of {folder} are not readable"):
             self._processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
             self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise MetricError(
-                f"{what}: {folder} is not a readable CLIPModel folder ({reason}); save model and processor there"
-            ) from error
-        finally:
-            if bars:
-                logging.enable_progress_bar()
-        if loading["missing_keys"]:
-            raise MetricError(
-                f"{what}: {folder}/model.safetensors lacks {min(loading['missing_keys'])}; save the whole model again"
-            )
         self._model = model.to(device=self._device, dtype=torch.float32).eval().requires_grad_(False)
         config, settings = model.config, self._processor
         self._places = int(config.text_config.max_position_embeddings)
