@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
+from editors.attention import Inverted, PromptToPrompt
+from editors.base import EditTask, Image, Knob
 
-from editors.attention import Alignment, PromptToPromptParams, align, decode_beside_source
-from editors.base import Editor, EditTask, FairPlay, Image, Knob
-from editors.sweep import ddim_invert
-
-__all__ = ["DirectInversion", "DirectInversionState"]
+__all__ = ["DirectInversion"]
 
 
-@dataclass(frozen=True, eq=False)
-class DirectInversionState:
-    """The inversion, the texts and how they match."""
-
-    trajectory: list[Tensor]
-    """Inverted latents x_0..x_n, each (1, c, h, w), by level: also what the source branch passes through."""
-    source: Tensor
-    target: Tensor
-    empty: Tensor
-    alignment: Alignment
-
-
-class DirectInversion(Editor[DirectInversionState]):
+class DirectInversion(PromptToPrompt[Inverted]):
     """Direct Inversion: the branch of the source is corrected in every step, that of the edit is left alone.
 
     The source is inverted by DDIM under the source text without guidance. The decode, with guidance, drifts off that
@@ -55,41 +38,18 @@ class DirectInversion(Editor[DirectInversionState]):
         "share of the schedule that is inverted and decoded anew",
         zero="round trip",
     )
-    needs = frozenset({"source_text"})
-    deterministic = True
-    Params = PromptToPromptParams
-    params: PromptToPromptParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5, "cross_replace": 0.4, "self_replace": 0.6, "equaliser": 2.0},
         "fast": {"steps": 20},
         "toybox": {"steps": 25, "guidance": 3.0},
     }
 
-    def fair_play(self) -> FairPlay:
-        return FairPlay(uses_source_text=True)
+    def prepare(self, task: EditTask) -> Inverted:
+        return self._invert(task)
 
-    def prepare(self, task: EditTask) -> DirectInversionState:
-        self.check(task)
-        model, text = self.model, task.source_text or ""
-        source, target, empty = torch.split(model.embed([text, task.target_text, ""]), 1)
-        trajectory = ddim_invert(model, model.schedule(self.params.steps), model.encode(task.image), source)
-        alignment = align(model.tokenizer, text, task.target_text, self.params.alignment)
-        return DirectInversionState(trajectory, source, target, empty, alignment)
+    def render(self, state: Inverted, values: Sequence[float]) -> list[Image]:
+        unconds = [state.empty] * len(state.trajectory)
+        return self._decode(state, values, state.trajectory, unconds)
 
-    def render(self, state: DirectInversionState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
-        schedule = self.model.schedule(self.params.steps)
-        latents = decode_beside_source(
-            self.model,
-            schedule,
-            self.params,
-            state.alignment,
-            source=state.trajectory,
-            starts=[schedule.level(value) for value in values],
-            texts=(state.source, state.target),
-            unconds=[state.empty] * (schedule.steps + 1),
-        )
-        return self.model.decode(latents)
-
-    def facts(self, state: DirectInversionState) -> dict[str, str | float | bool]:
+    def facts(self, state: Inverted) -> dict[str, str | float | bool]:
         return {"alignment": state.alignment.form}

@@ -11,9 +11,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from editors.attention import Alignment, PromptToPromptParams, align, decode_beside_source
-from editors.base import Editor, EditTask, FairPlay, Image, Knob
-from editors.sweep import ddim_invert
+from editors.attention import Inverted, PromptToPrompt, PromptToPromptParams
+from editors.base import EditTask, Image, Knob
 
 __all__ = ["NullText", "NullTextParams", "NullTextState"]
 
@@ -36,16 +35,15 @@ class NullTextState:
     """Latents by level, each (1, c, h, w), of the guided decode of the source with the optimised embeddings; 0 is the source."""
     unconds: list[Tensor]
     """The embedding (1, l, d) that stands for the empty text at each level; at 0 the empty text itself, which is not read."""
-    source: Tensor
-    target: Tensor
-    alignment: Alignment
+    given: Inverted
+    """The pivot, the texts and how they match."""
     error: float
     """Root mean square of the latent that the path arrives at less the source latent."""
     updates: int
     """Adam steps taken."""
 
 
-class NullText(Editor[NullTextState]):
+class NullText(PromptToPrompt[NullTextState]):
     """Null-text inversion: the guided decode is brought back to the source by tuning the empty text's embedding.
 
     1. Pivot: z*_0..z*_n by DDIM inversion under the source text without guidance (Sec. 3.2).
@@ -69,8 +67,6 @@ class NullText(Editor[NullTextState]):
     name = "null_text"
     version = "1"
     knob = Knob("strength", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is decoded anew", zero="round trip")
-    needs = frozenset({"source_text"})
-    deterministic = True
     Params = NullTextParams
     params: NullTextParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -79,19 +75,12 @@ class NullText(Editor[NullTextState]):
         "toybox": {"steps": 25, "guidance": 3.0},
     }
 
-    def fair_play(self) -> FairPlay:
-        return FairPlay(uses_source_text=True)
-
     def prepare(self, task: EditTask) -> NullTextState:
-        self.check(task)
-        model, text = self.model, task.source_text or ""
-        source, target, empty = torch.split(model.embed([text, task.target_text, ""]), 1)
-        pivot = ddim_invert(model, model.schedule(self.params.steps), model.encode(task.image), source)
-        path, unconds, updates = self._optimise(pivot, source, empty)
-        error = float((path[0] - pivot[0]).square().mean().sqrt())
-        path[0] = pivot[0]
-        alignment = align(model.tokenizer, text, task.target_text, self.params.alignment)
-        return NullTextState(path, unconds, source, target, alignment, error, updates)
+        given = self._invert(task)
+        path, unconds, updates = self._optimise(given.trajectory, given.source, given.empty)
+        error = float((path[0] - given.trajectory[0]).square().mean().sqrt())
+        path[0] = given.trajectory[0]
+        return NullTextState(path, unconds, given, error, updates)
 
     def _optimise(self, pivot: list[Tensor], source: Tensor, empty: Tensor) -> tuple[list[Tensor], list[Tensor], int]:
         """Path and embeddings by level, and the number of updates."""
@@ -125,19 +114,7 @@ class NullText(Editor[NullTextState]):
         return path, unconds, updates
 
     def render(self, state: NullTextState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
-        schedule = self.model.schedule(self.params.steps)
-        latents = decode_beside_source(
-            self.model,
-            schedule,
-            self.params,
-            state.alignment,
-            source=state.path,
-            starts=[schedule.level(value) for value in values],
-            texts=(state.source, state.target),
-            unconds=state.unconds,
-        )
-        return self.model.decode(latents)
+        return self._decode(state.given, values, state.path, state.unconds)
 
     def facts(self, state: NullTextState) -> dict[str, str | float | bool]:
-        return {"alignment": state.alignment.form, "reconstruction_error": state.error, "updates": float(state.updates)}
+        return {"alignment": state.given.alignment.form, "reconstruction_error": state.error, "updates": float(state.updates)}

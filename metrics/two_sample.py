@@ -35,6 +35,8 @@ Floats = NDArray[np.float64]
 Values = Callable[[Masks], Floats]
 """Bool (k, rows) to the metric of each marked subset, (k,)."""
 
+FEWEST_UNITS = 4
+"""Below these an interval is undefined."""
 TIE = 1e-9
 """Differences within this share of the observed one count as equal to it: rounding must not decide a tie."""
 
@@ -140,12 +142,9 @@ def split_half(
     Raises:
         MetricError: a parameter out of bounds, or not one unit per row.
     """
-    check_whole(rows, "split_half rows", 1, "give the edits of an editor")
     check_whole(splits, "split_half splits", 1, "50 is the default")
-    groups = _groups(units, rows)
-    count = int(groups.max()) + 1
-    whole = float(values(np.ones((1, rows), dtype=np.bool_))[0])
-    if count < 4:
+    groups, count, whole = _start(values, rows, units, "split_half")
+    if count < FEWEST_UNITS:
         return _spread(whole, float("nan"), count, level)
     half = count // 2
     orders = _orders(count, splits, seed)
@@ -185,18 +184,22 @@ def subsample(
     Raises:
         MetricError: a parameter out of bounds, or not one unit per row.
     """
-    check_whole(rows, "subsample rows", 1, "give the edits of an editor")
     check_whole(subsets, "subsample subsets", 2, "100 is the default")
-    groups = _groups(units, rows)
-    count = int(groups.max()) + 1
-    whole = float(values(np.ones((1, rows), dtype=np.bool_))[0])
-    if count < 4:
+    groups, count, whole = _start(values, rows, units, "subsample")
+    if count < FEWEST_UNITS:
         return _spread(whole, float("nan"), count, level)
     drawn = check_whole(3 * count // 4 if size is None else size, "subsample size", 2, "three quarters is the default")
     if drawn >= count:
         raise MetricError(f"subsample size: expected fewer than the {count} units, got {drawn}; leave some out")
     found = _at_once(values, (_orders(count, subsets, seed) < drawn)[:, groups])
     return _spread(whole, float(np.sqrt(drawn / (count - drawn) * np.var(found, ddof=1))), count, level)
+
+
+def _start(values: Values, rows: int, units: Sequence[Hashable] | None, what: str) -> tuple[NDArray[np.intp], int, float]:
+    """The unit of each row, their number, and the value of all rows."""
+    check_whole(rows, f"{what} rows", 1, "give the edits of an editor")
+    groups = _groups(units, rows)
+    return groups, int(groups.max()) + 1, float(values(np.ones((1, rows), dtype=np.bool_))[0])
 
 
 def _groups(units: Sequence[Hashable] | None, rows: int) -> NDArray[np.intp]:

@@ -17,7 +17,7 @@ def guided_decode(model: DiffusionModel, state: NullTextState, level: int) -> to
     """The source text, decoded with guidance and the fitted embeddings from the path at ``level``; returns level 1."""
     schedule, x = model.schedule(5), state.path[level]
     for k in range(level, 1, -1):
-        output = model.predict(x, schedule.timestep(k), state.source, 7.5, state.unconds[k])
+        output = model.predict(x, schedule.timestep(k), state.given.source, 7.5, state.unconds[k])
         x = schedule.ddim_step(x, output, k)
     return x
 
