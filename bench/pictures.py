@@ -22,7 +22,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from bench.errors import ManifestError
 
-__all__ = ["MAX_PIXELS", "Header", "PictureError", "PictureFile", "Policy", "read_header", "read_mask", "read_rgb"]
+__all__ = ["MAX_PIXELS", "Header", "PictureError", "PictureFile", "Policy", "pixel_hash", "read_header", "read_mask", "read_rgb"]
 
 MAX_PIXELS = 64_000_000
 """Largest width times height that is opened; a larger picture is taken for a mistake or a decompression bomb."""
@@ -168,6 +168,11 @@ def read_rgb(file: PictureFile, alpha: str = "white") -> RGB:
 def read_mask(file: PictureFile) -> Mask:
     """The upright mask as bool (H, W), True (brightness 128 and above) where the edit may happen."""
     return _decoded(file, lambda image: image.convert("L")) >= 128
+
+
+def pixel_hash(image: RGB) -> str:
+    """64 hex over size and pixels."""
+    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)

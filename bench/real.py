@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import EtabenchError
-from bench.reference import pixel_hash
+from bench.pictures import pixel_hash
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ScoreError
+from bench.pictures import pixel_hash
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.spec import ReferenceSpec
 
-__all__ = ["Reference", "open_reference", "pixel_hash"]
+__all__ = ["Reference", "open_reference"]
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,6 @@ def open_reference(spec: ReferenceSpec | None, plan: Plan, manifest: Manifest) -
     keys = [pixel_hash(image) for image in images]
     total = hashlib.sha256(repr(sorted(zip(keys, map(str, classes), strict=True))).encode()).hexdigest()
     return Reference(images, classes, keys, {"kind": kind, "n": len(images), "digest": total[:16]})
-
-
-def pixel_hash(image: NDArray[np.uint8]) -> str:
-    """64 hex over size and pixels."""
-    return hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
 
 
 def _planned(manifest: Manifest, plan: Plan) -> Iterable[Sample]:

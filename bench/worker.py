@@ -15,10 +15,10 @@ from bench import models, registry
 from bench.compute import PeakMemory, empty_cache
 from bench.entries import Entry, assets_of
 from bench.errors import EtabenchError, RunError
+from bench.pictures import pixel_hash
 from bench.plan import Plan, Unit
 from bench.prompts import prompts_of, tokens_cut
 from bench.real import RealPictures
-from bench.reference import pixel_hash
 from bench.store import EditFile, Record, Run, png_bytes
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from editors.base import EditorError
+from editors.task import EditorError
 
 __all__ = [
     "CheckpointError",

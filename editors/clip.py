@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from editors.base import EditorError, MissingInput, Params
+from editors.task import EditorError, MissingInput, Params
 
 __all__ = ["SELECTOR", "ClipParams", "RankingCLIP", "clip_assets", "clip_digest", "cut_out", "spherical_distance"]
 

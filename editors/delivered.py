@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageOps
 
-from editors.base import EditorError, Image, MissingInput
+from editors.task import EditorError, Image, MissingInput
 
 __all__ = ["Delivered", "Delivery", "open_delivery", "read_picture"]
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editors.base import Cancelled, EditorError, Image, MissingInput, NotFinite
 from editors.checkpoint import CheckpointError, digest, load_components, locate
 from editors.schedule import Schedule, noise_scheduler
+from editors.task import Cancelled, EditorError, Image, MissingInput, NotFinite
 
 __all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures"]
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from PIL import Image as PILImage
 
-from editors.base import Image
+from editors.task import Image
 
 __all__ = ["Fit", "to_grid"]
 

@@ -26,10 +26,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, interpolate
 
-from editors.base import EditTask, Params
 from editors.diffusion import DiffusionModel, derive_seed
 from editors.schedule import Schedule
 from editors.sweep import Hook
+from editors.task import EditTask, Params
 
 __all__ = ["AutoMask", "MaskParams", "auto_mask", "binarise", "keep_background", "to_cells", "to_pixels"]
 

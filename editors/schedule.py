@@ -17,7 +17,7 @@ from typing import Any
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from editors.base import EditorError
+from editors.task import EditorError
 
 __all__ = ["Schedule", "noise_scheduler", "share_of_steps"]
 

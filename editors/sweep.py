@@ -8,9 +8,9 @@ from typing import Protocol, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from editors.base import Image
 from editors.diffusion import DiffusionModel
 from editors.schedule import Schedule
+from editors.task import Image
 
 __all__ = ["Hook", "Step", "Texts", "ddim_invert", "decode_many", "decode_sweep", "in_groups", "invert_many"]
 

@@ -10,9 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError
-from metrics.extractors import Extractor, Identity
-from metrics.features import TextExtractor
 from metrics.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device
+from metrics.networks.base import Extractor, Identity, TextExtractor
 from metrics.openclip import OpenClipNetwork, open_clip_network
 
 __all__ = ["ClipImages", "ClipTexts", "check_text", "open_towers", "unit"]

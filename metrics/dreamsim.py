@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from metrics.base import Card, Image, MetricError, sight_of
 from metrics.clip_towers import unit
-from metrics.extractors import Extractor, Identity
 from metrics.features import FeatureMetric, PairFeatures
 from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_whole, resize_square, to_tensor
+from metrics.networks.base import Extractor, Identity
 from metrics.weights import digest_of_state
 
 __all__ = ["FILES", "DreamSim"]

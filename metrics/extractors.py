@@ -10,80 +10,30 @@ Four kinds, named by a prefix; weights are read from this machine and never down
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metrics.base import Image, MetricError, fingerprint
+from metrics.base import Image, MetricError
 from metrics.images import (
     BATCH_SIZE,
     RESIZE_POLICY,
-    check_batch_size,
-    check_images,
-    in_batches,
     open_device,
     resize_square,
     to_tensor,
 )
+from metrics.networks.base import Extractor, Identity
 from metrics.resnet import PREFIX as FOLDER_PREFIX
 from metrics.resnet import open_resnet
 from metrics.weights import digest_of_state, open_pretrained, require_folder
 
-__all__ = ["DINOv2Extractor", "Extractor", "FolderExtractor", "Identity", "open_extractor"]
+__all__ = ["DINOv2Extractor", "FolderExtractor", "open_extractor"]
 
 DINOV2_PREFIX, CLIP_PREFIX = "dinov2:", "clip:"
 DINOV2_SIDE = 224
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The part of a card that an extractor determines; the fields are those of `metrics.base.Card`."""
-
-    network: str
-    weights: str
-    resolution: str
-    resize: str
-    value_range: str
-
-    @property
-    def key(self) -> str:
-        """12 hex digits; extractors with equal keys give equal features."""
-        return fingerprint(asdict(self))
-
-
-class Extractor(ABC):
-    """Pictures to features, float32 (n, d); a row does not depend on its batch-mates (see `metrics.images`).
-
-    Attributes:
-        identity: what determines the features.
-        dimensions: d.
-    """
-
-    identity: Identity
-    dimensions: int
-
-    def __init__(self, device: str, batch_size: int) -> None:
-        self._device = open_device(device)
-        self._batch_size = check_batch_size(batch_size)
-
-    def __call__(self, images: list[Image]) -> NDArray[np.float32]:
-        """Features of n >= 1 pictures, in order.
-
-        Raises:
-            MetricError: no pictures, or one that is not uint8 (H, W, 3).
-        """
-        if not images:
-            raise MetricError("images: expected at least one picture, got none; leave out editors that have no finished edits")
-        return in_batches(self._features, check_images(images, "images"), batch_size=self._batch_size)
-
-    @abstractmethod
-    def _features(self, images: list[Image]) -> NDArray[np.float32]:
-        """Features of one full batch of pictures of one size."""
 
 
 class FolderExtractor(Extractor):

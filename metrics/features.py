@@ -7,7 +7,7 @@ extractors have equal keys thus share one pass over the pictures.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError, PairBatch, PairMetric
-from metrics.extractors import Extractor, Identity
 from metrics.images import check_images
+from metrics.networks.base import Extractor, TextExtractor
 
-__all__ = ["FeatureMetric", "PairFeatures", "TextExtractor", "distinct"]
+__all__ = ["FeatureMetric", "PairFeatures", "distinct"]
 
 Rows = NDArray[np.floating[Any]]
 
@@ -53,20 +53,6 @@ class PairFeatures:
 
     def __len__(self) -> int:
         return len(self.edits)
-
-
-class TextExtractor(ABC):
-    """Texts to features, float32 (n, d); a row depends on its own text only."""
-
-    identity: Identity
-
-    @abstractmethod
-    def __call__(self, texts: list[str]) -> NDArray[np.float32]:
-        """Features of n >= 1 texts, in order.
-
-        Raises:
-            MetricError: a row is not a text, or is blank.
-        """
 
 
 class FeatureMetric(PairMetric):

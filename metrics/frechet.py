@@ -27,8 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import FeatureSet, MetricError
-from metrics.extractors import CLIP_PREFIX, DINOV2_PREFIX, Extractor
+from metrics.extractors import CLIP_PREFIX, DINOV2_PREFIX
 from metrics.kid import kid
+from metrics.networks.base import Extractor
 from metrics.set_metric import ExtractorMetric
 
 __all__ = ["FID", "FrechetDistance", "Gaussian", "frechet_distance"]

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from metrics.base import Image, MetricError
-from metrics.extractors import Extractor, Identity
 from metrics.images import BATCH_SIZE, to_tensor
+from metrics.networks.base import Extractor, Identity
 from metrics.weights import digest_of_file, read_state, require_file
 
 __all__ = ["FILE", "PREFIX", "InceptionExtractor", "Resize"]

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Card, Embedded, FeatureSet, Image, MetricError, MetricWarning, SetMetric, sight_of
-from metrics.extractors import Extractor, open_extractor
+from metrics.extractors import open_extractor
 from metrics.images import BATCH_SIZE, check_whole
+from metrics.networks.base import Extractor
 
 __all__ = ["ExtractorMetric", "Remembered", "Small"]
 

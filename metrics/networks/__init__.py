@@ -1,0 +1,1 @@
+"""The networks that metrics look through, each with all that identifies its features."""
