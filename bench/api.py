@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bench.plan import Plan, make_plan, resolve_entries
 from bench.progress import Progress, silent
 from bench.spec import Spec, load_spec, shipped_specs
-from bench.store import Run, write_atomically
+from bench.store import Run
 
 if TYPE_CHECKING:
     from bench.executors import Options
@@ -56,7 +56,7 @@ def run(
     for record in list(folder.records(unit.key for unit in planned.units)):
         if record.status == "failed":
             folder.discard(record.key)
-    _write_head(folder, spec, overrides, resolved=resolved, planned=planned, manifest=manifest)
+    folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
     folder.write_json("environment.json", environment.describe(models.pick_device(resolved.device), resolved.dtype))
     keys = {unit.key for unit in planned.units}
     with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
@@ -105,22 +105,9 @@ def _refuse_another_manifest(folder: Run, manifest: Manifest) -> None:
             raise RunError(f"{folder.path} belongs to manifest {was}, the spec names {now}; use another --out")
 
 
-def _write_head(
-    folder: Run, given: Spec | str | Path, overrides: Sequence[str], *, resolved: Spec, planned: Plan, manifest: Manifest
-) -> None:
-    import yaml
-
-    text = yaml.safe_dump(resolved.resolved(), sort_keys=False, allow_unicode=True)
-    write_atomically(folder.path / "spec.yaml", text.encode())
-    if not isinstance(given, Spec):
-        source = Path(given) if Path(given).is_file() else shipped_specs()[str(given)]
-        head = "".join(f"# --set {override}\n" for override in overrides)
-        write_atomically(folder.path / "spec.given.yaml", head.encode() + source.read_bytes())
-    head_of_manifest = {
-        "name": manifest.name,
-        "content_hash": manifest.content_hash,
-        "policy": manifest.policy,
-        "ids": manifest.ids,
-    }
-    folder.write_json("manifest.json", head_of_manifest)
-    folder.write_json("plan.json", planned.as_dict())
+def _as_given(spec: Spec | str | Path, overrides: Sequence[str]) -> bytes:
+    """The text of a spec file under its overrides; empty for a Spec made in Python."""
+    if isinstance(spec, Spec):
+        return b""
+    source = Path(spec) if Path(spec).is_file() else shipped_specs()[str(spec)]
+    return "".join(f"# --set {override}\n" for override in overrides).encode() + source.read_bytes()

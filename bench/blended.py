@@ -14,7 +14,6 @@ from bench import models
 from bench.compute import deterministic
 from bench.errors import ScoreError
 from bench.finished import Edit, Finished
-from bench.runner import read_spec
 from bench.store import Run
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def open_judges(
     from metrics.clip_region import RegionCLIP
     from metrics.lpips import LPIPS
 
-    if read_spec(run).model.name == "toybox":
+    if run.spec.model.name == "toybox":
         classifier = classifier or f"folder:{models.TOYBOX / 'features'}"
         ranker = ranker or f"local-dir:{models.TOYBOX / 'ranker'}"
         net = net or f"folder:{models.TOYBOX / 'features'}"
@@ -68,7 +67,7 @@ def blended_scores(run: Run, judges: BlendedPrecision) -> pd.DataFrame:
 
     from metrics.base import MetricError
 
-    finished = Finished.of(run, read_spec(run))
+    finished = Finished.of(run)
     groups: dict[tuple[str, float], dict[str, list[Edit]]] = defaultdict(lambda: defaultdict(list))
     for edit in finished.edits:
         groups[edit.entry.label, edit.name[1]][edit.info.id].append(edit)

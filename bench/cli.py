@@ -149,13 +149,12 @@ def validate_metrics(
 ) -> None:
     """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
     from bench import api, validate
-    from bench.plan import Plan
     from bench.progress import shown
     from bench.tables import read_scores
 
     finished = api.run(spec, folder, progress=shown(log))
     api.score(finished, progress=shown(log))
-    plan = Plan.from_dict(finished.read_json("plan.json"))
+    plan = finished.plan
     judged = validate.judges_of(plan, read_scores(finished))
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
     print_rows(whole if as_json else validate.brief(judged), as_json)
@@ -256,10 +255,9 @@ def main() -> None:
 
 
 def _check_something_done(run: Run) -> None:
-    from bench.plan import Plan
     from bench.runner import failure_line
 
-    plan = Plan.from_dict(run.read_json("plan.json"))
+    plan = run.plan
     failed = []
     for unit in plan.units:
         record = run.record(unit.key)

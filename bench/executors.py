@@ -151,11 +151,9 @@ class LocalCrew:
             for path in held:
                 path.unlink(missing_ok=True)
             return
-        units = self._run.read_json("plan.json")["units"] if held else []
         for path in held:
             text = f"the worker process ended with exit code {process.exitcode} (out of memory?)"
-            identity: dict[str, Any] = {}
-            identity = next((unit["identity"] for unit in units if unit["key"] == path.name), identity)
+            identity = next((unit.identity for unit in self._run.plan.units if unit.key == path.name), {})
             self._run.commit(
                 Record(key=path.name, status="failed", identity=identity, reason={"type": "WorkerDied", "message": text})
             )

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
-from bench.plan import Entry, Plan, SampleInfo, Unit
+from bench.plan import Entry, SampleInfo, Unit
 from bench.progress import Progress
-from bench.runner import open_planned_manifest
 from bench.store import Record, Run
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bench.manifest import Manifest, Sample
-    from bench.spec import Spec
+    from bench.manifest import Sample
 
 __all__ = ["PICTURES_AT_A_TIME", "Edit", "Finished", "Job", "walk"]
 
@@ -27,19 +25,16 @@ SAMPLES_KEPT = 16
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A run with its plan, its manifest, and the planned units that are done, in the plan's order: sample by sample."""
+    """A run and its planned units that are done, in the plan's order: sample by sample."""
 
     run: Run
-    plan: Plan
-    manifest: Manifest
     units: list[tuple[Unit, Record]]
 
     @classmethod
-    def of(cls, run: Run, spec: Spec) -> Finished:
-        """The finished part of `run`. Raises RunError where its manifest is no longer what was planned."""
-        plan = Plan.from_dict(run.read_json("plan.json"))
-        done = [(unit, record) for unit in plan.units if (record := run.record(unit.key)) and record.status == "done"]
-        return cls(run, plan, open_planned_manifest(spec, plan), done)
+    def of(cls, run: Run) -> Finished:
+        """The finished part of `run`."""
+        records = ((unit, run.record(unit.key)) for unit in run.plan.units)
+        return cls(run, [(unit, record) for unit, record in records if record and record.status == "done"])
 
     @cached_property
     def edits(self) -> list[Edit]:
@@ -49,7 +44,7 @@ class Finished:
     @cached_property
     def load(self) -> Callable[[str], Sample]:
         """Decode the sample of an id; the last few are kept, so that neighbours in a batch share their pictures."""
-        manifest = self.manifest
+        manifest = self.run.manifest
         return lru_cache(maxsize=SAMPLES_KEPT)(lambda name: manifest.load(manifest.index(name)))
 
 
@@ -74,11 +69,11 @@ class Edit:
 
     @property
     def entry(self) -> Entry:
-        return self.of.plan.entries[self.unit.entry]
+        return self.of.run.plan.entries[self.unit.entry]
 
     @property
     def info(self) -> SampleInfo:
-        return self.of.plan.samples[self.unit.sample]
+        return self.of.run.plan.samples[self.unit.sample]
 
     @cached_property
     def picture(self) -> NDArray[np.uint8]:

@@ -141,7 +141,7 @@ def _findings(baseline: dict[str, Any], before: dict[Key, float], table: dict[Ke
 
 
 def _load(run: Run) -> tuple[Plan, Scores, dict[Key, float]]:
-    plan, scores = Plan.from_dict(run.read_json("plan.json")), read_scores(run)
+    plan, scores = run.plan, read_scores(run)
     check_unmixed(scores.pairs)
     table = {
         (row["sample_id"], row["editor"], float(row["value"]), int(row["seed"]), row["metric"]): float(row["score"])

@@ -130,23 +130,26 @@ class Plan:
 
 
 def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | None) -> Plan:
-    """The plan of `spec` over `manifest`, with `model` the digest of the weights. Reads every selected sample once.
+    """The plan of `spec` over `manifest`, with `model` the digest of the weights. Reads the selected samples one after
+    another and keeps none of their pictures.
 
     Raises SpecError for editors, presets, parameters, knob values and sample ids that do not exist, RegistryError for metrics.
     """
     entries = resolve_entries(spec)
     _check_metrics(spec)
     first, about = min(spec.seeds), {"model": model, "resolution": resolution, "dtype": spec.dtype}
-    samples = [manifest.load(row) for row in _rows(spec, manifest)]
     real = RealPictures(spec.reference, manifest, resolution)
-    units = [
-        Unit.of(index, position, *_identified(entry, sample, seed, about, real))
-        for position, sample in enumerate(samples)
-        for index, entry in enumerate(entries)
-        for seed in ([first] if entry.deterministic else spec.seeds)
-    ]
-    infos = tuple(_info(sample) for sample in samples)
-    return Plan(manifest.content_hash, model, resolution, spec.dtype, first, tuple(entries), infos, tuple(units))
+    infos: list[SampleInfo] = []
+    units: list[Unit] = []
+    for position, row in enumerate(_rows(spec, manifest)):
+        sample = manifest.load(row)
+        infos.append(_info(sample))
+        units += (
+            Unit.of(index, position, *_identified(entry, sample, seed, about, real))
+            for index, entry in enumerate(entries)
+            for seed in ([first] if entry.deterministic else spec.seeds)
+        )
+    return Plan(manifest.content_hash, model, resolution, spec.dtype, first, tuple(entries), tuple(infos), tuple(units))
 
 
 def unit_seed(seed: int, sample_id: str, editor: str) -> int:

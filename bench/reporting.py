@@ -12,15 +12,12 @@ from bench import aggregate, comparisons, validate
 from bench.errors import RunError
 from bench.operating import operating_points
 from bench.plan import Plan, SampleInfo
-from bench.runner import open_planned_manifest, read_spec
 from bench.store import Record, Run, png_bytes, write_atomically
 from bench.tables import Scores, read_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.manifest import Manifest
-    from bench.spec import Spec
     from reports import GalleryRow, ReportData
 
 __all__ = ["report_data", "report_run"]
@@ -47,7 +44,7 @@ def report_data(run: Run) -> ReportData:
     """All that a report shows of a run."""
     from reports import ReportData
 
-    spec, plan, scores = read_spec(run), Plan.from_dict(run.read_json("plan.json")), read_scores(run)
+    plan, scores = run.plan, read_scores(run)
     if not len(scores.pairs) and not len(scores.sets):
         raise RunError(f"{run.path} has no scores: run `etabench score {run.path}` first")
     records = aggregate.records_by_unit(run, plan)
@@ -56,7 +53,7 @@ def report_data(run: Run) -> ReportData:
     curve_table = aggregate.curves(plan, scores)
     points = operating_points(plan, curve_table)
     return ReportData(
-        title=spec.name,
+        title=run.spec.name,
         pairs=scores.pairs,
         sets=scores.sets,
         units=unit_table,
@@ -66,8 +63,8 @@ def report_data(run: Run) -> ReportData:
         leaderboard=aggregate.leaderboard(plan, records, unit_table, count_table, curve_table),
         counts=count_table,
         cards=scores.cards,
-        meta=_meta(run, spec, plan),
-        gallery=_gallery(run, spec, plan, records),
+        meta=_meta(run),
+        gallery=_gallery(run, records),
         warnings=_warnings(count_table, unit_table, scores),
         interval=_interval(plan),
         set_interval=_set_interval(scores),
@@ -95,7 +92,8 @@ def _samples(plan: Plan) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _meta(run: Run, spec: Spec, plan: Plan) -> dict[str, str]:
+def _meta(run: Run) -> dict[str, str]:
+    spec, plan = run.spec, run.plan
     manifest, environment = run.read_json("manifest.json"), run.read_json("environment.json")
     model = spec.model.name or spec.model.path or spec.model.hub or ""
     written = datetime.datetime.fromtimestamp((run.path / "plan.json").stat().st_mtime, tz=datetime.UTC)
@@ -165,12 +163,12 @@ def _set_interval(scores: Scores) -> str:
     return SET_INTERVAL if len(scores.sets) and scores.sets["low"].notna().any() else ""
 
 
-def _gallery(run: Run, spec: Spec, plan: Plan, records: Mapping[str, Record]) -> list[GalleryRow]:
+def _gallery(run: Run, records: Mapping[str, Record]) -> list[GalleryRow]:
     from reports import GalleryRow
 
-    manifest, rows = open_planned_manifest(spec, plan), []
+    plan, rows = run.plan, []
     for position, sample in enumerate(plan.samples[:GALLERY_SAMPLES]):
-        source, truth, mask = _sample_pictures(run, manifest, sample)
+        source, truth, mask = _sample_pictures(run, sample)
         edits = []
         for unit in plan.units:
             record = records.get(unit.key)
@@ -183,13 +181,13 @@ def _gallery(run: Run, spec: Spec, plan: Plan, records: Mapping[str, Record]) ->
     return rows
 
 
-def _sample_pictures(run: Run, manifest: Manifest, sample: SampleInfo) -> tuple[Path, Path | None, Path | None]:
+def _sample_pictures(run: Run, sample: SampleInfo) -> tuple[Path, Path | None, Path | None]:
     """Source, truth and mask as the editors saw them, written once to `samples/<digest>/`."""
     folder = run.path / "samples" / sample.digest[:24]
     paths = {"source": folder / "source.png", "truth": folder / "truth.png", "mask": folder / "mask.png"}
     wanted = {"source": True, "truth": sample.has_truth, "mask": sample.has_mask}
     if not all(paths[name].is_file() for name, there in wanted.items() if there):
-        loaded = manifest.load(manifest.index(sample.id))
+        loaded = run.manifest.load(run.manifest.index(sample.id))
         for name, picture in (("source", loaded.image), ("truth", loaded.truth), ("mask", loaded.mask)):
             if picture is not None:
                 write_atomically(paths[name], png_bytes(picture))

@@ -18,9 +18,9 @@ from bench.compute import deterministic
 from bench.errors import RunError
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
-from bench.worker import Interrupted, Worker, open_planned_manifest, read_spec
+from bench.worker import Interrupted, Worker
 
-__all__ = ["Worker", "drain", "failure_line", "open_planned_manifest", "read_spec"]
+__all__ = ["drain", "failure_line"]
 
 POLL_SECONDS = 0.5
 Watch = Callable[[Record], None]
@@ -42,9 +42,9 @@ def drain(
     commits. Raises RunError at the first failed unit if `fail_on_error`; KeyboardInterrupt leaves a clean folder.
     """
     run = Run.open(folder)
-    worker = Worker(run, models.pick_device(device or read_spec(run).device), threads, stop, batch)
-    todo = list({unit.key: unit for unit in worker.plan.units}.values())
-    for entry in worker.plan.entries:
+    worker = Worker(run, models.pick_device(device or run.spec.device), threads, stop, batch)
+    todo = list({unit.key: unit for unit in run.plan.units}.values())
+    for entry in run.plan.entries:
         registry.load_editor(entry.target)
     with deterministic(threads):
         while todo and not stop():
@@ -66,7 +66,7 @@ def drain(
                         run.commit(record, files)
                         watch(record)
                         if fail_on_error and record.status == "failed":
-                            raise RunError(failure_line(unit, worker.plan, record))
+                            raise RunError(failure_line(unit, run.plan, record))
             if waiting and len(waiting) == len(todo):
                 time.sleep(POLL_SECONDS)
             todo = waiting

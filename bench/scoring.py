@@ -17,7 +17,6 @@ from bench.pair_scoring import PairScoring
 from bench.plan import Plan
 from bench.progress import Progress, silent
 from bench.reference import open_reference
-from bench.runner import read_spec
 from bench.set_scoring import SetScoring
 from bench.store import Run
 from bench.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
@@ -47,18 +46,18 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
 
     Raises ScoreError where a metric cannot score what it is given.
     """
-    spec, before = read_spec(run), read_scores(run)
-    finished, store = Finished.of(run, spec), FeatureStore(run)
+    spec, before = run.spec, read_scores(run)
+    finished, store = Finished.of(run), FeatureStore(run)
     metrics = open_metrics(spec, models.pick_device(device or spec.device))
     pair_metrics = {name: metric for name, metric in metrics.items() if hasattr(metric, "score")}
     set_metrics = {name: metric for name, metric in metrics.items() if name not in pair_metrics}
-    cards = {metric.card.fingerprint: _card(metric, finished.plan) for metric in pair_metrics.values()}
+    cards = {metric.card.fingerprint: _card(metric, run.plan) for metric in pair_metrics.values()}
     sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
     with deterministic():
         singles = PairScoring(finished, pair_metrics, before, store)
         whole = None
         if set_metrics and finished.units:
-            reference = open_reference(spec.reference, finished.plan, finished.manifest)
+            reference = open_reference(spec.reference, run.plan, run.manifest)
             whole = SetScoring(finished, set_metrics, reference, before, store)
             cards |= whole.cards
         try:
@@ -66,7 +65,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
             pairs = singles.finish()
             if whole:
                 sets = whole.finish(progress)
-                set_pairs = whole.compare(operating_points(finished.plan, mean_table(pairs)), progress)
+                set_pairs = whole.compare(operating_points(run.plan, mean_table(pairs)), progress)
         finally:
             store.save()
     write_table(run, "sets", sets)

@@ -190,9 +190,9 @@ def _cells(finished: Finished) -> list[Cell]:
     """One cell per editor and knob value, those without any edit included."""
     found: dict[tuple[int, float], list[Edit]] = {}
     for edit in finished.edits:
-        if edit.unit.seed == finished.plan.first_seed:
+        if edit.unit.seed == finished.run.plan.first_seed:
             found.setdefault((edit.unit.entry, edit.name[1]), []).append(edit)
-    entries = enumerate(finished.plan.entries)
+    entries = enumerate(finished.run.plan.entries)
     return [Cell(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
 
 

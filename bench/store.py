@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,10 @@ from bench.errors import RunError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from bench.manifest import Manifest
+    from bench.plan import Plan
+    from bench.spec import Spec
 
 __all__ = ["EditFile", "Record", "Run", "png_bytes", "write_atomically"]
 
@@ -108,6 +113,45 @@ class Run:
                 f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
             )
         return run
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The resolved spec. Raises RunError or SpecError where it cannot be read."""
+        from bench.spec import load_spec
+
+        return load_spec(self.path / "spec.yaml")
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the spec asks for, unit by unit. Raises RunError where it cannot be read."""
+        from bench.plan import Plan
+
+        return Plan.from_dict(self.read_json("plan.json"))
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest, opened where the spec says that it lies; RunError where it is no longer what was planned."""
+        from bench.manifest import open_manifest
+
+        manifest, planned = open_manifest(self.spec.manifest, self.plan.resolution), self.plan.manifest_hash
+        if manifest.content_hash != planned:
+            was, now = planned[:12], manifest.content_hash[:12]
+            raise RunError(f"manifest {manifest.name} changed since the run was planned ({was} to {now}); use another --out")
+        return manifest
+
+    def begin(self, spec: Spec, plan: Plan, manifest: Manifest, given: bytes = b"") -> None:
+        """Write what is to be done: the resolved spec (and the text it was `given` as), the manifest's head, and the plan."""
+        import yaml
+
+        text = yaml.safe_dump(spec.resolved(), sort_keys=False, allow_unicode=True)
+        write_atomically(self.path / "spec.yaml", text.encode())
+        if given:
+            write_atomically(self.path / "spec.given.yaml", given)
+        head = {"name": manifest.name, "content_hash": manifest.content_hash, "policy": manifest.policy, "ids": manifest.ids}
+        self.write_json("manifest.json", head)
+        self.write_json("plan.json", plan.as_dict())
+        for name in ("spec", "plan", "manifest"):
+            self.__dict__.pop(name, None)
 
     def read_json(self, name: str) -> Any:
         """The content of a JSON file of the run; RunError where it is absent or damaged."""

@@ -16,18 +16,17 @@ from bench.compute import PeakMemory, empty_cache
 from bench.entries import Entry, assets_of
 from bench.errors import EtabenchError, RunError
 from bench.pictures import pixel_hash
-from bench.plan import Plan, Unit
+from bench.plan import Unit
 from bench.prompts import prompts_of, tokens_cut
 from bench.real import RealPictures
 from bench.store import EditFile, Record, Run, png_bytes
 
 if TYPE_CHECKING:
-    from bench.manifest import Manifest, Sample
-    from bench.spec import Spec
+    from bench.manifest import Sample
     from editors.base import Editor, EditTask
     from editors.diffusion import DiffusionModel
 
-__all__ = ["Cost", "Interrupted", "Made", "Worker", "open_planned_manifest", "read_spec"]
+__all__ = ["Cost", "Interrupted", "Made", "Worker"]
 
 Made = tuple[Record, dict[str, bytes]]
 """The record and the files of a unit."""
@@ -63,30 +62,18 @@ class Worker:
 
     def __init__(self, run: Run, device: str, threads: int, stop: Callable[[], bool], batch: int | None = None) -> None:
         self.run, self.device, self.threads, self.stop = run, device, threads, stop
-        self.batch = batch or self.spec.batch
+        self.batch = batch or run.spec.batch
         self._editors: dict[int, Editor[Any]] = {}
         self.sample = lru_cache(maxsize=self.batch)(self._load)
 
     @cached_property
-    def spec(self) -> Spec:
-        return read_spec(self.run)
-
-    @cached_property
-    def plan(self) -> Plan:
-        return Plan.from_dict(self.run.read_json("plan.json"))
-
-    @cached_property
-    def manifest(self) -> Manifest:
-        return open_planned_manifest(self.spec, self.plan)
-
-    @cached_property
     def real(self) -> RealPictures:
-        return RealPictures(self.spec.reference, self.manifest, self.plan.resolution)
+        return RealPictures(self.run.spec.reference, self.run.manifest, self.run.plan.resolution)
 
     @cached_property
     def model(self) -> DiffusionModel:
-        model = models.load(self.spec.model, device=self.device, dtype=self.plan.dtype)
-        if model.digest != self.plan.model:
+        model = models.load(self.run.spec.model, device=self.device, dtype=self.run.plan.dtype)
+        if model.digest != self.run.plan.model:
             raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
         model.cancelled = self.stop
         return model
@@ -95,14 +82,14 @@ class Worker:
         """How many units of a plan entry are made together: 1 for an editor that would only loop over them."""
         from editors.base import Editor
 
-        cls = registry.load_editor(self.plan.entries[index].target)
+        cls = registry.load_editor(self.run.plan.entries[index].target)
         loops = (cls.prepare_many, cls.render_many) == (Editor.prepare_many, Editor.render_many)
         return 1 if loops else self.batch
 
     def editor(self, index: int) -> Editor[Any]:
         """The editor of a plan entry, bound to the model if it needs one."""
         if index not in self._editors:
-            entry = self.plan.entries[index]
+            entry = self.run.plan.entries[index]
             cls = registry.load_editor(entry.target)
             params = cls.Params(**entry.params)
             if assets_of(cls, params) != entry.assets:
@@ -135,7 +122,7 @@ class Worker:
             yield record, files
 
     def _alone(self, unit: Unit) -> Made:
-        entry = self.plan.entries[unit.entry]
+        entry = self.run.plan.entries[unit.entry]
         lacking = [name for name in unit.missing if name != "real"]
         if lacking:
             text = f"{entry.label} needs {', '.join(lacking)}, which the sample lacks"
@@ -161,7 +148,7 @@ class Worker:
         return self.editor(units[0].entry), [self.sample(unit.identity["sample_id"]) for unit in units]
 
     def _edit(self, units: Sequence[Unit], editor: Editor[Any], samples: Sequence[Sample]) -> list[Made]:
-        entry = self.plan.entries[units[0].entry]
+        entry = self.run.plan.entries[units[0].entry]
         tasks = [self._task(unit, entry, sample) for unit, sample in zip(units, samples, strict=True)]
         evaluations = self.model.unet_evaluations if entry.needs_model else 0
         memory = PeakMemory(self.device if entry.needs_model else "cpu")
@@ -202,7 +189,7 @@ class Worker:
         )
 
     def _finish(self, unit: Unit, editor: Editor[Any], state: Any, given: Sequence[Any], cost: Cost) -> Made:
-        entry, sample = self.plan.entries[unit.entry], self.plan.samples[unit.sample]
+        entry, sample = self.run.plan.entries[unit.entry], self.run.plan.samples[unit.sample]
         there = [(value, edit) for value, edit in zip(entry.values, given, strict=True) if edit is not None]
         files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}
         pictures = {_safe(name): png_bytes(picture) for name, picture in editor.pictures(state).items()}
@@ -229,28 +216,10 @@ class Worker:
         return Record(key=unit.key, status="failed", identity=unit.identity, reason=reason, worker=self._about())
 
     def _about(self) -> dict[str, Any]:
-        return {"device": self.device, "dtype": self.plan.dtype, "threads": self.threads}
+        return {"device": self.device, "dtype": self.run.plan.dtype, "threads": self.threads}
 
     def _load(self, id_: str) -> Sample:
-        return self.manifest.load(self.manifest.index(id_))
-
-
-def read_spec(run: Run) -> Spec:
-    """The resolved spec of a run."""
-    from bench.spec import load_spec
-
-    return load_spec(run.path / "spec.yaml")
-
-
-def open_planned_manifest(spec: Spec, plan: Plan) -> Manifest:
-    """The manifest of a planned run; RunError where it is no longer what was planned."""
-    from bench.manifest import open_manifest
-
-    manifest = open_manifest(spec.manifest, plan.resolution)
-    if manifest.content_hash != plan.manifest_hash:
-        was, now = plan.manifest_hash[:12], manifest.content_hash[:12]
-        raise RunError(f"manifest {manifest.name} changed since the run was planned ({was} to {now}); use another --out")
-    return manifest
+        return self.run.manifest.load(self.run.manifest.index(id_))
 
 
 def _check_edits(edits: Sequence[Any], values: Sequence[float], shape: tuple[int, ...]) -> None:

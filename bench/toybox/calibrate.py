@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from bench import aggregate, api
-from bench.plan import Plan
 
 __all__ = ["PAGE", "main", "measure", "read_page"]
 
@@ -35,7 +34,7 @@ def measure(folder: Path) -> pd.DataFrame:
     """Means by metric (rows) and anchor (columns), from a run of the spec in ``folder``."""
     run = api.run("calibration", folder)
     scores = api.score(run)
-    curves = aggregate.curves(Plan.from_dict(run.read_json("plan.json")), scores)
+    curves = aggregate.curves(run.plan, scores)
     curves = curves[curves["metric"] != "one_minus_lpips"]
     table = curves.pivot_table(index="metric", columns="editor", values="mean", sort=False, dropna=False)
     return table[list(ANCHORS)]

@@ -24,7 +24,7 @@ INLINE = Options(executor="inline")
 def done(spec: Spec, folder: Path) -> tuple[Run, Plan, Scores]:
     run = api.run(spec, folder, options=INLINE)
     scores = api.score(run)
-    return run, Plan.from_dict(run.read_json("plan.json")), scores
+    return run, run.plan, scores
 
 
 def test_a_curve_has_a_point_per_value_and_metric_with_counts(make_spec: SpecMaker, tmp_path: Path) -> None:

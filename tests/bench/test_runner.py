@@ -15,7 +15,6 @@ from conftest import SpecMaker, editor
 from bench import aggregate, api
 from bench.errors import RunError
 from bench.executors import Options
-from bench.plan import Plan
 from bench.reporting import report_data
 from bench.runner import drain
 from bench.store import Record, Run
@@ -113,7 +112,7 @@ def test_an_edit_that_the_editor_could_not_give_is_recorded_and_never_a_picture(
     assert [edit.value for edit in gap.edits] == [0.0, 1.0]
     assert {path.name for path in (run.units / gap.key).glob("0*.png")} == {"000.png", "001.png"}
     scores = api.score(run)
-    plan = Plan.from_dict(run.read_json("plan.json"))
+    plan = run.plan
     units = aggregate.units(plan, aggregate.records_by_unit(run, plan))
     (counts,) = aggregate.counts(plan, units, scores).to_dict("records")
     assert (counts["expected"], counts["done"], counts["scored"]) == (3, 3, 2), "done, but not fully scored"

@@ -35,7 +35,7 @@ def _planned(case: Case, folder: Path) -> Run:
     )
     run = Run.create(folder)
     planned, manifest = api.plan(spec)
-    api._write_head(run, spec, (), resolved=spec, planned=planned, manifest=manifest)
+    run.begin(spec, planned, manifest)
     return run
 
 
