@@ -10,11 +10,11 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from bench import models
 from bench.compute import deterministic
 from bench.errors import ScoreError
 from bench.finished import Edit, Finished
 from bench.store import Run
+from bench.toybox import embedded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +41,9 @@ def open_judges(
     from metrics.clip_region import RegionCLIP
     from metrics.lpips import LPIPS
 
-    if run.spec.model.name == "toybox":
-        classifier = classifier or f"folder:{models.TOYBOX / 'features'}"
-        ranker = ranker or f"local-dir:{models.TOYBOX / 'ranker'}"
-        net = net or f"folder:{models.TOYBOX / 'features'}"
+    if embedded.is_embedded(run.spec.model):
+        classifier, net = classifier or embedded.network("features"), net or embedded.network("features")
+        ranker = ranker or embedded.network("ranker")
     for name, value in (("classifier", classifier), ("ranker", ranker), ("lpips", net)):
         if not value:
             raise ScoreError(

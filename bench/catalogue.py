@@ -8,20 +8,15 @@ import os
 from typing import Any
 
 import data_manifests
-from bench import environment, models, registry
+from bench import environment, registry
 from bench.errors import EtabenchError
 from bench.spec import load_spec, shipped_specs
 from bench.suggest import did_you_mean
+from bench.toybox import embedded
 
 __all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "specs"]
 
 Rows = list[dict[str, Any]]
-NETWORKS = {
-    "generator": "model_index.json",
-    "judge": "open_clip_model.safetensors",
-    "features": "model.safetensors",
-    "ranker": "open_clip_model.safetensors",
-}
 DETAILS = frozenset({"grid", "presets", "checkpoint", "target"})
 """Fields that a table has no room for."""
 EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
@@ -100,8 +95,7 @@ def manifests() -> Rows:
 
 def embedded_models() -> Rows:
     """Models that come with the package."""
-    folder = models.TOYBOX / "generator"
-    return [{"name": "toybox", "present": (folder / "model_index.json").is_file(), "folder": str(folder)}]
+    return [{"name": embedded.NAME, "present": embedded.present("generator"), "folder": str(embedded.TOYBOX / "generator")}]
 
 
 def specs() -> Rows:
@@ -123,10 +117,9 @@ def health() -> Rows:
 
         devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         rows.append({"item": "device", "status": "ok", "detail": ", ".join(devices) or f"cpu, {os.cpu_count()} cores"})
-    for name, file in NETWORKS.items():
-        there = (models.TOYBOX / name / file).is_file()
-        detail = str(models.TOYBOX / name) if there else f"{models.TOYBOX / name / file} is not there: `make train-toybox`"
-        rows.append({"item": f"toybox {name}", "status": "ok" if there else "missing", "detail": detail})
+    for name, there, folder in embedded.health():
+        detail = str(folder) if there else f"{folder} lacks {embedded.NETWORKS[name]}: `make train-toybox`"
+        rows.append({"item": f"{embedded.NAME} {name}", "status": "ok" if there else "missing", "detail": detail})
     for name, row in (("editor", editors()), ("metric", metrics())):
         rows += [
             {"item": f"{name} {each['name']}", "status": "missing", "detail": each["summary"]}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.errors import EtabenchError, SpecError
-from bench.models import TOYBOX
 from bench.spec import EditorSpec
+from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from bench.spec import Spec
@@ -48,12 +48,12 @@ class Entry:
 
 def resolve_entries(spec: Spec) -> list[Entry]:
     """The spec's editors and anchors with resolved parameters and knob values. Raises SpecError."""
-    embedded = spec.model.name == "toybox"
-    entries = [_entry(item, embedded) for item in spec.editors]
+    on_toybox = embedded.is_embedded(spec.model)
+    entries = [_entry(item, on_toybox) for item in spec.editors]
     for name in spec.anchors:
         if all(entry.label != name for entry in entries):
-            preset = "toybox" if embedded and "toybox" in registry.load_editor(name).presets else ""
-            entries.append(_entry(EditorSpec(name=name, label=name, preset=preset), embedded))
+            preset = embedded.preset_of(registry.load_editor(name).presets) if on_toybox else ""
+            entries.append(_entry(EditorSpec(name=name, label=name, preset=preset), on_toybox))
     for label, count in Counter(entry.label for entry in entries).items():
         if count > 1:
             raise SpecError(f"editors: {count} entries are called {label!r}; give each its own `label:`")
@@ -67,21 +67,19 @@ def assets_of(cls: type[Any], params: Any) -> dict[str, str]:
     return {str(name): str(digest) for name, digest in cls.assets(params).items()}
 
 
-def _entry(item: EditorSpec, embedded: bool) -> Entry:
-    target, label, hint = item.name, item.label or item.name, ""
+def _entry(item: EditorSpec, on_toybox: bool) -> Entry:
+    target, label = item.name, item.label or item.name
     cls = registry.load_editor(target)
     try:
         resolved = cls.resolve(item.preset, dict(item.params))
-        if embedded and getattr(resolved, "clip", None) == "":
-            ranker = TOYBOX / "ranker"
-            hint = "" if ranker.is_dir() else f"; the embedded ranking network is not in {ranker}: `make train-toybox`"
-            resolved = _with_ranker(cls, resolved, f"local-dir:{ranker}")
+        if on_toybox:
+            resolved = embedded.with_ranker(cls, resolved)
         assets = assets_of(cls, resolved)
         knob = _knob(cls, resolved)
     except EtabenchError:
         raise
     except Exception as error:
-        raise SpecError(f"editor {label}: {' '.join(str(error).split())}{hint}") from error
+        raise SpecError(f"editor {label}: {' '.join(str(error).split())}") from error
     return Entry(
         label=label,
         target=target,
@@ -96,12 +94,6 @@ def _entry(item: EditorSpec, embedded: bool) -> Entry:
         deterministic=bool(cls.deterministic),
         assets=assets,
     )
-
-
-def _with_ranker(cls: type[Any], params: Any, ranker: str) -> Any:
-    """The parameters with the embedded ranking network, if the editor reads one with these parameters."""
-    filled = params.model_copy(update={"clip": ranker})
-    return filled if "clip" in cls.assets(filled) else params
 
 
 def _knob(cls: type[Any], params: Any) -> Any:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ModelError
+from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from bench.spec import ModelRef
     from editors.diffusion import DiffusionModel
 
-__all__ = ["TOYBOX", "Checkpoint", "inspect", "load", "pick_device", "tokenizer"]
-
-TOYBOX = Path(__file__).parent / "toybox" / "models"
-"""Folder of the embedded models: `generator`, `judge`, `features`, and `ranker`, the CLIP that editors may look at."""
+__all__ = ["Checkpoint", "inspect", "load", "pick_device", "tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,9 @@ def _folder(ref: ModelRef) -> Path:
         if not folder.is_dir():
             raise ModelError(f"model folder {folder} does not exist; give a diffusers folder, or {{hub: owner/name}}")
         return locate(folder, None, ref.allow_pickle)
-    if ref.name != "toybox":
-        raise ModelError(f"unknown model {ref.name!r}: the embedded one is 'toybox'; others need `path:` or `hub:`")
-    if not (TOYBOX / "generator" / "model_index.json").is_file():
-        raise ModelError(f"the embedded model is not in {TOYBOX / 'generator'}; run `make train-toybox` or reinstall")
-    return locate(TOYBOX / "generator", None, False)
+    if not embedded.is_embedded(ref):
+        raise ModelError(f"unknown model {ref.name!r}: the embedded one is {embedded.NAME!r}; others need `path:` or `hub:`")
+    return locate(embedded.generator(), None, False)
 
 
 def _resolution(folder: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from bench.reference import open_reference
 from bench.set_scoring import SetScoring
 from bench.store import Run
 from bench.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
+from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from bench.spec import MetricSpec, Spec
@@ -28,14 +28,6 @@ __all__ = ["open_metrics", "score_run"]
 
 ROWS_ON_CUDA = 64
 """Rows per forward pass on a GPU, unless the spec says `batch_size`."""
-
-EMBEDDED: Mapping[str, Mapping[str, str]] = {
-    "clip": {"model": "judge"},
-    "lpips": {"net": "features"},
-    "fid": {"features": "features"},
-    "csfid": {"features": "features"},
-}
-"""`embedded` of metrics that do not declare it themselves."""
 
 
 def score_run(run: Run, *, device: str | None = None, progress: Progress = silent) -> Scores:
@@ -106,10 +98,8 @@ def _card(metric: Any, plan: Plan) -> dict[str, Any]:
 def _parameters(cls: type[Any], item: MetricSpec, spec: Spec, device: str) -> dict[str, Any]:
     """The metric's parameters. On ToyBox the networks that it leaves open are the embedded ones, which the generator never saw."""
     params = dict(item.params)
-    if spec.model.name == "toybox":
-        networks = {"judge": f"local-dir:{models.TOYBOX / 'judge'}", "features": f"folder:{models.TOYBOX / 'features'}"}
-        declared = getattr(cls, "embedded", None) or EMBEDDED.get(str(cls.name), {})
-        params = {name: networks[kind] for name, kind in declared.items()} | params
+    if embedded.is_embedded(spec.model):
+        params = embedded.metric_networks(cls) | params
     if device.startswith("cuda") and "batch_size" in inspect.signature(cls).parameters:
         params.setdefault("batch_size", ROWS_ON_CUDA)
     return params

@@ -17,8 +17,8 @@ from PIL import Image
 
 from bench import api, registry
 from bench.executors import Options
-from bench.models import TOYBOX
 from bench.spec import Spec
+from bench.toybox.embedded import TOYBOX
 from etabench_conformance import Case, conformance
 from etabench_conformance.case import SAMPLES
 

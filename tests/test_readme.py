@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import bench
-from bench.models import TOYBOX
 from bench.spec import load_spec
+from bench.toybox.embedded import TOYBOX
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -97,8 +97,8 @@ def _one_side(settings: dict[str, Any]) -> Outcome:
 
 
 def _ours(samples: list[Any], settings: dict[str, Any]) -> Cost:
-    from bench.models import TOYBOX
     from bench.registry import load_editor
+    from bench.toybox.embedded import TOYBOX
     from editors.base import EditTask
     from editors.diffusion import DiffusionModel
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch.nn.functional import mse_loss
 
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 
 __all__ = ["PEERS", "Job", "Peer"]
 

@@ -180,7 +180,7 @@ def _first(rows: list[dict[str, Any]], device: str, rows_at_once: int) -> Values
     from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    from bench.models import TOYBOX
+    from bench.toybox.embedded import TOYBOX
     from metrics.extractors import FolderExtractor
     from metrics.lpips import open_lpips
 
@@ -242,7 +242,7 @@ class _Clip:
     def __init__(self, device: str) -> None:
         import open_clip
 
-        from bench.models import TOYBOX
+        from bench.toybox.embedded import TOYBOX
 
         name = f"local-dir:{TOYBOX / 'judge'}"
         self.device = device

@@ -21,11 +21,11 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import ResNetForImageClassification
 
+from bench.toybox.embedded import TOYBOX
 from bench.toybox.manifests import SEEDS as MANIFEST_SEEDS
 from bench.toybox.manifests import SIZES, edits
 from bench.toybox.stages.data import Pool, draw, to_unit
 from bench.toybox.stages.features import HEADS, labels_of, split_heads
-from bench.toybox.train import MODELS
 from bench.toybox.vocabulary import all_captions
 from bench.toybox.world import Scene, render
 
@@ -206,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.toybox.evaluate", description=__doc__)
     parser.add_argument("--captions", type=int, default=1000, help="pictures to generate (default 1000)")
-    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--models", type=Path, default=TOYBOX)
     parser.add_argument("--card", type=Path, default=CARD)
     given = parser.parse_args(arguments)
     rows = measure(given.models, given.captions)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import ResNetForImageClassification
 
 from bench import registry
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from bench.toybox.evaluate import classify
 from bench.toybox.manifests import Edit, edits
 from bench.toybox.stages.features import HEADS, labels_of

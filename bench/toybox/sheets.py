@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bench.toybox.embedded import TOYBOX
 from bench.toybox.evaluate import generate, load_pipeline
 from bench.toybox.manifests import CATEGORIES, SEEDS, SIZES, edits
 from bench.toybox.stages.data import draw
-from bench.toybox.train import MODELS
 from bench.toybox.world import render
 
 __all__ = ["main", "pairs_sheet", "samples_sheet"]
@@ -28,7 +28,7 @@ def _sheet(rows: list[list[NDArray[np.uint8]]]) -> Image.Image:
 def samples_sheet() -> Image.Image:
     """64 pictures generated from captions drawn at random, none left out."""
     pool = draw(64, 930_000)
-    images = generate(load_pipeline(MODELS / "generator"), [s.caption for s in pool.scenes], seed=930_000)
+    images = generate(load_pipeline(TOYBOX / "generator"), [s.caption for s in pool.scenes], seed=930_000)
     array = ((images.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     return _sheet([list(array[row * 8 : row * 8 + 8]) for row in range(8)])
 

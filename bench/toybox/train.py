@@ -19,15 +19,15 @@ import torch
 import torch.distributed as dist
 
 from bench.toybox.atlas import build_atlas
+from bench.toybox.embedded import TOYBOX
 from bench.toybox.stages.features import FeatureStage
 from bench.toybox.stages.generator import GeneratorStage
 from bench.toybox.stages.judge import JudgeStage, RankerStage
 from bench.toybox.stages.loop import Budget, Stage, train
 from bench.toybox.stages.vae import VaeStage
 
-__all__ = ["MODELS", "STAGES", "main", "train_stage"]
+__all__ = ["STAGES", "main", "train_stage"]
 
-MODELS = Path(__file__).parent / "models"
 STAGES = ("vae", "generator", "judge", "ranker", "features")
 MINUTES = {"vae": 20.0, "generator": 60.0, "judge": 25.0, "ranker": 25.0, "features": 8.0}
 """Default budgets, about what the shipped models took on two busy CPU cores."""
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--work", type=Path, default=Path("build/toybox"), help="folder of checkpoints (default: build/toybox)")
-    parser.add_argument("--models", type=Path, default=MODELS, help="folder the models are saved in (default: the package's own)")
+    parser.add_argument("--models", type=Path, default=TOYBOX, help="folder the models are saved in (default: the package's own)")
     parser.add_argument("--source", type=Path, help="atlas: the folder of <code point>.webp files of the emoji package")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")

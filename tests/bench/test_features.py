@@ -14,10 +14,10 @@ from bench.errors import ScoreError
 from bench.executors import Options
 from bench.features import FeatureStore, text_key
 from bench.manifest import open_manifest
-from bench.models import TOYBOX
 from bench.spec import ManifestRef
 from bench.store import Run
 from bench.tables import read_scores
+from bench.toybox.embedded import TOYBOX
 from metrics.extractors import open_extractor
 
 INLINE = Options(executor="inline")

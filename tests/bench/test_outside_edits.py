@@ -10,10 +10,10 @@ from PIL import Image
 import bench
 from bench.executors import Options
 from bench.manifest import open_manifest
-from bench.models import TOYBOX
 from bench.reporting import report_data
 from bench.spec import Spec
 from bench.store import Run
+from bench.toybox.embedded import TOYBOX
 
 SAMPLES = 3
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from conftest import SpecMaker, editor, metric
 
-from bench import models
 from bench.errors import RegistryError, SpecError
 from bench.manifest import Manifest, open_manifest
 from bench.plan import Plan, make_plan, unit_seed
 from bench.spec import Spec
 from bench.store import Record, Run
+from bench.toybox import embedded
 
 
 def planned(spec: Spec, model: str = "", resolution: int | None = None) -> Plan:
@@ -165,7 +165,7 @@ def test_a_file_that_an_editor_reads_counts_by_its_content_and_not_by_its_place(
 def test_on_toybox_an_editor_that_reads_a_clip_gets_the_embedded_ranker(make_spec: SpecMaker, tmp_path: Path) -> None:
     file = tmp_path / "a.bin"
     file.touch()
-    ranker = f"local-dir:{models.TOYBOX / 'ranker'}"
+    ranker = f"local-dir:{embedded.TOYBOX / 'ranker'}"
     given = [editor("Reads"), editor("Reads", label="own", params={"clip": "mine"})]
     given += [editor("Reads", label="unused", params={"path": str(file)}), editor("Fade")]
     entries = planned(make_spec(*given, model="toybox")).entries

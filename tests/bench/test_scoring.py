@@ -13,12 +13,12 @@ from fixtures_manifest import row, write_folder
 from bench import api, registry
 from bench.errors import RegistryError, RunError, ScoreError, SpecError
 from bench.executors import Options
-from bench.models import TOYBOX
 from bench.reporting import report_data
 from bench.scoring import open_metrics
 from bench.spec import Spec
 from bench.store import Run
 from bench.tables import PAIR_COLUMNS, SET_COLUMNS, Scores, check_unmixed, frame, read_scores, write_table
+from bench.toybox.embedded import TOYBOX
 
 INLINE = Options(executor="inline")
 

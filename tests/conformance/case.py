@@ -12,8 +12,8 @@ import numpy as np
 
 from bench import registry
 from bench.manifest import Sample, open_manifest
-from bench.models import TOYBOX
 from bench.spec import load_spec
+from bench.toybox import embedded
 from editors import DiffusionModel, Editor, EditTask, Image, Knob
 
 SAMPLES = 4
@@ -59,7 +59,7 @@ class Case:
     def folder(self) -> Path:
         """The checkpoint."""
         made = self.model() if callable(self.model) else self.model
-        return made or TOYBOX / "generator"
+        return made or embedded.generator()
 
     def knob(self, *, slow: bool = False) -> Knob | None:
         """The editor's knob, which may depend on its parameters; None for an anchor. ``slow`` as in ``make``."""
@@ -89,9 +89,7 @@ class Case:
         """Parameters of the preset with ``overrides``; an empty ``clip`` becomes ToyBox's ranking network, as in a run."""
         cls = self.editor_class
         given = dict(overrides() if callable(overrides) else overrides)
-        if "clip" in cls.Params.model_fields and "clip" not in given:
-            given["clip"] = f"local-dir:{TOYBOX / 'ranker'}"
-        return cls.resolve(self.preset, given)
+        return embedded.with_ranker(cls, cls.resolve(self.preset, given))
 
     def make(self, model: DiffusionModel | None = None, *, slow: bool = False) -> Editor[Any]:
         """An editor on ``model``, or on a model of its own; ``slow`` for the parameters of the check of the knob."""

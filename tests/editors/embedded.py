@@ -9,8 +9,8 @@ from diffusers import DDIMScheduler
 from PIL import Image as Pillow
 
 from bench.manifest import open_manifest
-from bench.models import TOYBOX
 from bench.spec import load_spec
+from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask
 
 

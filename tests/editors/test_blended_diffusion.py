@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask, Image, MissingInput
 from editors.blended_diffusion import BlendedDiffusion
 from editors.clip import SELECTOR, RankingCLIP, spherical_distance

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask, MissingInput
 from editors.blended_latent import BlendedLatent, BlendedLatentState, reconstruct_background, shrinking_masks
 from editors.clip import SELECTOR

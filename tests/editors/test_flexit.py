@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models.vgg import cfgs, make_layers
 
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from editors import Cancelled, DiffusionModel, EditorError, EditTask, MissingInput
 from editors.clip import RankingCLIP
 from editors.flexit import FlexIT

@@ -14,8 +14,8 @@ from diffusers import ControlNetModel, StableDiffusionControlNetInpaintPipeline,
 from PIL import Image as Pillow
 
 from bench.manifest import open_manifest
-from bench.models import TOYBOX
 from bench.spec import load_spec
+from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask, Image
 from editors.controlnet_inpaint import ControlNetInpaint
 from editors.diffusion import seeded

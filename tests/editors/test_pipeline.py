@@ -14,7 +14,7 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from PIL import Image as Pillow
 
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from editors import EditorError, EditTask, Image, MissingInput, NotFinite
 from editors.checkpoint import CheckpointError
 from editors.diffusion import seeded

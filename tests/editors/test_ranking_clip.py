@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditorError, EditTask, MissingInput
 from editors.clip import ClipParams, RankingCLIP, clip_assets, clip_digest, cut_out, spherical_distance
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from editors import Cancelled, DiffusionModel, EditTask, MissingInput, NotFinite
 from editors.clip import RankingCLIP
 from editors.diffusion import seeded

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.manifest import open_manifest
-from bench.models import TOYBOX
+from bench.toybox.embedded import TOYBOX
 from metrics.base import Image, MetricError, PairBatch
 from metrics.lpips import LPIPS
 from metrics.toybox import HEADS, ToyBoxBackgroundKept, ToyBoxSuccess, ToyBoxTruthDistance
