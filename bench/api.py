@@ -41,7 +41,8 @@ def run(
     """
     from dataclasses import replace
 
-    from bench import environment, models
+    from bench import environment
+    from bench.devices import pick_device
     from bench.executors import Options, execute
 
     resolved = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
@@ -57,7 +58,7 @@ def run(
         if record.status == "failed":
             folder.discard(record.key)
     folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
-    folder.write_json("environment.json", environment.describe(models.pick_device(resolved.device), resolved.dtype))
+    folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
     keys = {unit.key for unit in planned.units}
     with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
         execute(folder, planned, options, advance)

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from bench.compute import deterministic
+from bench.devices import deterministic
 from bench.errors import ScoreError
 from bench.finished import Edit, Finished
 from bench.store import Run

@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
-from bench import claims, models
+from bench import claims
+from bench.devices import pick_device
 from bench.errors import EtabenchError, RunError
 from bench.plan import Plan
 from bench.progress import Advance
@@ -90,7 +91,7 @@ def _devices(options: Options) -> list[str]:
     """The device of each worker; remote workers look for themselves what `auto` means."""
     if options.executor in REMOTE:
         return [options.device] * (options.workers or 1)
-    device = models.pick_device(options.device)
+    device = pick_device(options.device)
     if device == "cuda":
         import torch
 

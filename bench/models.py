@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.spec import ModelRef
     from editors.diffusion import DiffusionModel
 
-__all__ = ["Checkpoint", "inspect", "load", "pick_device", "tokenizer"]
+__all__ = ["Checkpoint", "inspect", "load", "tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,6 @@ def tokenizer(ref: ModelRef) -> Any:
         return getattr(transformers, index["tokenizer"][1]).from_pretrained(folder / "tokenizer")
     except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise ModelError(f"model {folder}: its tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
-
-
-def pick_device(name: str) -> str:
-    """`auto` is CUDA where there is one, else the CPU; any other name is checked. Raises ModelError."""
-    if name == "cpu":
-        return name
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r} was asked for but torch sees no CUDA device; use `device: auto` or cpu")
-    if name == "mps" and not torch.backends.mps.is_available():
-        raise ModelError("device 'mps' was asked for but torch has none here; use `device: auto` or cpu")
-    return name
 
 
 def _folder(ref: ModelRef) -> Path:

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from bench import models, registry
-from bench.compute import deterministic
+from bench import registry
+from bench.devices import deterministic, pick_device
 from bench.errors import RunError
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
@@ -42,7 +42,7 @@ def drain(
     commits. Raises RunError at the first failed unit if `fail_on_error`; KeyboardInterrupt leaves a clean folder.
     """
     run = Run.open(folder)
-    worker = Worker(run, models.pick_device(device or run.spec.device), threads, stop, batch)
+    worker = Worker(run, pick_device(device or run.spec.device), threads, stop, batch)
     todo = list({unit.key: unit for unit in run.plan.units}.values())
     for entry in run.plan.entries:
         registry.load_editor(entry.target)

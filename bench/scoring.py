@@ -6,8 +6,8 @@ import inspect
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bench import models, registry
-from bench.compute import deterministic
+from bench import registry
+from bench.devices import deterministic, pick_device
 from bench.errors import EtabenchError, ScoreError
 from bench.features import FeatureStore
 from bench.finished import Finished, walk
@@ -40,7 +40,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     """
     spec, before = run.spec, read_scores(run)
     finished, store = Finished.of(run), FeatureStore(run)
-    metrics = open_metrics(spec, models.pick_device(device or spec.device))
+    metrics = open_metrics(spec, pick_device(device or spec.device))
     pair_metrics = {name: metric for name, metric in metrics.items() if hasattr(metric, "score")}
     set_metrics = {name: metric for name, metric in metrics.items() if name not in pair_metrics}
     cards = {metric.card.fingerprint: _card(metric, run.plan) for metric in pair_metrics.values()}

@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
-from bench.compute import PeakMemory, empty_cache
+from bench.devices import PeakMemory, empty_cache
 from bench.entries import Entry, assets_of
 from bench.errors import EtabenchError, RunError
 from bench.pictures import pixel_hash

@@ -1,4 +1,4 @@
-"""How a unit computes: deterministic torch with a fixed number of threads, and the memory it took."""
+"""The device of a run, and how a unit computes there: deterministic torch with a fixed number of threads, and the memory it took."""
 
 from __future__ import annotations
 
@@ -8,7 +8,24 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["PeakMemory", "deterministic", "empty_cache"]
+from bench.errors import ModelError
+
+__all__ = ["PeakMemory", "deterministic", "empty_cache", "pick_device"]
+
+
+def pick_device(name: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU; any other name is checked. Raises ModelError."""
+    if name == "cpu":
+        return name
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"device {name!r} was asked for but torch sees no CUDA device; use `device: auto` or cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise ModelError("device 'mps' was asked for but torch has none here; use `device: auto` or cpu")
+    return name
 
 
 @contextlib.contextmanager
