@@ -126,14 +126,14 @@ def check(
     update: Annotated[bool, typer.Option("--update", help="write the baseline instead of comparing with it")] = False,
 ) -> None:
     """Compare with a baseline: exit 0 if all is within its tolerances, 1 on a regression, 2 if it cannot be compared."""
-    from bench import gate
+    from bench.analysis.baseline import compare, write_baseline
     from bench.store import Run
 
     if update:
-        number = gate.write_baseline(Run.open(run), baseline)
+        number = write_baseline(Run.open(run), baseline)
         out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
         return
-    verdict = gate.compare(Run.open(run), baseline)
+    verdict = compare(Run.open(run), baseline)
     print_verdict(verdict)
     raise typer.Exit(1 if verdict.regressions else 0)
 
@@ -148,21 +148,22 @@ def validate_metrics(
     as_json: Json = False,
 ) -> None:
     """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
-    from bench import api, validate
+    from bench import api
+    from bench.analysis import judges
     from bench.progress import shown
     from bench.tables import read_scores
 
     finished = api.run(spec, folder, progress=shown(log))
     api.score(finished, progress=shown(log))
     plan = finished.plan
-    judged = validate.judges_of(plan, read_scores(finished))
+    judged = judges.judges_of(plan, read_scores(finished))
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
-    print_rows(whole if as_json else validate.brief(judged), as_json)
+    print_rows(whole if as_json else judges.brief(judged), as_json)
     _report(finished)
     if table is not None:
         picture = table.with_suffix(".png")
         picture.write_bytes((finished.report / "judges.png").read_bytes())
-        table.write_text(validate.markdown(judged, validate.note(plan), picture.name), encoding="utf-8")
+        table.write_text(judges.markdown(judged, judges.note(plan), picture.name), encoding="utf-8")
 
 
 @app.command("blended-precision")

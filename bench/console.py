@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.gate import Verdict
+    from bench.analysis.baseline import Verdict
     from bench.plan import Plan
 
 __all__ = ["log", "out", "print_facts", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]

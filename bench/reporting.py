@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench import aggregate, comparisons, validate
+from bench.analysis import comparisons, judges, summary
 from bench.errors import RunError
 from bench.operating import operating_points
 from bench.plan import Plan, SampleInfo
@@ -47,10 +47,10 @@ def report_data(run: Run) -> ReportData:
     plan, scores = run.plan, read_scores(run)
     if not len(scores.pairs) and not len(scores.sets):
         raise RunError(f"{run.path} has no scores: run `etabench score {run.path}` first")
-    records = aggregate.records_by_unit(run, plan)
-    unit_table = aggregate.units(plan, records)
-    count_table = aggregate.counts(plan, unit_table, scores)
-    curve_table = aggregate.curves(plan, scores)
+    records = summary.records_by_unit(run, plan)
+    unit_table = summary.units(plan, records)
+    count_table = summary.counts(plan, unit_table, scores)
+    curve_table = summary.curves(plan, scores)
     points = operating_points(plan, curve_table)
     return ReportData(
         title=run.spec.name,
@@ -59,8 +59,8 @@ def report_data(run: Run) -> ReportData:
         units=unit_table,
         samples=_samples(plan),
         curves=curve_table,
-        tradeoff=aggregate.tradeoff(plan, scores),
-        leaderboard=aggregate.leaderboard(plan, records, unit_table, count_table, curve_table),
+        tradeoff=summary.tradeoff(plan, scores),
+        leaderboard=summary.leaderboard(plan, records, unit_table, count_table, curve_table),
         counts=count_table,
         cards=scores.cards,
         meta=_meta(run),
@@ -73,8 +73,8 @@ def report_data(run: Run) -> ReportData:
         gains=comparisons.gains(plan, scores),
         attainment=comparisons.attained(plan, scores),
         seeds=comparisons.seeds(plan, scores, points),
-        judges=validate.judges_of(plan, scores),
-        judges_note=validate.note(plan),
+        judges=judges.judges_of(plan, scores),
+        judges_note=judges.note(plan),
     )
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import aggregate, api
+from bench import api
+from bench.analysis import summary
 
 __all__ = ["PAGE", "main", "measure", "read_page"]
 
@@ -34,7 +35,7 @@ def measure(folder: Path) -> pd.DataFrame:
     """Means by metric (rows) and anchor (columns), from a run of the spec in ``folder``."""
     run = api.run("calibration", folder)
     scores = api.score(run)
-    curves = aggregate.curves(run.plan, scores)
+    curves = summary.curves(run.plan, scores)
     curves = curves[curves["metric"] != "one_minus_lpips"]
     table = curves.pivot_table(index="metric", columns="editor", values="mean", sort=False, dropna=False)
     return table[list(ANCHORS)]

@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import adaptive_max_pool2d
 
-from bench.frontier import matched_gain
-from bench.paired import sign_flip
-from bench.statistics import mean_interval
+from bench.analysis.frontier import matched_gain
+from bench.analysis.intervals import mean_interval
+from bench.analysis.paired import sign_flip
 from bench.toybox.laboratory import SEED, Floats, Laboratory, Scores, scenes
 from bench.toybox.manifests import Edit
 from bench.toybox.world import render

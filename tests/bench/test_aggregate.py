@@ -8,7 +8,8 @@ import pytest
 from conftest import ALL_METRICS, SpecMaker, editor, metric
 from fixtures_manifest import row, write_folder
 
-from bench import aggregate, api
+from bench import api
+from bench.analysis import summary
 from bench.errors import ScoreError
 from bench.executors import Options
 from bench.operating import operating_points
@@ -29,7 +30,7 @@ def done(spec: Spec, folder: Path) -> tuple[Run, Plan, Scores]:
 
 def test_a_curve_has_a_point_per_value_and_metric_with_counts(make_spec: SpecMaker, tmp_path: Path) -> None:
     _, plan, scores = done(make_spec(editor("Fade"), editor("FailsOnce"), seeds=[0, 1], metrics=ALL_METRICS), tmp_path / "run")
-    curves = aggregate.curves(plan, scores).set_index(["editor", "metric", "value"])
+    curves = summary.curves(plan, scores).set_index(["editor", "metric", "value"])
     assert set(curves.index.get_level_values("metric")) == {"clip", "lpips", "one_minus_lpips", "fid", "csfid"}
     assert tuple(curves.loc[("Fade", "clip", 0.5), ["n", "expected"]]) == (6, 6)
     assert tuple(curves.loc[("FailsOnce", "clip", 0.5), ["n", "expected"]]) == (4, 6), "two of six failed, and one sees it"
@@ -42,7 +43,7 @@ def test_a_curve_has_a_point_per_value_and_metric_with_counts(make_spec: SpecMak
 
 def test_one_minus_lpips_mirrors_lpips(make_spec: SpecMaker, tmp_path: Path) -> None:
     _, plan, scores = done(make_spec(), tmp_path / "run")
-    curves = aggregate.curves(plan, scores).set_index(["metric", "value"])
+    curves = summary.curves(plan, scores).set_index(["metric", "value"])
     plain, mirrored = curves.loc[("lpips", 1.0)], curves.loc[("one_minus_lpips", 1.0)]
     assert (1 - plain["mean"], 1 - plain["high"], 1 - plain["low"]) == tuple(mirrored[["mean", "low", "high"]])
     assert (plain["higher_is_better"], mirrored["higher_is_better"]) == (False, True)
@@ -52,10 +53,10 @@ def test_one_minus_lpips_mirrors_lpips(make_spec: SpecMaker, tmp_path: Path) -> 
 def test_undefined_scores_are_left_out_and_show_in_n(make_spec: SpecMaker, tmp_path: Path) -> None:
     metrics = [ALL_METRICS[0], metric("Distance", undefined_on="number 1")]
     run, plan, scores = done(make_spec(metrics=metrics), tmp_path / "run")
-    curves = aggregate.curves(plan, scores).set_index(["metric", "value"])
+    curves = summary.curves(plan, scores).set_index(["metric", "value"])
     assert tuple(curves.loc[("lpips", 0.5), ["n", "expected"]]) == (2, 3)
     assert np.isfinite(curves.loc[("lpips", 0.5), "mean"])
-    assert aggregate.tradeoff(plan, scores)["n"].eq(2).all(), "a point of the plane has both coordinates of the same edits"
+    assert summary.tradeoff(plan, scores)["n"].eq(2).all(), "a point of the plane has both coordinates of the same edits"
     data = report_data(run)
     assert data.counts.set_index("editor").loc["Fade"].to_dict() == {
         **{"expected": 3, "done": 3, "failed": 0, "scored": 2},
@@ -66,7 +67,7 @@ def test_undefined_scores_are_left_out_and_show_in_n(make_spec: SpecMaker, tmp_p
 
 def test_a_cell_without_any_score_is_undefined_not_zero(make_spec: SpecMaker, tmp_path: Path) -> None:
     _, plan, scores = done(make_spec(metrics=[ALL_METRICS[0], metric("Distance", undefined_on="number")]), tmp_path / "run")
-    lpips = aggregate.curves(plan, scores).set_index("metric").loc["lpips"]
+    lpips = summary.curves(plan, scores).set_index("metric").loc["lpips"]
     assert lpips["mean"].isna().all()
     assert lpips["n"].eq(0).all()
 
@@ -75,10 +76,10 @@ def test_counts_separate_failed_from_never_run(make_spec: SpecMaker, tmp_path: P
     run, plan, scores = done(make_spec(editor("FailsOnce")), tmp_path / "run")
     finished = [record.key for record in run.records(unit.key for unit in plan.units) if record.status == "done"]
     run.discard(finished[0])
-    units = aggregate.units(plan, aggregate.records_by_unit(run, plan))
+    units = summary.units(plan, summary.records_by_unit(run, plan))
     assert sorted(units["status"]) == ["done", "failed", "missing"]
     assert units.set_index("status").loc["failed", "reason"] == "EditorError: no zeros please"
-    counts = aggregate.counts(plan, units, scores).iloc[0]
+    counts = summary.counts(plan, units, scores).iloc[0]
     assert (counts["expected"], counts["done"], counts["failed"]) == (3, 1, 1)
 
 
@@ -87,7 +88,7 @@ def test_mixed_fingerprints_are_refused(make_spec: SpecMaker, tmp_path: Path) ->
     other = scores.pairs.assign(fingerprint="000000000000")
     mixed = Scores(pd.concat([scores.pairs, other]), scores.sets, scores.cards)
     with pytest.raises(ScoreError, match=r"metric clip has 2 fingerprints"):
-        aggregate.curves(plan, mixed)
+        summary.curves(plan, mixed)
 
 
 def curve_table(rows: list[tuple[str, bool, float, float, float]]) -> pd.DataFrame:
@@ -137,7 +138,7 @@ def test_the_leaderboard_has_intervals_flags_costs_and_counts(make_spec: SpecMak
 
 def test_seconds_per_edit_count_every_edit_of_a_unit_once(make_spec: SpecMaker, tmp_path: Path) -> None:
     run, plan, _ = done(make_spec(), tmp_path / "run")
-    records = aggregate.records_by_unit(run, plan)
+    records = summary.records_by_unit(run, plan)
     total = sum(sum(record.seconds.values()) for record in records.values())
     board = report_data(run).leaderboard
     assert board.loc[0, "seconds_per_edit"] == pytest.approx(total / 9, rel=1e-9)  # one division
@@ -156,7 +157,7 @@ def test_a_report_is_written_from_a_run_with_failures(make_spec: SpecMaker, tmp_
 def test_missing_edits_are_bounded_and_undefined_scores_are_no_gap(make_spec: SpecMaker, tmp_path: Path) -> None:
     metrics = [metric("ColourShift"), metric("Distance", undefined_on="number 1")]
     _, plan, scores = done(make_spec(editor("Fade"), editor("FailsOnce"), metrics=metrics), tmp_path / "run")
-    curves = aggregate.curves(plan, scores).set_index(["editor", "metric", "value"])
+    curves = summary.curves(plan, scores).set_index(["editor", "metric", "value"])
     failed = curves.loc[("FailsOnce", "colour_shift", 1.0)]
     assert (failed["n"], failed["expected"], failed["undefined"]) == (2, 3, 0)
     assert failed["coverage"] == pytest.approx(2 / 3)
@@ -176,7 +177,7 @@ def test_set_metrics_have_intervals_and_tests_at_the_operating_points(make_spec:
         editor("Fade"), editor("Fade", label="loud", preset="loud"), metrics=ALL_METRICS, manifest={"path": str(folder)}
     )
     run, plan, scores = done(spec, tmp_path / "run")
-    curves = aggregate.curves(plan, scores).set_index(["editor", "metric", "value"])
+    curves = summary.curves(plan, scores).set_index(["editor", "metric", "value"])
     point = curves.loc[("loud", "fid", 1.0)]
     assert point["low"] < point["mean"] < point["high"]
     data = report_data(run)

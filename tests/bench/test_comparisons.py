@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from bench import comparisons
+from bench.analysis import comparisons
 from bench.entries import Entry
 from bench.plan import Plan, SampleInfo
 from bench.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, Scores, frame

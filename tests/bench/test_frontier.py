@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.frontier import attainment, hypervolume, matched_gain, spread_over
+from bench.analysis.frontier import attainment, hypervolume, matched_gain, spread_over
 
 
 def arrays(*points: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from conftest import SpecMaker, editor, metric
 
-from bench import api, gate
+from bench import api
+from bench.analysis.baseline import compare, write_baseline
 from bench.errors import BaselineError
 from bench.executors import Options
 from bench.store import Run
@@ -26,7 +27,7 @@ def run(make_spec: SpecMaker, tmp_path: Path) -> Run:
 @pytest.fixture
 def baseline(run: Run, tmp_path: Path) -> Path:
     path = tmp_path / "baseline.json"
-    gate.write_baseline(run, path)
+    write_baseline(run, path)
     return path
 
 
@@ -39,7 +40,7 @@ def change(run: Run, metric_name: str, by: float, *, value: float = 0.5, samples
 
 
 def test_a_run_does_not_differ_from_itself(run: Run, baseline: Path) -> None:
-    verdict = gate.compare(run, baseline)
+    verdict = compare(run, baseline)
     assert verdict.compared == 18
     assert verdict.regressions == verdict.improvements == []
     assert all(finding.loss == 0 for finding in verdict.findings)
@@ -49,19 +50,19 @@ def test_a_run_does_not_differ_from_itself(run: Run, baseline: Path) -> None:
 def test_worse_beyond_tolerance_is_a_regression_and_better_is_not(run: Run, baseline: Path, name: str, bad: float) -> None:
     tolerance = json.loads(baseline.read_text())["tolerances"][name]["mean"]
     change(run, name, bad * tolerance * 1.01)
-    (worst, *rest) = gate.compare(run, baseline).regressions
+    (worst, *rest) = compare(run, baseline).regressions
     assert (worst.editor, worst.value, worst.metric, worst.sample) == ("Fade", 0.5, name, "")
     assert worst.loss == pytest.approx(1.01 * tolerance, rel=1e-6)  # sums of stored doubles
     assert rest == [], "single samples stay within their own, wider tolerance"
     change(run, name, -2.02 * bad * tolerance)
-    verdict = gate.compare(run, baseline)
+    verdict = compare(run, baseline)
     assert verdict.regressions == []
     assert [(finding.metric, finding.value, finding.sample) for finding in verdict.improvements] == [(name, 0.5, "")]
 
 
 def test_within_tolerance_is_no_regression(run: Run, baseline: Path) -> None:
     change(run, "clip", -0.99 * json.loads(baseline.read_text())["tolerances"]["clip"]["mean"])
-    assert gate.compare(run, baseline).regressions == []
+    assert compare(run, baseline).regressions == []
 
 
 def test_one_ruined_sample_is_a_regression_by_itself(run: Run, baseline: Path) -> None:
@@ -69,7 +70,7 @@ def test_one_ruined_sample_is_a_regression_by_itself(run: Run, baseline: Path) -
     content["tolerances"]["lpips"] = {"mean": 10.0, "worst": 0.1}
     baseline.write_text(json.dumps(content))
     change(run, "lpips", 0.2, samples=1)
-    (found,) = gate.compare(run, baseline).regressions
+    (found,) = compare(run, baseline).regressions
     assert (found.sample, found.tolerance) == ("sample-0", 0.1)
 
 
@@ -85,16 +86,16 @@ def test_an_update_keeps_edited_tolerances_of_the_same_metric(run: Run, baseline
     content["tolerances"]["clip"] = {"mean": 0.5, "worst": 5.0}
     content["tolerances"]["lpips"] = {"mean": 0.5, "worst": 5.0}
     baseline.write_text(json.dumps(content))
-    gate.write_baseline(run, baseline)
+    write_baseline(run, baseline)
     assert json.loads(baseline.read_text())["tolerances"]["clip"] == {"mean": 0.5, "worst": 5.0}
     other = api.run(make_spec(metrics=[metric("Distance", version="2")]), run.path, options=INLINE)
     api.score(other)
-    gate.write_baseline(other, baseline)
+    write_baseline(other, baseline)
     assert json.loads(baseline.read_text())["tolerances"]["lpips"] != {"mean": 0.5, "worst": 5.0}, "another fingerprint"
 
 
 def test_a_baseline_is_the_same_bytes_twice(run: Run, baseline: Path, tmp_path: Path) -> None:
-    gate.write_baseline(run, tmp_path / "again.json")
+    write_baseline(run, tmp_path / "again.json")
     assert (tmp_path / "again.json").read_bytes() == baseline.read_bytes()
 
 
@@ -104,38 +105,38 @@ def test_another_manifest_means_nothing(baseline: Path, make_spec: SpecMaker, ma
     other = api.run(make_spec(), tmp_path / "other", options=INLINE)
     api.score(other)
     with pytest.raises(BaselineError, match=r"is of manifest .*: scores cannot be compared"):
-        gate.compare(other, baseline)
+        compare(other, baseline)
 
 
 def test_another_fingerprint_means_nothing(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
     metrics = [metric("Alignment"), metric("Distance", version="2")]
     api.score(api.run(make_spec(metrics=metrics), run.path, options=INLINE))
     with pytest.raises(BaselineError, match=r"metric lpips has fingerprint .* they are not the same number"):
-        gate.compare(run, baseline)
+        compare(run, baseline)
 
 
 def test_missing_units_mean_nothing(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
     api.score(api.run(make_spec(limit=2), run.path, options=INLINE))
     with pytest.raises(BaselineError, match=r"lacks 6 of 18 scores .*first: clip of Fade at 0, sample sample-2, seed 0"):
-        gate.compare(run, baseline)
+        compare(run, baseline)
 
 
 def test_a_score_that_became_undefined_means_nothing(run: Run, baseline: Path) -> None:
     change(run, "clip", float("nan"), samples=1)
     with pytest.raises(BaselineError, match="lacks 1 of 18 scores"):
-        gate.compare(run, baseline)
+        compare(run, baseline)
 
 
 def test_what_was_undefined_before_is_not_compared(run: Run, tmp_path: Path) -> None:
     change(run, "clip", float("nan"), samples=1)
-    gate.write_baseline(run, tmp_path / "b.json")
-    verdict = gate.compare(run, tmp_path / "b.json")
+    write_baseline(run, tmp_path / "b.json")
+    verdict = compare(run, tmp_path / "b.json")
     assert len([finding for finding in verdict.findings if finding.sample and finding.metric == "clip"]) == 8
 
 
 def test_new_editors_are_counted_not_judged(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
     api.score(api.run(make_spec(editor("Fade"), editor("Unchanged")), run.path, options=INLINE))
-    verdict = gate.compare(run, baseline)
+    verdict = compare(run, baseline)
     assert verdict.extra == 6
     assert {finding.editor for finding in verdict.findings} == {"Fade"}
 
@@ -144,7 +145,7 @@ def test_an_unfinished_run_gives_no_baseline(make_spec: SpecMaker, tmp_path: Pat
     run = api.run(make_spec(editor("FailsOnce")), tmp_path / "run", options=INLINE)
     api.score(run)
     with pytest.raises(BaselineError, match="1 of 3 units are not done"):
-        gate.write_baseline(run, tmp_path / "b.json")
+        write_baseline(run, tmp_path / "b.json")
     assert not (tmp_path / "b.json").exists()
 
 
@@ -160,7 +161,7 @@ def test_damaged_baselines_are_one_line(run: Run, tmp_path: Path, text: str, mes
     path = tmp_path / "b.json"
     path.write_text(text)
     with pytest.raises(BaselineError, match=message) as caught:
-        gate.compare(run, path)
+        compare(run, path)
     assert "\n" not in str(caught.value)
 
 
@@ -170,15 +171,15 @@ def test_tolerances_must_be_positive_numbers(run: Run, baseline: Path, bad: obje
     content["tolerances"]["clip"]["mean"] = bad
     baseline.write_text(json.dumps(content))
     with pytest.raises(BaselineError, match=r"tolerances\.clip needs `mean` and `worst`, both numbers above 0"):
-        gate.compare(run, baseline)
+        compare(run, baseline)
 
 
 def test_an_absent_baseline_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match=r"no baseline at .*--update` writes one"):
-        gate.compare(run, tmp_path / "none.json")
+        compare(run, tmp_path / "none.json")
 
 
 def test_findings_come_worst_first(run: Run, baseline: Path) -> None:
     change(run, "lpips", 0.9, samples=1)
-    losses = pd.Series([finding.loss / finding.tolerance for finding in gate.compare(run, baseline).findings])
+    losses = pd.Series([finding.loss / finding.tolerance for finding in compare(run, baseline).findings])
     assert losses.is_monotonic_decreasing

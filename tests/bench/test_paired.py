@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.paired import cluster_sums, holm, sign_flip
+from bench.analysis.paired import cluster_sums, holm, sign_flip
 
 
 def scipys(sums: np.ndarray, **how: object) -> float:

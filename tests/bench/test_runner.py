@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from conftest import SpecMaker, editor
 
-from bench import aggregate, api
+from bench import api
+from bench.analysis import summary
 from bench.errors import RunError
 from bench.executors import Options
 from bench.reporting import report_data
@@ -113,11 +114,11 @@ def test_an_edit_that_the_editor_could_not_give_is_recorded_and_never_a_picture(
     assert {path.name for path in (run.units / gap.key).glob("0*.png")} == {"000.png", "001.png"}
     scores = api.score(run)
     plan = run.plan
-    units = aggregate.units(plan, aggregate.records_by_unit(run, plan))
-    (counts,) = aggregate.counts(plan, units, scores).to_dict("records")
+    units = summary.units(plan, summary.records_by_unit(run, plan))
+    (counts,) = summary.counts(plan, units, scores).to_dict("records")
     assert (counts["expected"], counts["done"], counts["scored"]) == (3, 3, 2), "done, but not fully scored"
     assert counts["coverage"] == pytest.approx(100 * 8 / 9)
-    curves = aggregate.curves(plan, scores).set_index(["metric", "value"])
+    curves = summary.curves(plan, scores).set_index(["metric", "value"])
     assert [tuple(curves.loc[("clip", value), ["n", "expected"]]) for value in (0.0, 0.5)] == [(3, 3), (2, 3)]
     assert "Gaps lacks 1 of 9 edits, which were not delivered: its means cover the rest." in report_data(run).warnings
 

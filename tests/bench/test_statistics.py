@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.statistics import joint_intervals, mean_interval, missing_bounds, seed_spread, weighted_interval
+from bench.analysis.intervals import joint_intervals, mean_interval, missing_bounds, seed_spread, weighted_interval
 
 
 def singles(n: int) -> list[str]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.analysis.judges import TRUTHS, judge, markdown
 from bench.errors import ScoreError
-from bench.validate import TRUTHS, judge, markdown
 
 CARDS: dict[str, dict[str, Any]] = {
     "up": {"higher_is_better": True},

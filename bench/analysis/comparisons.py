@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.frontier import attainment, hypervolume, matched_gain, spread_over
+from bench.analysis.frontier import attainment, hypervolume, matched_gain, spread_over
+from bench.analysis.intervals import mean_interval, seed_spread, weighted_interval
+from bench.analysis.paired import cluster_sums, holm, sign_flip
 from bench.operating import anchor_ends, mean_table
-from bench.paired import cluster_sums, holm, sign_flip
 from bench.plan import Plan
-from bench.statistics import mean_interval, seed_spread, weighted_interval
 from bench.tables import Scores
 
 __all__ = ["attained", "differences", "gains", "hypervolumes", "seeds"]

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench.analysis.intervals import joint_intervals, mean_interval, missing_bounds
 from bench.operating import balance, operating_points
 from bench.plan import Plan
-from bench.statistics import joint_intervals, mean_interval, missing_bounds
 from bench.store import Record, Run
 from bench.tables import Scores, check_unmixed
 
