@@ -41,7 +41,7 @@ baseline: $(INSTALLED) ## run the ci spec and write the baseline anew; say why i
 	$(BIN)/etabench check runs/ci --baseline tests/baselines/ci.json --update
 
 bench: $(INSTALLED) ## sweeps, scoring and Fréchet distance beside what peers run, in one run, as ratios (about half an hour)
-	$(BIN)/python -m bench.benchmark
+	$(BIN)/python -m bench.benchmarks
 
 train-toybox: $(INSTALLED) ## train the five ToyBox models again (hours on a CPU, minutes on a GPU)
 	$(BIN)/python -m bench.toybox.train all

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import benchmark
 from bench.benchmarks import frechet, scoring
 from bench.benchmarks.measure import Cost, measured, passes, table
 
@@ -62,11 +61,11 @@ def test_without_a_part_all_parts_run_with_their_defaults(
             __doc__=f"About {name}.", add_arguments=add_arguments, run=lambda given: ran.append((name, given.size))
         )
 
-    monkeypatch.setattr(benchmark, "PARTS", {"one": part("one"), "three": part("three")})
-    benchmark.main([])
+    monkeypatch.setattr(command, "PARTS", {"one": part("one"), "three": part("three")})
+    command.main([])
     assert ran == [("one", 3), ("three", 5)]
     assert "== three: About three." in capsys.readouterr().out
-    benchmark.main(["one", "--size", "9"])
+    command.main(["one", "--size", "9"])
     assert ran[2:] == [("one", 9)]
 
 
@@ -117,7 +116,7 @@ def test_sides_that_differ_are_an_error(capsys: pytest.CaptureFixture[str]) -> N
     ],
 )
 def test_each_part_prints_two_tables(arguments: str, sides: list[str], columns: int, capsys: pytest.CaptureFixture[str]) -> None:
-    benchmark.main(arguments.split())
+    command.main(arguments.split())
     text = capsys.readouterr().out
     tables = [f"wall s{part}" for part in text.split("wall s")[1:]]
     assert len(tables) == 2, text

@@ -1,7 +1,7 @@
 """``make bench``: what the harness costs against what its users would run otherwise, on the same weights, in one run.
 
-    python -m bench.benchmark                   all parts as they come
-    python -m bench.benchmark PART [OPTIONS]    one part: editors, scoring or frechet; ``--help`` tells its options
+    python -m bench.benchmarks                   all parts as they come
+    python -m bench.benchmarks PART [OPTIONS]    one part: editors, scoring or frechet; ``--help`` tells its options
 
 Every part is a subcommand with its own module in ``bench.benchmarks``, which says what is compared and how it is measured.
 """
@@ -21,7 +21,7 @@ PARTS = {"editors": editors, "scoring": scoring, "frechet": frechet}
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(
-        prog="python -m bench.benchmark", description="Costs against peers, as ratios; without a PART all of them."
+        prog="python -m bench.benchmarks", description="Costs against peers, as ratios; without a PART all of them."
     )
     parts = parser.add_subparsers(dest="part", metavar="PART")
     for name, module in PARTS.items():
