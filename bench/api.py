@@ -74,7 +74,7 @@ def score(run: Run | str | Path, *, progress: Progress = silent) -> Scores:
 
 def report(run: Run | str | Path) -> Path:
     """Write the report of a scored run and return the path of its page."""
-    from bench.reporting import report_run
+    from bench.commands.report import report_run
 
     return report_run(run if isinstance(run, Run) else Run.open(run))
 

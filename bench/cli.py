@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.console import log, out, print_facts, print_leaderboard, print_plan, print_rows, print_verdict
+from bench.commands.console import log, out, print_facts, print_leaderboard, print_plan, print_rows, print_verdict
 from bench.errors import EtabenchError, RunError
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Show what there is: editors, metrics, manifests, models, specs."""
-    from bench import catalogue
+    from bench.commands import catalogue
 
     rows = {
         Kind.editors: catalogue.editors,
@@ -235,7 +235,7 @@ def lint(
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is installed, which device there is, and which weights are present; exit 1 if something needed is missing."""
-    from bench import catalogue
+    from bench.commands import catalogue
 
     rows = catalogue.health()
     print_rows(rows, as_json)
@@ -270,7 +270,7 @@ def _check_something_done(run: Run) -> None:
 
 
 def _report(run: Run) -> None:
-    from bench.reporting import report_data
+    from bench.commands.report import report_data
     from reports import write_report
 
     data = report_data(run)

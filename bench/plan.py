@@ -10,8 +10,6 @@ import difflib
 import hashlib
 import inspect
 import json
-import math
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,9 +23,8 @@ from bench.real import NoRealPicture, RealPictures
 if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample
     from bench.spec import Spec
-    from bench.store import Run
 
-__all__ = ["Entry", "Outlook", "Plan", "SampleInfo", "Unit", "make_plan", "resolve_entries", "unit_seed"]
+__all__ = ["Entry", "Plan", "SampleInfo", "Unit", "make_plan", "resolve_entries", "unit_seed"]
 
 
 @dataclass(frozen=True)
@@ -67,19 +64,6 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """What a run of the plan would do for one editor. `seconds` is the time still to spend, NaN where nothing was measured."""
-
-    editor: str
-    units: int
-    edits: int
-    done: int
-    failed: int
-    lacking: dict[str, int]
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Plan:
     """All units of a run, in the order in which they are worked on: sample by sample, so that a partial run compares editors.
 
@@ -111,22 +95,6 @@ class Plan:
         samples = tuple(SampleInfo(**sample) for sample in content["samples"])
         units = tuple(Unit(**_tuples(unit, "missing")) for unit in content["units"])
         return cls(**(content | {"entries": entries, "samples": samples, "units": units}))
-
-    def describe(self, run: Run) -> list[Outlook]:
-        """One outlook per editor, from the records that `run` holds already (none, if it does not exist)."""
-        outlooks = []
-        for index, entry in enumerate(self.entries):
-            units = [unit for unit in self.units if unit.entry == index]
-            records = list(run.records(unit.key for unit in units))
-            times = [sum(record.seconds.values()) for record in records if record.status == "done"]
-            todo = sum(not unit.missing for unit in units) - len(times)
-            lacking = Counter(name for unit in units for name in unit.missing)
-            seconds = 0.0 if todo <= 0 else math.fsum(times) / len(times) * todo if times else math.nan
-            failed = len(records) - len(times)
-            outlooks.append(
-                Outlook(entry.label, len(units), len(units) * len(entry.values), len(times), failed, dict(lacking), seconds)
-            )
-        return outlooks
 
 
 def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | None) -> Plan:

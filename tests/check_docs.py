@@ -14,8 +14,8 @@ from pathlib import Path
 import typer.main
 from typer.testing import CliRunner
 
-from bench import catalogue
 from bench.cli import app
+from bench.commands import catalogue
 from bench.spec import shipped_specs
 
 ROOT = Path(__file__).parent.parent

@@ -10,11 +10,11 @@ from fixtures_manifest import row, write_folder
 
 from bench import api
 from bench.analysis import summary
+from bench.commands.report import report_data
 from bench.errors import ScoreError
 from bench.executors import Options
 from bench.operating import operating_points
 from bench.plan import Plan
-from bench.reporting import report_data
 from bench.spec import Spec
 from bench.store import Run
 from bench.tables import Scores

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ALL_METRICS, editor
 
-from bench import cli, console
+from bench import cli
+from bench.commands import console
 from bench.tables import read_scores, write_table
 
 ROOT = Path(__file__).parents[2]
@@ -109,7 +110,8 @@ def test_a_dry_run_tells_of_prompts_that_will_be_cut(
 def test_the_list_of_editors_says_what_they_were_tested_on_and_which_weights_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
-    from bench import catalogue, registry
+    from bench import registry
+    from bench.commands import catalogue
 
     targets = {"copy": "editors.anchors:Copy", "absent": "editors.no_such_module:Absent"}
     points = {name: EntryPoint(name, target, registry.EDITOR_GROUP) for name, target in targets.items()}

@@ -8,9 +8,9 @@ from conftest import PAIR_METRICS, metric
 from PIL import Image
 
 import bench
+from bench.commands.report import report_data
 from bench.executors import Options
 from bench.manifest import open_manifest
-from bench.reporting import report_data
 from bench.spec import Spec
 from bench.store import Run
 from bench.toybox.embedded import TOYBOX

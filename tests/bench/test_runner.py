@@ -14,9 +14,9 @@ from conftest import SpecMaker, editor
 
 from bench import api
 from bench.analysis import summary
+from bench.commands.report import report_data
 from bench.errors import RunError
 from bench.executors import Options
-from bench.reporting import report_data
 from bench.runner import drain
 from bench.store import Record, Run
 from bench.worker import Cost

@@ -11,9 +11,9 @@ from conftest import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
 from fixtures_manifest import row, write_folder
 
 from bench import api, registry
+from bench.commands.report import report_data
 from bench.errors import RegistryError, RunError, ScoreError, SpecError
 from bench.executors import Options
-from bench.reporting import report_data
 from bench.scoring import open_metrics
 from bench.spec import Spec
 from bench.store import Run

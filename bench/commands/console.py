@@ -28,14 +28,15 @@ SHOWN_FINDINGS = 12
 
 def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()) -> None:
     """Units and edits of a plan, what is done, what is left to do, and what is odd about it."""
+    from bench.commands.outlook import outlooks
     from bench.progress import duration
     from bench.store import Run
 
-    outlooks = plan.describe(Run(folder))
+    looks = outlooks(plan, Run(folder))
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("editor", "knob", "units", "edits", "done", "failed", "to do", "time left"):
         table.add_column(title, justify="left" if title in {"editor", "knob"} else "right")
-    for entry, look in zip(plan.entries, outlooks, strict=True):
+    for entry, look in zip(plan.entries, looks, strict=True):
         knob = f"{entry.knob} {', '.join(f'{value:g}' for value in entry.values)}" if entry.knob else "none"
         time = "unknown" if math.isnan(look.seconds) else duration(look.seconds)
         counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
@@ -50,15 +51,15 @@ def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()
     )
     out.print(identity, markup=False, highlight=False)
     out.print(table)
-    for look in outlooks:
+    for look in looks:
         for field, number in look.lacking.items():
             out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
     for warning in warnings:
         out.print(warning, markup=False, highlight=False, soft_wrap=True)
-    unknown = sum(math.isnan(look.seconds) for look in outlooks)
-    known = sum(look.seconds for look in outlooks if not math.isnan(look.seconds))
+    unknown = sum(math.isnan(look.seconds) for look in looks)
+    known = sum(look.seconds for look in looks if not math.isnan(look.seconds))
     estimate = f"at least {duration(known)}" if unknown else duration(known)
-    text = "unknown: nothing is measured yet" if unknown == len(outlooks) else f"{estimate} of one worker's time"
+    text = "unknown: nothing is measured yet" if unknown == len(looks) else f"{estimate} of one worker's time"
     out.print(f"estimate: {text}", markup=False)
 
 

@@ -1,0 +1,43 @@
+"""What a run of a plan would do: the records that a run folder holds already, and the time that the rest would take."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.plan import Plan
+    from bench.store import Run
+
+__all__ = ["Outlook", "outlooks"]
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a run of the plan would do for one editor. `seconds` is the time still to spend, NaN where nothing was measured."""
+
+    editor: str
+    units: int
+    edits: int
+    done: int
+    failed: int
+    lacking: dict[str, int]
+    seconds: float
+
+
+def outlooks(plan: Plan, run: Run) -> list[Outlook]:
+    """One per editor, from the records that `run` holds already (none, if it does not exist)."""
+    found = []
+    for index, entry in enumerate(plan.entries):
+        units = [unit for unit in plan.units if unit.entry == index]
+        records = list(run.records(unit.key for unit in units))
+        times = [sum(record.seconds.values()) for record in records if record.status == "done"]
+        todo = sum(not unit.missing for unit in units) - len(times)
+        lacking = Counter(name for unit in units for name in unit.missing)
+        seconds = 0.0 if todo <= 0 else math.fsum(times) / len(times) * todo if times else math.nan
+        failed = len(records) - len(times)
+        edits = len(units) * len(entry.values)
+        found.append(Outlook(entry.label, len(units), edits, len(times), failed, dict(lacking), seconds))
+    return found
