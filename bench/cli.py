@@ -214,7 +214,7 @@ def lint(
     """Report everything that is wrong or odd in a manifest; exit 2 if a run would refuse it."""
     from dataclasses import asdict
 
-    from bench.lint import lint as examine
+    from bench.manifest.lint import lint as examine
 
     findings = examine(manifest)
     errors = sum(finding.severity == "error" for finding in findings)

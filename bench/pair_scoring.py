@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.errors import ScoreError
 from bench.features import FeatureStore, extraction, text_key
 from bench.finished import PICTURES_AT_A_TIME, Edit, Finished, Job
-from bench.pictures import pixel_hash
+from bench.manifest.pictures import pixel_hash
 from bench.tables import PAIR_COLUMNS, Scores, frame, write_table
 
 if TYPE_CHECKING:

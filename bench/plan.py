@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.entries import Entry, resolve_entries
 from bench.errors import SpecError
-from bench.pictures import pixel_hash
-from bench.real import NoRealPicture, RealPictures
+from bench.manifest.pictures import pixel_hash
+from bench.manifest.reference import NoRealPicture, RealPictures
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample

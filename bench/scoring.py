@@ -11,11 +11,11 @@ from bench.devices import deterministic, pick_device
 from bench.errors import EtabenchError, ScoreError
 from bench.features import FeatureStore
 from bench.finished import Finished, walk
+from bench.manifest.reference import RealPictures
 from bench.operating import mean_table, operating_points
 from bench.pair_scoring import PairScoring
 from bench.plan import Plan
 from bench.progress import Progress, silent
-from bench.reference import open_reference
 from bench.set_scoring import SetScoring
 from bench.store import Run
 from bench.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
@@ -49,7 +49,8 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
         singles = PairScoring(finished, pair_metrics, before, store)
         whole = None
         if set_metrics and finished.units:
-            reference = open_reference(spec.reference, run.plan, run.manifest)
+            real = RealPictures(spec.reference, run.manifest, run.plan.resolution)
+            reference = real.collect([sample.id for sample in run.plan.samples])
             whole = SetScoring(finished, set_metrics, reference, before, store)
             cards |= whole.cards
         try:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from bench.manifest.reference import Reference
     from bench.plan import Entry
-    from bench.reference import Reference
 
 __all__ = ["SetScoring"]
 

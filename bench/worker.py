@@ -15,10 +15,10 @@ from bench import models, registry
 from bench.devices import PeakMemory, empty_cache
 from bench.entries import Entry, assets_of
 from bench.errors import EtabenchError, RunError
-from bench.pictures import pixel_hash
+from bench.manifest.pictures import pixel_hash
+from bench.manifest.reference import RealPictures
 from bench.plan import Unit
 from bench.prompts import prompts_of, tokens_cut
-from bench.real import RealPictures
 from bench.store import EditFile, Record, Run, png_bytes
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.benchmarks import __main__ as command
 from bench.benchmarks import frechet, scoring
 from bench.benchmarks.measure import Cost, measured, passes, table
 

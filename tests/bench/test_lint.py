@@ -9,7 +9,7 @@ import pytest
 from fixtures_manifest import encoded, huge_png, mask, picture, row, write_folder, write_tedbench
 from PIL import Image
 
-from bench.lint import Finding, lint
+from bench.manifest.lint import Finding, lint
 from bench.spec import ManifestRef
 
 

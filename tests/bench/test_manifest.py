@@ -14,7 +14,7 @@ from PIL import Image
 import data_manifests
 from bench.errors import ManifestError
 from bench.manifest import open_manifest
-from bench.pictures import MAX_PIXELS, PictureFile, Policy, read_mask, read_rgb
+from bench.manifest.pictures import MAX_PIXELS, PictureFile, Policy, read_mask, read_rgb
 from bench.spec import ManifestRef
 
 

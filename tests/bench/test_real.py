@@ -11,8 +11,8 @@ from fixtures_manifest import row, write_folder
 from bench import api
 from bench.executors import Options
 from bench.manifest import Manifest, open_manifest
-from bench.pictures import pixel_hash
-from bench.real import NoRealPicture, RealPictures
+from bench.manifest.pictures import pixel_hash
+from bench.manifest.reference import NoRealPicture, RealPictures
 from bench.spec import ManifestRef, ReferenceSpec
 from bench.store import Run
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.pictures import Header, PictureError, PictureFile, Policy, read_header
+from bench.manifest.pictures import Header, PictureError, PictureFile, Policy, read_header
 from bench.suggest import did_you_mean, kind_of
 
 __all__ = ["Entry", "Examined", "Problem", "RawRow", "Source", "examine", "sha256_of"]

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import ManifestError
-from bench.manifest_rows import Entry, examine, sha256_of
-from bench.manifest_sources import as_ref, read_source
-from bench.pictures import PictureError, Policy, read_mask, read_rgb
+from bench.manifest.pictures import PictureError, Policy, read_mask, read_rgb
+from bench.manifest.rows import Entry, examine, sha256_of
+from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
 from bench.suggest import did_you_mean
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import ManifestError
-from bench.manifest_rows import RawRow, Source
-from bench.pictures import PictureFile
+from bench.manifest.pictures import PictureFile
+from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from bench.errors import ManifestError
-from bench.manifest import policy_of, source_id
-from bench.manifest_rows import Entry, Examined, examine
-from bench.manifest_sources import as_ref, read_source
-from bench.pictures import Header, PictureError, PictureFile, read_header, read_mask, read_rgb
+from bench.manifest.manifest import policy_of, source_id
+from bench.manifest.pictures import Header, PictureError, PictureFile, read_header, read_mask, read_rgb
+from bench.manifest.rows import Entry, Examined, examine
+from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
 
 __all__ = ["Finding", "Severity", "lint"]

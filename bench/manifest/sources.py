@@ -13,8 +13,8 @@ from typing import Any
 
 import data_manifests
 from bench.errors import ManifestError
-from bench.manifest_rows import RawRow, Source
-from bench.manifest_tables import read_hub, read_parquet
+from bench.manifest.rows import RawRow, Source
+from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.spec_yaml import is_there, manifest_shorthand
 from bench.suggest import did_you_mean, kind_of
