@@ -79,7 +79,7 @@ def run(
 
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
-        from bench.prompts import cut_prompts
+        from bench.plan.prompts import cut_prompts
 
         resolved = load_spec(spec, overrides)
         planned = api.plan(resolved)[0]

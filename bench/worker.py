@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
 from bench.devices import PeakMemory, empty_cache
-from bench.entries import Entry, assets_of
 from bench.errors import EtabenchError, RunError
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import RealPictures
-from bench.plan import Unit
-from bench.prompts import prompts_of, tokens_cut
+from bench.plan import Entry, Unit
+from bench.plan.entries import assets_of
+from bench.plan.prompts import prompts_of, tokens_cut
 from bench.store import EditFile, Record, Run, png_bytes
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ def test_a_batch_given_on_the_command_line_is_part_of_the_run_s_spec(
 def test_a_dry_run_tells_of_prompts_that_will_be_cut(
     etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench import prompts
+    from bench.plan import prompts
 
     monkeypatch.setattr(prompts, "cut_prompts", lambda spec, plan: [f"{len(plan.samples)} prompts of {spec.name} [are] cut"])
     code, out, _ = etabench("run", spec_file(), "--out", tmp_path / "run", "--dry-run")

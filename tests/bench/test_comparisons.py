@@ -11,8 +11,7 @@ import pytest
 from scipy import stats
 
 from bench.analysis import comparisons
-from bench.entries import Entry
-from bench.plan import Plan, SampleInfo
+from bench.plan import Entry, Plan, SampleInfo
 from bench.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, Scores, frame
 
 VALUES = (0.0, 0.5, 1.0)

@@ -12,7 +12,8 @@ from conftest import SpecMaker, editor, metric
 from bench.commands.outlook import outlooks
 from bench.errors import RegistryError, SpecError
 from bench.manifest import Manifest, open_manifest
-from bench.plan import Plan, make_plan, unit_seed
+from bench.plan import Plan, make_plan
+from bench.plan.plan import unit_seed
 from bench.spec import Spec
 from bench.store import Record, Run
 from bench.toybox import embedded

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench import api, models
-from bench.prompts import cut_prompts, prompts_of, tokens_cut
+from bench.plan.prompts import cut_prompts, prompts_of, tokens_cut
 from bench.spec import ModelRef, Spec
 
 LONG = "a red ball " * 20

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.entries import Entry
     from bench.manifest import Sample
-    from bench.plan import Plan, SampleInfo
+    from bench.plan.entries import Entry
+    from bench.plan.plan import Plan, SampleInfo
     from bench.spec import Spec
 
 __all__ = ["cut_prompts", "prompts_of", "tokens_cut"]

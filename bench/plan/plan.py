@@ -15,16 +15,16 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.entries import Entry, resolve_entries
 from bench.errors import SpecError
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import NoRealPicture, RealPictures
+from bench.plan.entries import Entry, resolve_entries
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample
     from bench.spec import Spec
 
-__all__ = ["Entry", "Plan", "SampleInfo", "Unit", "make_plan", "resolve_entries", "unit_seed"]
+__all__ = ["Plan", "SampleInfo", "Unit", "make_plan", "unit_seed"]
 
 
 @dataclass(frozen=True)
