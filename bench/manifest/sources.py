@@ -16,7 +16,7 @@ from bench.errors import ManifestError
 from bench.manifest.rows import RawRow, Source
 from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
-from bench.spec_yaml import is_there, manifest_shorthand
+from bench.spec.text import is_there, manifest_shorthand
 from bench.suggest import did_you_mean, kind_of
 
 __all__ = ["as_ref", "read_source"]

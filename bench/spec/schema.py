@@ -1,22 +1,16 @@
-"""The spec: what to run, as a YAML file that is validated before anything expensive starts.
-
-Relative paths in a spec file are seen from the folder of that file; relative paths in overrides from the current folder.
-"""
+"""The spec: what to run, every key of it, validated before anything expensive starts."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Hashable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bench.errors import SpecError
 from bench.registry import is_file_target
-from bench.spec_errors import one_line
-from bench.spec_yaml import anchor_paths, apply_overrides, expand_shorthands, is_there, read_yaml
+from bench.spec.text import expand_shorthands
 from bench.suggest import did_you_mean
 
 __all__ = [
@@ -27,8 +21,6 @@ __all__ = [
     "ModelRef",
     "ReferenceSpec",
     "Spec",
-    "load_spec",
-    "shipped_specs",
 ]
 
 MANIFEST_FIELDS = (
@@ -218,33 +210,3 @@ class Spec(_Strict):
     def resolved(self) -> dict[str, Any]:
         """Every value, defaults included, as plain data for YAML or JSON; ``Spec.model_validate`` reads it back."""
         return self.model_dump(mode="json")
-
-
-def shipped_specs() -> dict[str, Path]:
-    """The specs that come with the package: name to file, sorted."""
-    return {file.stem: file for file in sorted((Path(__file__).parent / "specs").glob("*.yaml"))}
-
-
-def load_spec(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Spec:
-    """Read and validate a spec file or a shipped spec, with ``key=value`` overrides such as ``editors.0.preset=paper``.
-
-    A name without folder and suffix is that of a shipped spec unless a file of that name exists. Raises SpecError: one line
-    that names the file or the override, the key, what was expected, what was got, and what to do.
-    """
-    file = _spec_file(path_or_name)
-    raw = anchor_paths(expand_shorthands(read_yaml(file)), file.parent)
-    places = apply_overrides(raw, overrides)
-    raw = anchor_paths(expand_shorthands(raw), Path.cwd())
-    try:
-        return Spec.model_validate(raw)
-    except ValidationError as error:
-        raise SpecError(one_line(error, Spec, str(path_or_name), places)) from error
-
-
-def _spec_file(path_or_name: str | Path) -> Path:
-    path, shipped = Path(path_or_name), shipped_specs()
-    if (is_there(path) and path.is_file()) or path.suffix in (".yaml", ".yml"):
-        return path
-    if str(path_or_name) not in shipped:
-        raise SpecError(f"{path_or_name}: neither a spec file nor a shipped spec; {did_you_mean(str(path_or_name), shipped)}")
-    return shipped[str(path_or_name)]

@@ -1,0 +1,26 @@
+"""What a user asks for: the schema of a spec, how its text is read, and what a mistake in it is called."""
+
+from __future__ import annotations
+
+from bench.spec.load import load_spec, shipped_specs
+from bench.spec.schema import (
+    MANIFEST_FIELDS,
+    EditorSpec,
+    ManifestRef,
+    MetricSpec,
+    ModelRef,
+    ReferenceSpec,
+    Spec,
+)
+
+__all__ = [
+    "MANIFEST_FIELDS",
+    "EditorSpec",
+    "ManifestRef",
+    "MetricSpec",
+    "ModelRef",
+    "ReferenceSpec",
+    "Spec",
+    "load_spec",
+    "shipped_specs",
+]

@@ -1,0 +1,51 @@
+"""Spec files -> specs: found, read, overridden, validated.
+
+Relative paths in a spec file are seen from the folder of that file; relative paths in overrides from the current folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bench.errors import SpecError
+from bench.spec.messages import one_line
+from bench.spec.schema import Spec
+from bench.spec.text import anchor_paths, apply_overrides, expand_shorthands, is_there, read_yaml
+from bench.suggest import did_you_mean
+
+__all__ = ["load_spec", "shipped_specs"]
+
+_SHIPPED = Path(__file__).parent.parent / "specs"
+
+
+def shipped_specs() -> dict[str, Path]:
+    """The specs that come with the package: name to file, sorted."""
+    return {file.stem: file for file in sorted(_SHIPPED.glob("*.yaml"))}
+
+
+def load_spec(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Spec:
+    """Read and validate a spec file or a shipped spec, with ``key=value`` overrides such as ``editors.0.preset=paper``.
+
+    A name without folder and suffix is that of a shipped spec unless a file of that name exists. Raises SpecError: one line
+    that names the file or the override, the key, what was expected, what was got, and what to do.
+    """
+    file = _spec_file(path_or_name)
+    raw = anchor_paths(expand_shorthands(read_yaml(file)), file.parent)
+    places = apply_overrides(raw, overrides)
+    raw = anchor_paths(expand_shorthands(raw), Path.cwd())
+    try:
+        return Spec.model_validate(raw)
+    except ValidationError as error:
+        raise SpecError(one_line(error, Spec, str(path_or_name), places)) from error
+
+
+def _spec_file(path_or_name: str | Path) -> Path:
+    path, shipped = Path(path_or_name), shipped_specs()
+    if (is_there(path) and path.is_file()) or path.suffix in (".yaml", ".yml"):
+        return path
+    if str(path_or_name) not in shipped:
+        raise SpecError(f"{path_or_name}: neither a spec file nor a shipped spec; {did_you_mean(str(path_or_name), shipped)}")
+    return shipped[str(path_or_name)]
