@@ -18,13 +18,12 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
-from bench import claims
 from bench.devices import pick_device
 from bench.errors import EtabenchError, RunError
 from bench.plan import Plan
 from bench.progress import Advance
 from bench.runner import drain, failure_line
-from bench.store import Record, Run
+from bench.store import Record, Run, claims
 
 __all__ = ["EXECUTORS", "Options", "execute"]
 

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench import claims
 from bench.errors import RunError
-from bench.store import EditFile, Record, Run, png_bytes, write_atomically
+from bench.store import EditFile, Record, Run, claims, png_bytes, write_atomically
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,8 +25,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench import claims
 from bench.errors import RunError
+from bench.store import claims
+from bench.store.files import TEMPORARY, json_bytes, write_atomically, write_flushed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +37,9 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.spec import Spec
 
-__all__ = ["EditFile", "Record", "Run", "png_bytes", "write_atomically"]
+__all__ = ["EditFile", "Record", "Run"]
 
 SCHEMA = 1
-TEMPORARY = ".tmp-"
 
 
 @dataclass(frozen=True)
@@ -164,7 +163,7 @@ class Run:
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, atomically and without NaN."""
-        write_atomically(self.path / name, _json_bytes(content))
+        write_atomically(self.path / name, json_bytes(content))
 
     def record(self, key: str) -> Record | None:
         """The record of a unit, or None while it has none (or an unreadable one, which the next run replaces)."""
@@ -192,8 +191,8 @@ class Run:
         scratch = self.units / f"{TEMPORARY}{record.key}-{uuid.uuid4().hex[:8]}"
         try:
             scratch.mkdir(parents=True)
-            for name, data in {**(files or {}), "record.json": _json_bytes(asdict(record))}.items():
-                _write_flushed(scratch / name, data)
+            for name, data in {**(files or {}), "record.json": json_bytes(asdict(record))}.items():
+                write_flushed(scratch / name, data)
             if self.record(record.key) is None:
                 self.discard(record.key)
                 scratch.rename(self.units / record.key)
@@ -235,45 +234,3 @@ class Run:
             key = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
             if claims.holder(self.claims / key) is None:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def png_bytes(image: NDArray[Any]) -> bytes:
-    """Lossless PNG of uint8 (H, W, 3) or (H, W); bool becomes black and white, float is stretched from minimum to maximum.
-
-    Fixed settings and no metadata: equal pixels give equal bytes.
-    """
-    import numpy as np
-    from PIL import Image
-
-    pixels = np.asarray(image)
-    if pixels.dtype == np.bool_:
-        pixels = pixels.astype(np.uint8) * 255
-    elif np.issubdtype(pixels.dtype, np.floating):
-        finite = np.nan_to_num(pixels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-        span = float(finite.max() - finite.min())
-        pixels = np.round((finite - finite.min()) / (span or 1.0) * 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=6, optimize=False)
-    return buffer.getvalue()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds either what it held before or all of `data`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        _write_flushed(scratch, data)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _write_flushed(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _json_bytes(content: Any) -> bytes:
-    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,62 @@
+"""Files that are there in full or not at all, and pictures as bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["TEMPORARY", "json_bytes", "png_bytes", "write_atomically", "write_flushed"]
+
+TEMPORARY = ".tmp-"
+"""How names begin that a reader must not look at."""
+
+
+def png_bytes(image: NDArray[Any]) -> bytes:
+    """Lossless PNG of uint8 (H, W, 3) or (H, W); bool becomes black and white, float is stretched from minimum to maximum.
+
+    Fixed settings and no metadata: equal pixels give equal bytes.
+    """
+    import numpy as np
+    from PIL import Image
+
+    pixels = np.asarray(image)
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * 255
+    elif np.issubdtype(pixels.dtype, np.floating):
+        finite = np.nan_to_num(pixels.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        span = float(finite.max() - finite.min())
+        pixels = np.round((finite - finite.min()) / (span or 1.0) * 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=6, optimize=False)
+    return buffer.getvalue()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either what it held before or all of `data`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        write_flushed(scratch, data)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_flushed(path: Path, data: bytes) -> None:
+    """Write `data` and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def json_bytes(content: Any) -> bytes:
+    """Readable JSON with sorted keys. Raises ValueError for NaN and infinity."""
+    return (json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
