@@ -21,7 +21,7 @@ from bench.store import Run
 if TYPE_CHECKING:
     from bench.executors import Options
     from bench.manifest import Manifest
-    from bench.tables import Scores
+    from bench.scoring import Scores
 
 __all__ = ["Run", "plan", "report", "run", "score"]
 

@@ -151,7 +151,7 @@ def validate_metrics(
     from bench import api
     from bench.analysis import judges
     from bench.progress import shown
-    from bench.tables import read_scores
+    from bench.scoring import read_scores
 
     finished = api.run(spec, folder, progress=shown(log))
     api.score(finished, progress=shown(log))
@@ -177,7 +177,7 @@ def blended_precision(
     as_json: Json = False,
 ) -> None:
     """Batch precision, best-result precision and batch diversity over the seeds of a run, as Blended Latent Diffusion has them."""
-    from bench.blended import blended_scores, open_judges
+    from bench.scoring.blended import blended_scores, open_judges
     from bench.store import Run
 
     opened = Run.open(run)

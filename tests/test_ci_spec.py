@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import bench
 from bench.cli import app
+from bench.scoring import read_scores
 from bench.store import Run
-from bench.tables import read_scores
 
 BASELINE = Path(__file__).parent / "baselines" / "ci.json"
 EDITORS = ("imagic", "diffedit", "blended_latent", "sdedit")

@@ -24,11 +24,12 @@ import numpy as np
 
 from bench.errors import BaselineError
 from bench.plan import Plan
+from bench.scoring import read_scores
+from bench.scoring.tables import check_unmixed
 from bench.store import Run, write_atomically
-from bench.tables import check_unmixed, read_scores
 
 if TYPE_CHECKING:
-    from bench.tables import Scores
+    from bench.scoring import Scores
 
 __all__ = ["Finding", "Verdict", "compare", "write_baseline"]
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from bench.analysis.frontier import attainment, hypervolume, matched_gain, spread_over
 from bench.analysis.intervals import mean_interval, seed_spread, weighted_interval
 from bench.analysis.paired import cluster_sums, holm, sign_flip
-from bench.operating import anchor_ends, mean_table
 from bench.plan import Plan
-from bench.tables import Scores
+from bench.scoring import Scores
+from bench.scoring.axes import anchor_ends, mean_table
 
 __all__ = ["attained", "differences", "gains", "hypervolumes", "seeds"]
 

@@ -27,7 +27,7 @@ from bench.errors import ScoreError
 
 if TYPE_CHECKING:
     from bench.plan import Plan
-    from bench.tables import Scores
+    from bench.scoring import Scores
 
 __all__ = ["COLUMNS", "HOW", "TRUTHS", "brief", "judge", "judges_of", "markdown", "note"]
 

@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.intervals import joint_intervals, mean_interval, missing_bounds
-from bench.operating import balance, operating_points
 from bench.plan import Plan
+from bench.scoring import Scores
+from bench.scoring.axes import balance, operating_points
+from bench.scoring.tables import check_unmixed
 from bench.store import Record, Run
-from bench.tables import Scores, check_unmixed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -33,7 +33,7 @@ from bench.benchmarks.measure import Outcome, answer, in_turn, measured, table
 if TYPE_CHECKING:
     import torch
 
-    from bench.tables import Scores
+    from bench.scoring import Scores
 
 __all__ = ["add_arguments", "run"]
 

@@ -10,10 +10,10 @@ import pandas as pd
 
 from bench.analysis import comparisons, judges, summary
 from bench.errors import RunError
-from bench.operating import operating_points
 from bench.plan import Plan, SampleInfo
+from bench.scoring import Scores, read_scores
+from bench.scoring.axes import operating_points
 from bench.store import Record, Run, png_bytes, write_atomically
-from bench.tables import Scores, read_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

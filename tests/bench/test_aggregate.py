@@ -13,11 +13,11 @@ from bench.analysis import summary
 from bench.commands.report import report_data
 from bench.errors import ScoreError
 from bench.executors import Options
-from bench.operating import operating_points
 from bench.plan import Plan
+from bench.scoring import Scores
+from bench.scoring.axes import operating_points
 from bench.spec import Spec
 from bench.store import Run
-from bench.tables import Scores
 
 INLINE = Options(executor="inline")
 

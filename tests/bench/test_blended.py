@@ -7,8 +7,8 @@ import pytest
 from conftest import SpecMaker
 
 from bench import api
-from bench.blended import blended_scores, open_judges
 from bench.errors import ScoreError
+from bench.scoring.blended import blended_scores, open_judges
 from bench.spec import Spec
 
 

@@ -12,7 +12,8 @@ from conftest import ALL_METRICS, editor
 
 from bench import cli
 from bench.commands import console
-from bench.tables import read_scores, write_table
+from bench.scoring import read_scores
+from bench.scoring.tables import write_table
 
 ROOT = Path(__file__).parents[2]
 SpecFile = Callable[..., Path]

@@ -12,7 +12,8 @@ from scipy import stats
 
 from bench.analysis import comparisons
 from bench.plan import Entry, Plan, SampleInfo
-from bench.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, Scores, frame
+from bench.scoring import Scores
+from bench.scoring.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, frame
 
 VALUES = (0.0, 0.5, 1.0)
 CARDS = {"c": {"higher_is_better": True}, "l": {"higher_is_better": False}, "f": {"higher_is_better": False}}

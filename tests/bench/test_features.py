@@ -12,11 +12,11 @@ from conftest import PAIR_METRICS, SpecMaker, editor, metric
 from bench import api, registry
 from bench.errors import ScoreError
 from bench.executors import Options
-from bench.features import FeatureStore, text_key
 from bench.manifest import open_manifest
+from bench.scoring import read_scores
+from bench.scoring.features import FeatureStore, text_key
 from bench.spec import ManifestRef
 from bench.store import Run
-from bench.tables import read_scores
 from bench.toybox.embedded import TOYBOX
 from metrics.extractors import open_extractor
 
@@ -152,7 +152,7 @@ def test_scores_from_the_store_are_those_of_the_metric_alone(make_spec: SpecMake
 
 
 def test_an_interrupted_scoring_resumes(make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.finished.PICTURES_AT_A_TIME", 2)
+    monkeypatch.setattr("bench.scoring.edits.PICTURES_AT_A_TIME", 2)
     run = api.run(make_spec(metrics=[SHIFT, *PAIR_METRICS]), tmp_path / "run", options=INLINE)
     extractor = module()["MeanColour"]
     monkeypatch.setattr(extractor, "dies_after", extractor.seen + 4)

@@ -14,10 +14,10 @@ from bench import api, registry
 from bench.commands.report import report_data
 from bench.errors import RegistryError, RunError, ScoreError, SpecError
 from bench.executors import Options
-from bench.scoring import open_metrics
+from bench.scoring import Scores, open_metrics, read_scores
+from bench.scoring.tables import PAIR_COLUMNS, SET_COLUMNS, check_unmixed, frame, write_table
 from bench.spec import Spec
 from bench.store import Run
-from bench.tables import PAIR_COLUMNS, SET_COLUMNS, Scores, check_unmixed, frame, read_scores, write_table
 from bench.toybox.embedded import TOYBOX
 
 INLINE = Options(executor="inline")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.devices import deterministic, pick_device
 from bench.errors import EtabenchError, ScoreError
-from bench.features import FeatureStore
-from bench.finished import Finished, walk
 from bench.manifest.reference import RealPictures
-from bench.operating import mean_table, operating_points
-from bench.pair_scoring import PairScoring
 from bench.plan import Plan
 from bench.progress import Progress, silent
-from bench.set_scoring import SetScoring
+from bench.scoring.axes import mean_table, operating_points
+from bench.scoring.edits import Finished, walk
+from bench.scoring.features import FeatureStore
+from bench.scoring.pairs import PairScoring
+from bench.scoring.sets import SetScoring
+from bench.scoring.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
 from bench.store import Run
-from bench.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
 from bench.toybox import embedded
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ScoreError
-from bench.features import FeatureStore, extraction
-from bench.finished import PICTURES_AT_A_TIME, Edit, Finished, Job, walk
 from bench.progress import Progress, silent
-from bench.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame
+from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, Finished, Job, walk
+from bench.scoring.features import FeatureStore, extraction
+from bench.scoring.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame
 
 if TYPE_CHECKING:
     import numpy as np

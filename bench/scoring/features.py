@@ -17,7 +17,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ScoreError
-from bench.finished import Edit, Job
+from bench.scoring.edits import Edit, Job
 from bench.store import write_atomically
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.devices import deterministic
 from bench.errors import ScoreError
-from bench.finished import Edit, Finished
+from bench.scoring.edits import Edit, Finished
 from bench.store import Run
 from bench.toybox import embedded
 

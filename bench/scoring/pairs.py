@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ScoreError
-from bench.features import FeatureStore, extraction, text_key
-from bench.finished import PICTURES_AT_A_TIME, Edit, Finished, Job
 from bench.manifest.pictures import pixel_hash
-from bench.tables import PAIR_COLUMNS, Scores, frame, write_table
+from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, Finished, Job
+from bench.scoring.features import FeatureStore, extraction, text_key
+from bench.scoring.tables import PAIR_COLUMNS, Scores, frame, write_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,0 +1,8 @@
+"""Finished edits -> score tables: features kept, edits and sets scored, tables that refuse to mix, and the two axes of a run."""
+
+from __future__ import annotations
+
+from bench.scoring.score import open_metrics, score_run
+from bench.scoring.tables import Scores, read_scores
+
+__all__ = ["Scores", "open_metrics", "read_scores", "score_run"]
