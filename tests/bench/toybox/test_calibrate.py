@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.toybox.calibrate import PAGE, measure, page, read_page
+from bench.studies.calibrate import PAGE, measure, page, read_page
 
 pytestmark = pytest.mark.slow
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.toybox import findings
-from bench.toybox.findings import PAGE, Finding
-from bench.toybox.laboratory import Laboratory, scenes
+from bench.studies import findings
+from bench.studies.findings import PAGE, Finding
+from bench.studies.laboratory import Laboratory, scenes
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_fine_tuning_brings_the_source_back(lab: Laboratory) -> None:
 def test_the_page_is_what_the_module_writes() -> None:
     text = PAGE.read_text(encoding="utf-8")
     head, _ = findings.page([]).split("\n| paper", 1)
-    assert text.startswith(head), "the page is stale: python -m bench.toybox.findings"
+    assert text.startswith(head), "the page is stale: python -m bench.studies.findings"
     assert text.endswith(f"\n\n{findings.READING}")
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| paper")]
     assert rows

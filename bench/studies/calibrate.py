@@ -1,4 +1,4 @@
-"""What a metric's value means: every metric on the anchors, whose edits are known. ``python -m bench.toybox.calibrate`` writes
+"""What a metric's value means: every metric on the anchors, whose edits are known. ``python -m bench.studies.calibrate`` writes
 ``docs/calibration.md`` again.
 
 The table is made by the spec ``calibration``. A test makes it again and compares, so that no metric drifts unnoticed.
@@ -26,7 +26,7 @@ Means over the 16 samples of `toybox-mini`, of edits that need no editor: the so
 ground truth, a real picture of the target class, and a new picture from the target text. Set metrics are against 24 real pictures of each
 target class. A dash is a value that the metric leaves undefined.
 
-Written by `python -m bench.toybox.calibrate`; a test makes it again and compares.
+Written by `python -m bench.studies.calibrate`; a test makes it again and compares.
 
 """
 
@@ -58,7 +58,7 @@ def read_page(text: str) -> pd.DataFrame:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.toybox.calibrate", description="Write docs/calibration.md again.")
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.calibrate", description="Write docs/calibration.md again.")
     parser.add_argument("--out", type=Path, default=PAGE)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""What the papers found, tried on ToyBox: ``python -m bench.toybox.findings`` writes ``docs/findings.md`` again.
+"""What the papers found, tried on ToyBox: ``python -m bench.studies.findings`` writes ``docs/findings.md`` again.
 
 Every finding is a paired difference, positive where the paper is right, over scenes that nothing was trained or tuned on. Where the
 interval lies above zero the finding holds here; where it lies below, ToyBox contradicts the paper; else it is not shown. A finding
@@ -23,7 +23,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from bench.analysis.frontier import matched_gain
 from bench.analysis.intervals import mean_interval
 from bench.analysis.paired import sign_flip
-from bench.toybox.laboratory import SEED, Floats, Laboratory, Scores, scenes
+from bench.studies.laboratory import SEED, Floats, Laboratory, Scores, scenes
 from bench.toybox.manifests import Edit
 from bench.toybox.world import render
 from editors import EditTask
@@ -232,7 +232,7 @@ def page(findings: Sequence[Finding]) -> str:
         "",
         (__doc__ or "").split("\n\n", 1)[1].strip(),
         "",
-        "Written by `python -m bench.toybox.findings`. Intervals are 95 %, over scenes; p by sign flips over scenes.",
+        "Written by `python -m bench.studies.findings`. Intervals are 95 %, over scenes; p by sign flips over scenes.",
         "",
         "| paper | claim | measured difference of | difference | interval | p | scenes | |",
         "|---|---|---|---|---|---|---|---|",
@@ -249,7 +249,7 @@ def page(findings: Sequence[Finding]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.toybox.findings", description="Try the papers' findings on ToyBox.")
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.findings", description="Try the papers' findings on ToyBox.")
     parser.add_argument("--out", type=Path, default=PAGE, help="page to write (default: docs/findings.md)")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -1,0 +1,1 @@
+"""Experiments that use the harness as anyone could: what the papers found, what a value of a metric means."""
