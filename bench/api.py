@@ -19,9 +19,9 @@ from bench.spec import Spec, load_spec, shipped_specs
 from bench.store import Run
 
 if TYPE_CHECKING:
-    from bench.executors import Options
     from bench.manifest import Manifest
     from bench.scoring import Scores
+    from bench.workers.crew import Options
 
 __all__ = ["Run", "plan", "report", "run", "score"]
 
@@ -43,7 +43,8 @@ def run(
 
     from bench import environment
     from bench.devices import pick_device
-    from bench.executors import Options, execute
+    from bench.workers.crew import Options
+    from bench.workers.executors import execute
 
     resolved = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
     options = options or Options()

@@ -73,9 +73,9 @@ def run(
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
-    from bench.executors import Options
     from bench.progress import shown
     from bench.spec import load_spec
+    from bench.workers.crew import Options
 
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
@@ -256,7 +256,7 @@ def main() -> None:
 
 
 def _check_something_done(run: Run) -> None:
-    from bench.runner import failure_line
+    from bench.workers.drain import failure_line
 
     plan = run.plan
     failed = []

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from bench import api, registry
-from bench.executors import Options
 from bench.spec import Spec
 from bench.toybox.embedded import TOYBOX
+from bench.workers.crew import Options
 from etabench_conformance import Case, conformance
 from etabench_conformance.case import SAMPLES
 

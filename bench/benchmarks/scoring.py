@@ -122,8 +122,8 @@ def _make(folder: Path, samples: int, grid: Sequence[float]) -> None:
 def _plan(folder: Path, metrics: Sequence[str]) -> Any:
     """The run in the folder, made where it is not there yet, with these metrics in its spec."""
     from bench import api
-    from bench.executors import Options
     from bench.spec import Spec
+    from bench.workers.crew import Options
 
     rows = json.loads((folder / "rows.json").read_text())
     content = {

@@ -12,12 +12,12 @@ from bench import api
 from bench.analysis import summary
 from bench.commands.report import report_data
 from bench.errors import ScoreError
-from bench.executors import Options
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import operating_points
 from bench.spec import Spec
 from bench.store import Run
+from bench.workers.crew import Options
 
 INLINE = Options(executor="inline")
 

@@ -11,13 +11,13 @@ from conftest import PAIR_METRICS, SpecMaker, editor, metric
 
 from bench import api, registry
 from bench.errors import ScoreError
-from bench.executors import Options
 from bench.manifest import open_manifest
 from bench.scoring import read_scores
 from bench.scoring.features import FeatureStore, text_key
 from bench.spec import ManifestRef
 from bench.store import Run
 from bench.toybox.embedded import TOYBOX
+from bench.workers.crew import Options
 from metrics.extractors import open_extractor
 
 INLINE = Options(executor="inline")

@@ -10,10 +10,10 @@ from conftest import SpecMaker, editor, metric
 from bench import api
 from bench.analysis.baseline import compare, write_baseline
 from bench.errors import BaselineError
-from bench.executors import Options
 from bench.scoring import read_scores
 from bench.scoring.tables import write_table
 from bench.store import Run
+from bench.workers.crew import Options
 
 INLINE = Options(executor="inline")
 

@@ -9,11 +9,11 @@ from PIL import Image
 
 import bench
 from bench.commands.report import report_data
-from bench.executors import Options
 from bench.manifest import open_manifest
 from bench.spec import Spec
 from bench.store import Run
 from bench.toybox.embedded import TOYBOX
+from bench.workers.crew import Options
 
 SAMPLES = 3
 

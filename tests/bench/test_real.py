@@ -9,12 +9,12 @@ from conftest import SpecMaker
 from fixtures_manifest import row, write_folder
 
 from bench import api
-from bench.executors import Options
 from bench.manifest import Manifest, open_manifest
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import NoRealPicture, RealPictures
 from bench.spec import ManifestRef, ReferenceSpec
 from bench.store import Run
+from bench.workers.crew import Options
 
 INLINE = Options(executor="inline")
 

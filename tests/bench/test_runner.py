@@ -16,10 +16,10 @@ from bench import api
 from bench.analysis import summary
 from bench.commands.report import report_data
 from bench.errors import RunError
-from bench.executors import Options
-from bench.runner import drain
 from bench.store import Record, Run
-from bench.worker import Cost
+from bench.workers.crew import Options
+from bench.workers.drain import drain
+from bench.workers.worker import Cost
 
 ROOT = Path(__file__).parents[2]
 INLINE = Options(executor="inline")

@@ -13,12 +13,12 @@ from fixtures_manifest import row, write_folder
 from bench import api, registry
 from bench.commands.report import report_data
 from bench.errors import RegistryError, RunError, ScoreError, SpecError
-from bench.executors import Options
 from bench.scoring import Scores, open_metrics, read_scores
 from bench.scoring.tables import PAIR_COLUMNS, SET_COLUMNS, check_unmixed, frame, write_table
 from bench.spec import Spec
 from bench.store import Run
 from bench.toybox.embedded import TOYBOX
+from bench.workers.crew import Options
 
 INLINE = Options(executor="inline")
 

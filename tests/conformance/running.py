@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import api
-from bench.runner import drain
 from bench.spec import Spec
 from bench.store import Record, Run
+from bench.workers.drain import drain
 from etabench_conformance.case import Case
 
 SAMPLES = 3

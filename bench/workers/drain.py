@@ -18,7 +18,7 @@ from bench.devices import deterministic, pick_device
 from bench.errors import RunError
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
-from bench.worker import Interrupted, Worker
+from bench.workers.worker import Interrupted, Worker
 
 __all__ = ["drain", "failure_line"]
 

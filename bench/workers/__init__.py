@@ -1,0 +1,1 @@
+"""Who makes the edits: the worker, how it drains a run folder, and where workers run."""

@@ -1,0 +1,70 @@
+"""Where workers run: in this process, in processes of this machine, on Ray, or under Slurm.
+
+All of them start `bench.workers.drain.drain` on the same run folder and nothing else. What is done, by whom, and what happens when a
+worker dies follows from the store, so that executors can be mixed, killed and resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from bench.devices import pick_device
+from bench.errors import RunError
+from bench.plan import Plan
+from bench.progress import Advance
+from bench.store import Record, Run
+from bench.workers.crew import Options
+from bench.workers.drain import drain, failure_line
+from bench.workers.local import LocalCrew
+from bench.workers.remote import RayCrew, SlurmCrew
+
+__all__ = ["EXECUTORS", "execute"]
+
+MOST_CPU_WORKERS = 4
+POLL_SECONDS = 0.2
+REMOTE = ("ray", "slurm")
+
+
+def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
+    """Work until every unit has a record; `advance` is called once per record. Raises what stops a worker for good."""
+    devices = _devices(options)
+    name = options.executor if options.executor != "auto" else "inline" if len(devices) == 1 else "local"
+    if name not in EXECUTORS:
+        raise RunError(f"unknown executor {name!r}: choose one of auto, {', '.join(EXECUTORS)}")
+    units = {unit.key: unit for unit in plan.units}
+
+    def watch(record: Record) -> None:
+        advance(1, failure_line(units[record.key], plan, record) if record.status == "failed" else "")
+
+    if name == "inline":
+        drain(run.path, device=devices[0], threads=options.threads, watch=watch, fail_on_error=options.fail_on_error)
+        return
+    pending = {key for key in units if run.record(key) is None}
+    with EXECUTORS[name](run, devices, options) as crew:
+        while pending:
+            working = crew.check()
+            for record in list(run.records(pending)):
+                pending.discard(record.key)
+                watch(record)
+            if pending and not working:
+                raise RunError(f"all workers ended with {len(pending)} units to do; run again to continue")
+            time.sleep(POLL_SECONDS if pending else 0)
+
+
+def _devices(options: Options) -> list[str]:
+    """The device of each worker; remote workers look for themselves what `auto` means."""
+    if options.executor in REMOTE:
+        return [options.device] * (options.workers or 1)
+    device = pick_device(options.device)
+    if device == "cuda":
+        import torch
+
+        count = torch.cuda.device_count()
+        return [f"cuda:{number % count}" for number in range(options.workers or count)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return [device] * (options.workers or (min(cores, MOST_CPU_WORKERS) if device == "cpu" else 1))
+
+
+EXECUTORS: dict[str, Any] = {"inline": None, "local": LocalCrew, "ray": RayCrew, "slurm": SlurmCrew}
