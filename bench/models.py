@@ -12,7 +12,7 @@ from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from bench.spec import ModelRef
-    from editors.diffusion import DiffusionModel
+    from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = ["Checkpoint", "inspect", "load", "tokenizer"]
 
@@ -28,7 +28,7 @@ class Checkpoint:
 
 def inspect(ref: ModelRef) -> Checkpoint:
     """The checkpoint that `ref` names, without loading it; a hub id is fetched first. Raises ModelError or CheckpointError."""
-    from editors.checkpoint import digest
+    from editors.toolbox.checkpoint import digest
 
     folder = _folder(ref)
     return Checkpoint(folder, digest(folder, ref.allow_pickle), _resolution(folder))
@@ -39,7 +39,7 @@ def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
     import torch
     from transformers.utils import logging
 
-    from editors.diffusion import DiffusionModel
+    from editors.toolbox.diffusion import DiffusionModel
 
     folder, bars = _folder(ref), logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -65,7 +65,7 @@ def tokenizer(ref: ModelRef) -> Any:
 
 
 def _folder(ref: ModelRef) -> Path:
-    from editors.checkpoint import locate
+    from editors.toolbox.checkpoint import locate
 
     if ref.hub is not None:
         return locate(ref.hub, ref.revision, ref.allow_pickle)

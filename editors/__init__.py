@@ -19,7 +19,7 @@ from editors.base import (
 )
 
 if TYPE_CHECKING:
-    from editors.diffusion import DiffusionModel
+    from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = [
     "Cancelled",
@@ -40,7 +40,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the tool box, and torch with it, only when it is asked for."""
     if name == "DiffusionModel":
-        from editors.diffusion import DiffusionModel
+        from editors.toolbox.diffusion import DiffusionModel
 
         return DiffusionModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, cast
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Params, SamplingParams
-from editors.grid import to_grid
-from editors.sweep import decode_sweep
+from editors.toolbox.grid import to_grid
+from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["Copy", "Oracle", "Regenerate", "RegenerateState", "Retrieve", "VAERoundTrip"]
 

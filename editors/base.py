@@ -24,7 +24,7 @@ from editors.task import (
 )
 
 if TYPE_CHECKING:
-    from editors.diffusion import DiffusionModel
+    from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = [
     "Cancelled",

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from editors.ancestral import posterior
-from editors.augment import Warp, views
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
-from editors.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out, spherical_distance
-from editors.diffusion import derive_seed, seeded, to_pictures
-from editors.mask import to_cells
-from editors.schedule import Schedule
+from editors.toolbox.augment import Warp, views
+from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out, spherical_distance
+from editors.toolbox.diffusion import derive_seed, seeded, to_pictures
+from editors.toolbox.mask import to_cells
+from editors.toolbox.schedule import Schedule, posterior
 
 __all__ = ["BlendedDiffusion", "BlendedDiffusionParams", "BlendedDiffusionState"]
 

@@ -17,11 +17,11 @@ from torch.nn.functional import max_pool2d, mse_loss
 
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
-from editors.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
-from editors.diffusion import DiffusionModel, derive_seed, to_pictures
-from editors.mask import AutoMask, MaskParams, auto_mask, to_cells, to_pixels
-from editors.schedule import Schedule
-from editors.sweep import decode_sweep
+from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
+from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures
+from editors.toolbox.mask import AutoMask, MaskParams, auto_mask, to_cells, to_pixels
+from editors.toolbox.schedule import Schedule
+from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["BlendedLatent", "BlendedLatentParams", "BlendedLatentState", "reconstruct_background", "shrinking_masks"]
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
-from editors.diffusion import derive_seed
-from editors.mask import to_cells
-from editors.schedule import Schedule, noise_scheduler
-from editors.sweep import decode_sweep
+from editors.toolbox.diffusion import derive_seed
+from editors.toolbox.mask import to_cells
+from editors.toolbox.schedule import Schedule, noise_scheduler
+from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["BlendedLatentSD2", "BlendedLatentSD2State"]
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from editors.base import EditTask
 from editors.base import Params as AnyParams
-from editors.brushnet_model import BrushNetModel, BrushNetUNet
-from editors.checkpoint import locate_network, network_digest, origin
 from editors.inpainting import Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.toolbox.brushnet_model import BrushNetModel, BrushNetUNet
+from editors.toolbox.checkpoint import locate_network, network_digest, origin
 
 __all__ = ["BrushNet", "BrushNetParams"]
 
@@ -36,7 +36,7 @@ class BrushNet(Inpainter):
 
     BrushNet sees the noisy latent, the latent of the picture with black masked pixels, and the mask as the released weights were
     trained on it: 1 where the picture is known. What it gives is added to every layer of the U-Net, conditional and unconditional
-    (``editors.brushnet_model``). Nothing is blended on the way, so the background goes through the VAE; ``paste="feathered"`` is
+    (``editors.toolbox.brushnet_model``). Nothing is blended on the way, so the background goes through the VAE; ``paste="feathered"`` is
     the authors' optional blended paste (a Gaussian of 21 x 21 pixels).
 
     Departures from the authors' pipeline: DDIM instead of UniPC, the mean of the VAE posterior instead of a sample, and a strength

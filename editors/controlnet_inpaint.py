@@ -13,8 +13,9 @@ from torch import Tensor
 
 from editors.base import EditTask
 from editors.base import Params as AnyParams
-from editors.checkpoint import CheckpointError, locate_network, network_digest, origin
-from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, mask_of, masked_latent
+from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.toolbox.checkpoint import CheckpointError, locate_network, network_digest, origin
+from editors.toolbox.mask import mask_of
 
 __all__ = ["ControlNetInpaint", "ControlNetInpaintParams"]
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, Params
-from editors.sweep import ddim_invert, decode_sweep
+from editors.toolbox.sweep import ddim_invert, decode_sweep
 
 __all__ = ["DDIB", "DDIBParams", "DDIBState"]
 

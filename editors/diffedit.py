@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
-from editors.mask import AutoMask, MaskParams, auto_mask
-from editors.schedule import Schedule
-from editors.sweep import decode_many, invert_many
+from editors.toolbox.mask import AutoMask, MaskParams, auto_mask
+from editors.toolbox.schedule import Schedule
+from editors.toolbox.sweep import decode_many, invert_many
 
 __all__ = ["DiffEdit", "DiffEditParams", "DiffEditState"]
 
@@ -37,7 +37,7 @@ class DiffEditState:
 class DiffEdit(Editor[DiffEditState]):
     """DiffEdit, all three steps as the paper has them.
 
-    1. The mask M, from predictions at half strength under target and reference text (``editors.mask``).
+    1. The mask M, from predictions at half strength under target and reference text (``editors.toolbox.mask``).
     2. The source latent is inverted by DDIM without text and without guidance, once, through the whole schedule. Every
        encoding ratio r starts from the latent at level round(r n) of that one trajectory.
     3. From there it is decoded with the target text and guidance. After each step the background is replaced by the
@@ -45,7 +45,7 @@ class DiffEdit(Editor[DiffEditState]):
 
     What the common pipeline implementation does otherwise, and this one does not: it blends the latent of the level
     before the step, which leaves the background one level too noisy and never clean; it inverts with guidance by default;
-    it keeps a copied stack of latents; it cuts the number of steps off instead of rounding it. See ``editors.mask`` for
+    it keeps a copied stack of latents; it cuts the number of steps off instead of rounding it. See ``editors.toolbox.mask`` for
     its mask. Knob values share mask and inversion, and decode in one batch, together with those of other samples.
     """
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob
 from editors.diffedit import DiffEdit, DiffEditParams
-from editors.mask import AutoMask, auto_mask
-from editors.sweep import decode_many
+from editors.toolbox.mask import AutoMask, auto_mask
+from editors.toolbox.sweep import decode_many
 
 __all__ = ["DiffEditNoEncode", "DiffEditNoEncodeState"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from editors.attention import Inverted, PromptToPrompt
 from editors.base import EditTask, Image, Knob
+from editors.prompt_to_prompt import Inverted, PromptToPrompt
 
 __all__ = ["DirectInversion"]
 
@@ -16,7 +16,7 @@ class DirectInversion(PromptToPrompt[Inverted]):
 
     The source is inverted by DDIM under the source text without guidance. The decode, with guidance, drifts off that
     trajectory; the method adds to the source branch after each step the offset back to it, x*_{t-1} - x'_{t-1} (Alg. 1). The
-    edit branch starts from the same noise, gets no offset, and borrows attention from the source branch (``editors.attention``).
+    edit branch starts from the same noise, gets no offset, and borrows attention from the source branch (``editors.toolbox.attention``).
 
     A branch that is set back onto the trajectory after every step is the trajectory. So the source branch is not computed but
     read, and only its attention costs a prediction: one, with text, for all knob values together, where the reference

@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
-from editors.diffusion import DiffusionModel
-from editors.schedule import Schedule
+from editors.toolbox.diffusion import DiffusionModel
+from editors.toolbox.schedule import Schedule
 
 __all__ = ["EDICT", "Coupling", "EDICTParams", "EDICTState"]
 

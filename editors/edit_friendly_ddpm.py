@@ -10,10 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.ancestral import posterior
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
-from editors.noise_space import independent_levels, predict_levels
-from editors.sweep import decode_sweep
+from editors.toolbox.schedule import posterior
+from editors.toolbox.sweep import decode_sweep, independent_levels, predict_levels
 
 __all__ = ["EditFriendlyDDPM", "EditFriendlyParams", "EditFriendlyState"]
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from editors.base import Editor, EditTask, Image, Knob, SamplingParams
-from editors.sweep import decode_many, invert_many
+from editors.toolbox.sweep import decode_many, invert_many
 
 __all__ = ["EncodeDecode", "EncodeDecodeState"]
 

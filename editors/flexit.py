@@ -14,11 +14,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from editors.augment import Warp, views
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, MissingInput
 from editors.base import Params as AnyParams
-from editors.clip import ClipParams, RankingCLIP, clip_assets
-from editors.diffusion import derive_seed, seeded
+from editors.toolbox.augment import Warp, views
+from editors.toolbox.clip import ClipParams, RankingCLIP, clip_assets
+from editors.toolbox.diffusion import derive_seed, seeded
 
 __all__ = ["FlexIT", "FlexITParams", "FlexITState"]
 

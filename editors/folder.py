@@ -11,8 +11,8 @@ from pydantic import Field
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput
 from editors.base import Params as BaseParams
-from editors.delivered import Delivery, open_delivery, read_picture
-from editors.grid import Fit, to_grid
+from editors.toolbox.delivered import Delivery, open_delivery, read_picture
+from editors.toolbox.grid import Fit, to_grid
 
 __all__ = ["Folder", "FolderState"]
 

@@ -12,11 +12,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from editors.ancestral import posterior
 from editors.base import Editor, EditorError, EditTask, Image, Knob, SamplingParams
-from editors.diffusion import derive_seed
-from editors.schedule import Schedule
-from editors.sweep import decode_sweep
+from editors.toolbox.diffusion import derive_seed
+from editors.toolbox.schedule import Schedule, posterior
+from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["ILVR", "ILVRParams", "ILVRState", "low_pass"]
 

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
-from editors.diffusion import DiffusionModel, derive_seed, seeded
-from editors.sweep import decode_sweep
+from editors.toolbox.diffusion import DiffusionModel, derive_seed, seeded
+from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["Imagic", "ImagicParams", "ImagicState", "interpolate"]
 

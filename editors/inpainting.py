@@ -18,12 +18,12 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, SamplingParams
-from editors.diffusion import DiffusionModel
-from editors.mask import to_cells, to_pixels
-from editors.sweep import decode_many
+from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.toolbox.diffusion import DiffusionModel
+from editors.toolbox.mask import mask_of, to_cells, to_pixels
+from editors.toolbox.sweep import decode_many
 
-__all__ = ["Conditioned", "InpaintParams", "InpaintState", "Inpainter", "mask_of", "masked_latent", "paste_background"]
+__all__ = ["Conditioned", "InpaintParams", "InpaintState", "Inpainter", "masked_latent", "paste_background"]
 
 Paste: TypeAlias = Literal["none", "hard", "feathered"]
 Residuals: TypeAlias = Callable[[Tensor, Tensor, Tensor], Mapping[str, Any]]
@@ -155,13 +155,6 @@ class Inpainter(Editor[InpaintState]):
             "mask_from": "manifest",
             "mask_share": float(state.cells.float().mean()),
         }
-
-
-def mask_of(task: EditTask) -> NDArray[np.bool_]:
-    """The task's mask, (H, W). Raises ``MissingInput`` where it has none."""
-    if task.mask is None:
-        raise MissingInput("the task has no mask: add it to the manifest")
-    return task.mask
 
 
 def masked_latent(model: DiffusionModel, task: EditTask, hole: float) -> Tensor:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import Editor, EditTask, Image, Knob, SamplingParams
-from editors.diffusion import DiffusionModel
+from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = ["InstructPix2Pix", "InstructPix2PixParams", "InstructPix2PixState"]
 

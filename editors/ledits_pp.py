@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur  # type: ignore[import-untyped]
 
-from editors.attention import align, attention_maps
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, Params
-from editors.diffusion import DiffusionModel
-from editors.noise_space import independent_levels, predict_levels
-from editors.schedule import Schedule
+from editors.toolbox.attention import align, attention_maps
+from editors.toolbox.diffusion import DiffusionModel
+from editors.toolbox.schedule import Schedule
+from editors.toolbox.sweep import independent_levels, predict_levels
 
 __all__ = ["LEditsPP", "LEditsPPParams", "LEditsPPState", "solver_step", "top_cells"]
 

@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from editors.attention import Inverted, PromptToPrompt, PromptToPromptParams
 from editors.base import EditTask, Image, Knob
+from editors.prompt_to_prompt import Inverted, PromptToPrompt
+from editors.toolbox.attention import PromptToPromptParams
 
 __all__ = ["NullText", "NullTextParams", "NullTextState"]
 
@@ -51,7 +52,7 @@ class NullText(PromptToPrompt[NullTextState]):
        arrives at the next z* (Eq. 3, Alg. 1); it starts from that of the level before. Step i of the schedule has
        the rate 1e-2 (1 - i/100) and is left early at a loss below 1e-5 + 2e-5 i, i counted in fiftieths of the schedule.
     3. The edit is decoded from z*_n with those embeddings, beside the source, whose attention it borrows
-       (``editors.attention``).
+       (``editors.toolbox.attention``).
 
     The knob is the share of the schedule that is decoded anew; the published method is 1, and 0, where nothing is decoded, is
     the VAE round trip. The embeddings are fitted along one path, and each belongs to the latent that the path has at its level,

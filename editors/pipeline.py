@@ -18,10 +18,10 @@ from pydantic import Field, field_validator
 
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite
 from editors.base import Params as AnyParams
-from editors.checkpoint import CheckpointError, first_folder, origin, tree_digest
-from editors.diffusion import seeded
-from editors.grid import Fit, to_grid
-from editors.inpainting import mask_of
+from editors.toolbox.checkpoint import CheckpointError, first_folder, origin, tree_digest
+from editors.toolbox.diffusion import seeded
+from editors.toolbox.grid import Fit, to_grid
+from editors.toolbox.mask import mask_of
 
 __all__ = ["Pipeline", "PipelineParams", "PipelineState"]
 
@@ -86,7 +86,7 @@ class Pipeline(Editor[PipelineState]):
     generator draws from the global one, which is seeded for the call and restored after it.
 
     Editors of this kind choose their own output size (about one megapixel for FLUX Kontext and Qwen-Image-Edit). What comes back
-    is brought to the source's grid (``editors.grid``); ``facts`` holds the native size and the transform. A shift or zoom within the
+    is brought to the source's grid (``editors.toolbox.grid``); ``facts`` holds the native size and the transform. A shift or zoom within the
     picture, which these models are known for, is not undone.
     Where a safety filter replaces a picture, that is a failure and not an edit.
     """

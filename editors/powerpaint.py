@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import EditTask
-from editors.checkpoint import CheckpointError
 from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.toolbox.checkpoint import CheckpointError
 
 __all__ = ["PowerPaint", "PowerPaintParams"]
 

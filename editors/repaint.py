@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from editors.ancestral import diffuse, posterior
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
-from editors.diffusion import derive_seed
-from editors.mask import to_cells
-from editors.schedule import Schedule
+from editors.toolbox.diffusion import derive_seed
+from editors.toolbox.mask import to_cells
+from editors.toolbox.schedule import Schedule, diffuse, posterior
 
 __all__ = ["Move", "RePaint", "RePaintParams", "RePaintState", "walk"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from editors import Editor, EditTask, Image
 from editors.base import Knob, Params
-from editors.diffusion import seeded
+from editors.toolbox.diffusion import seeded
 from etabench_conformance import CHECKS, Case
 
 NAMED = {check.__name__: check for check in CHECKS}

@@ -100,7 +100,7 @@ def _ours(samples: list[Any], settings: dict[str, Any]) -> Cost:
     from bench.registry import load_editor
     from bench.toybox.embedded import TOYBOX
     from editors.base import EditTask
-    from editors.diffusion import DiffusionModel
+    from editors.toolbox.diffusion import DiffusionModel
 
     model = DiffusionModel.load(TOYBOX / "generator", device=settings["device"])
     overrides = {"steps": settings["steps"], "guidance": settings["guidance"]}

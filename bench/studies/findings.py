@@ -27,8 +27,8 @@ from bench.studies.laboratory import SEED, Floats, Laboratory, Scores, scenes
 from bench.toybox.manifests import Edit
 from bench.toybox.world import render
 from editors import EditTask
-from editors.diffusion import derive_seed
-from editors.mask import MaskParams, auto_mask
+from editors.toolbox.diffusion import derive_seed
+from editors.toolbox.mask import MaskParams, auto_mask
 
 __all__ = ["Finding", "imagic", "main", "masks", "thin_masks", "tradeoffs"]
 

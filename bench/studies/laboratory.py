@@ -19,7 +19,7 @@ from bench.toybox.manifests import Edit, edits
 from bench.toybox.stages.features import HEADS, labels_of
 from bench.toybox.world import render
 from editors import DiffusionModel, EditTask, Image
-from editors.diffusion import derive_seed
+from editors.toolbox.diffusion import derive_seed
 from metrics.base import PairBatch
 from metrics.clip import CLIPScore
 from metrics.lpips import LPIPS

@@ -24,7 +24,7 @@ from bench.store import EditFile, Record, Run, png_bytes
 if TYPE_CHECKING:
     from bench.manifest import Sample
     from editors.base import Editor, EditTask
-    from editors.diffusion import DiffusionModel
+    from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = ["Cost", "Interrupted", "Made", "Worker"]
 

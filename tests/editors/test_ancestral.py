@@ -7,8 +7,8 @@ import torch
 from diffusers import DDPMScheduler
 
 from editors import DiffusionModel
-from editors.ancestral import diffuse, posterior
-from editors.diffusion import seeded
+from editors.toolbox.diffusion import seeded
+from editors.toolbox.schedule import diffuse, posterior
 
 
 def test_steps_are_those_of_the_library(model: DiffusionModel) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from editors import Cancelled, DiffusionModel, EditTask
-from editors.attention import AttentionControl, align, attention_maps, with_attention
 from editors.direct_inversion import DirectInversion
+from editors.toolbox.attention import AttentionControl, align, attention_maps, with_attention
 
 SOURCE, TARGET = "a red ball on the grass", "a blue cat on the grass"
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from editors.augment import Warp, views
-from editors.diffusion import seeded
+from editors.toolbox.augment import Warp, views
+from editors.toolbox.diffusion import seeded
 
 EVERYTHING = Warp(rotation=20, shift=0.1, crop=0.7, perspective=0.3, flip=0.5)
 

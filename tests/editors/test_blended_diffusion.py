@@ -7,7 +7,7 @@ import torch
 from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask, Image, MissingInput
 from editors.blended_diffusion import BlendedDiffusion
-from editors.clip import SELECTOR, RankingCLIP, spherical_distance
+from editors.toolbox.clip import SELECTOR, RankingCLIP, spherical_distance
 
 SPEC = f"local-dir:{TOYBOX / 'ranker'}"
 

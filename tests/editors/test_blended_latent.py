@@ -10,7 +10,7 @@ from torch import Tensor
 from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask, MissingInput
 from editors.blended_latent import BlendedLatent, BlendedLatentState, reconstruct_background, shrinking_masks
-from editors.clip import SELECTOR
+from editors.toolbox.clip import SELECTOR
 
 STEPS = 8
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from editors import DiffusionModel, EditTask, MissingInput
 from editors.blended_latent_sd2 import BlendedLatentSD2
-from editors.diffusion import derive_seed
+from editors.toolbox.diffusion import derive_seed
 
 STEPS = 8
 

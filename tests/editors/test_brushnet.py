@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from editors import DiffusionModel, EditTask
 from editors.brushnet import BrushNet
-from editors.brushnet_model import BrushNetConfig, BrushNetModel, BrushNetUNet
-from editors.checkpoint import CheckpointError
+from editors.toolbox.brushnet_model import BrushNetConfig, BrushNetModel, BrushNetUNet
+from editors.toolbox.checkpoint import CheckpointError
 
 
 def make(model: DiffusionModel, folder: Path, **params: object) -> BrushNet:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from editors import DiffusionModel
-from editors.checkpoint import CheckpointError, digest, locate, origin
+from editors.toolbox.checkpoint import CheckpointError, digest, locate, origin
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from editors import DiffusionModel, EditTask
-from editors.checkpoint import CheckpointError
 from editors.controlnet_inpaint import ControlNetInpaint
 from editors.sd_inpaint import SDInpaint
+from editors.toolbox.checkpoint import CheckpointError
 
 
 def make(model: DiffusionModel, **params: object) -> ControlNetInpaint:

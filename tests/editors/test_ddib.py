@@ -6,7 +6,7 @@ import torch
 
 from editors import DiffusionModel, EditTask, MissingInput
 from editors.ddib import DDIB
-from editors.sweep import ddim_invert, decode_sweep
+from editors.toolbox.sweep import ddim_invert, decode_sweep
 
 
 def make(model: DiffusionModel, **params: object) -> DDIB:

@@ -11,8 +11,8 @@ from editors.anchors import VAERoundTrip
 from editors.diffedit import DiffEdit, DiffEditState
 from editors.diffedit_no_encode import DiffEditNoEncode
 from editors.encode_decode import EncodeDecode
-from editors.mask import to_pixels
 from editors.sdedit import SDEdit
+from editors.toolbox.mask import to_pixels
 
 STEPS = 6
 GRID = (0.5, 1.0)

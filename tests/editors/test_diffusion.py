@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from editors import Cancelled, DiffusionModel, EditorError, EditTask, MissingInput, NotFinite
-from editors.diffusion import derive_seed
+from editors.toolbox.diffusion import derive_seed
 
 ROUNDING = 1e-5
 """Float32 sums in another order, on values of order 1."""

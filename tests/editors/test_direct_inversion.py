@@ -6,7 +6,7 @@ import torch
 
 from editors import DiffusionModel, EditTask, MissingInput
 from editors.direct_inversion import DirectInversion
-from editors.sweep import decode_sweep
+from editors.toolbox.sweep import decode_sweep
 
 
 def make(model: DiffusionModel, **params: object) -> DirectInversion:

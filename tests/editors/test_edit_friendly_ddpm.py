@@ -59,7 +59,7 @@ def test_all_levels_are_predicted_in_the_fewest_calls(
 def test_the_first_noise_maps_are_larger_than_those_of_sampling(model: DiffusionModel, masked: EditTask) -> None:
     # the property that the paper edits with: independent levels leave more to the noise maps than consistent ones, whose
     # z_t has variance 1
-    from editors.ancestral import posterior
+    from editors.toolbox.schedule import posterior
 
     schedule, state = model.schedule(10), make(model).prepare(masked)
     for level in range(3, 11):

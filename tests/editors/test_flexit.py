@@ -12,8 +12,8 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from bench.toybox.embedded import TOYBOX
 from editors import Cancelled, DiffusionModel, EditorError, EditTask, MissingInput
-from editors.clip import RankingCLIP
 from editors.flexit import FlexIT
+from editors.toolbox.clip import RankingCLIP
 
 SPEC = f"local-dir:{TOYBOX / 'ranker'}"
 

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from editors import DiffusionModel, EditTask
 from editors.diffedit import DiffEdit
-from editors.diffusion import derive_seed
-from editors.mask import AutoMask, MaskParams, auto_mask, binarise, keep_background, to_cells, to_pixels
+from editors.toolbox.diffusion import derive_seed
+from editors.toolbox.mask import AutoMask, MaskParams, auto_mask, binarise, keep_background, to_cells, to_pixels
 
 
 def make(model: DiffusionModel, task: EditTask, **params: object) -> AutoMask:

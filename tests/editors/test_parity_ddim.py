@@ -9,7 +9,7 @@ from embedded import tasks, toybox
 from torch import Tensor
 
 from editors import DiffusionModel
-from editors.sweep import ddim_invert, decode_sweep
+from editors.toolbox.sweep import ddim_invert, decode_sweep
 
 STEPS = 20
 TOLERANCE = 1e-4

@@ -26,9 +26,9 @@ from torch import Tensor
 
 from editors import DiffusionModel, EditTask, Image
 from editors.diffedit import DiffEdit
-from editors.diffusion import derive_seed
-from editors.mask import MaskParams, binarise
-from editors.schedule import share_of_steps
+from editors.toolbox.diffusion import derive_seed
+from editors.toolbox.mask import MaskParams, binarise
+from editors.toolbox.schedule import share_of_steps
 
 pipeline_module = __import__(StableDiffusionDiffEditPipeline.__module__, fromlist=["randn_tensor"])
 

@@ -18,9 +18,9 @@ from bench.spec import load_spec
 from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask, Image
 from editors.controlnet_inpaint import ControlNetInpaint
-from editors.diffusion import seeded
 from editors.inpainting import Inpainter
 from editors.sd_inpaint import SDInpaint
+from editors.toolbox.diffusion import seeded
 
 STEPS = 10
 GUIDANCE = 3.0

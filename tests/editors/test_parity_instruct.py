@@ -10,8 +10,8 @@ from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image as Pillow
 
 from editors import DiffusionModel, EditTask
-from editors.diffusion import seeded
 from editors.instruct_pix2pix import InstructPix2Pix
+from editors.toolbox.diffusion import seeded
 
 
 @pytest.mark.parametrize("image_guidance", [1.0, 1.5, 2.2])

@@ -11,8 +11,8 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from embedded import picture, pipeline, tasks, toybox
 
 from editors import EditTask, Image
-from editors.diffusion import seeded
 from editors.sdedit import SDEdit
+from editors.toolbox.diffusion import seeded
 
 STEPS = 10
 

@@ -16,9 +16,9 @@ from PIL import Image as Pillow
 
 from bench.toybox.embedded import TOYBOX
 from editors import EditorError, EditTask, Image, MissingInput, NotFinite
-from editors.checkpoint import CheckpointError
-from editors.diffusion import seeded
 from editors.pipeline import Pipeline, PipelineParams, _load, _Loaded
+from editors.toolbox.checkpoint import CheckpointError
+from editors.toolbox.diffusion import seeded
 
 GENERATOR = str(TOYBOX / "generator")
 Make = Callable[..., Pipeline]

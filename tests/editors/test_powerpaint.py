@@ -9,8 +9,8 @@ import torch
 from transformers import CLIPTokenizer
 
 from editors import DiffusionModel, EditorError, EditTask, MissingInput
-from editors.checkpoint import CheckpointError
 from editors.powerpaint import PowerPaint
+from editors.toolbox.checkpoint import CheckpointError
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditorError, EditTask, MissingInput
-from editors.clip import ClipParams, RankingCLIP, clip_assets, clip_digest, cut_out, spherical_distance
+from editors.toolbox.clip import ClipParams, RankingCLIP, clip_assets, clip_digest, cut_out, spherical_distance
 
 SPEC = f"local-dir:{TOYBOX / 'ranker'}"
 

@@ -7,7 +7,7 @@ import pytest
 
 from editors import EditTask, Image, MissingInput
 from editors.anchors import Retrieve
-from editors.grid import to_grid
+from editors.toolbox.grid import to_grid
 
 
 def ramp(height: int, width: int) -> Image:

@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
 
 from editors.base import EditorError
-from editors.schedule import Schedule, noise_scheduler, share_of_steps
+from editors.toolbox.schedule import Schedule, noise_scheduler, share_of_steps
 
 TABLES = {
     "num_train_timesteps": 1000,

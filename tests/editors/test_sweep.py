@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from editors import Cancelled, DiffusionModel
-from editors.sweep import ddim_invert, decode_sweep
+from editors.toolbox.sweep import ddim_invert, decode_sweep
 
 BATCHING = 2e-4
 """Float32 rounding of another batch size, carried through ten steps of a network; latents are of order 1."""

@@ -6,10 +6,9 @@ import torch
 
 from bench.toybox.embedded import TOYBOX
 from editors import Cancelled, DiffusionModel, EditTask, MissingInput, NotFinite
-from editors.clip import RankingCLIP
-from editors.diffusion import seeded
-from editors.edit_layer import LayerGenerator
-from editors.text2live import Text2LIVE, _Texts
+from editors.text2live import LayerGenerator, Text2LIVE, _Texts
+from editors.toolbox.clip import RankingCLIP
+from editors.toolbox.diffusion import seeded
 
 SPEC = f"local-dir:{TOYBOX / 'ranker'}"
 

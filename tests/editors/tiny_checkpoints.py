@@ -16,7 +16,7 @@ from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from editors.brushnet_model import BrushNetConfig, BrushNetModel
+from editors.toolbox.brushnet_model import BrushNetConfig, BrushNetModel
 
 TASK_WORDS = ("P_obj", "P_ctxt", "P_shape")
 

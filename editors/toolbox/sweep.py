@@ -1,4 +1,6 @@
-"""Walks along the schedule: DDIM inversion, and the staggered decode of all knob values of several samples in one batch."""
+"""Walks along the schedule: DDIM inversion, inversion into a sampler's noise space, and the staggered decode of all knob values of
+several samples in one batch.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +10,22 @@ from typing import Protocol, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from editors.diffusion import DiffusionModel
-from editors.schedule import Schedule
 from editors.task import Image
+from editors.toolbox.diffusion import DiffusionModel, derive_seed
+from editors.toolbox.schedule import Schedule
 
-__all__ = ["Hook", "Step", "Texts", "ddim_invert", "decode_many", "decode_sweep", "in_groups", "invert_many"]
+__all__ = [
+    "Hook",
+    "Step",
+    "Texts",
+    "ddim_invert",
+    "decode_many",
+    "decode_sweep",
+    "in_groups",
+    "independent_levels",
+    "invert_many",
+    "predict_levels",
+]
 
 _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
@@ -165,3 +178,32 @@ def decode_many(
         return [pictures[i * len(values) : (i + 1) * len(values)] for i in range(len(group))]
 
     return in_groups(states, lambda state: at(state, 0).shape, decode)
+
+
+def independent_levels(model: DiffusionModel, schedule: Schedule, x0: Tensor, seed: int) -> list[Tensor]:
+    """``x0`` (1, c, h, w) noised to every level 0..n with a noise of its own for each; element 0 is ``x0``.
+
+    Each level has its own generator, so that a level's noise does not depend on how many there are. Source: Huberman-Spiegelglas et al.,
+    edit-friendly DDPM inversion (arXiv 2304.06140), Eq. 6.
+    """
+    return [x0] + [
+        schedule.q_sample(x0, model.noise(derive_seed(seed, f"level {level}"), x0.shape), level)
+        for level in range(1, schedule.steps + 1)
+    ]
+
+
+def predict_levels(
+    model: DiffusionModel,
+    schedule: Schedule,
+    latents: list[Tensor],
+    context: Tensor,
+    *,
+    guidance: float = 1.0,
+    uncond: Tensor | None = None,
+) -> list[Tensor]:
+    """The U-Net's outputs for the latents at levels 1..n, each (1, c, h, w); that of level k is element k - 1.
+
+    They take as few calls as ``max_batch`` allows: no level waits for another, because none is computed from another.
+    """
+    times = torch.tensor(schedule.timesteps, device=model.device)
+    return list(torch.split(model.predict(torch.cat(latents[1:]), times, context, guidance, uncond), 1))

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editors.checkpoint import CheckpointError, digest, load_components, locate
-from editors.schedule import Schedule, noise_scheduler
 from editors.task import Cancelled, EditorError, Image, MissingInput, NotFinite
+from editors.toolbox.checkpoint import CheckpointError, digest, load_components, locate
+from editors.toolbox.schedule import Schedule, noise_scheduler
 
 __all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures"]
 

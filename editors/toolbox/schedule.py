@@ -1,10 +1,12 @@
-"""DDIM written out: the noise levels of a checkpoint's schedule and the steps between them.
+"""DDIM and DDPM written out: the noise levels of a checkpoint's schedule and the steps between them.
 
 Levels count from 0, the clean latent, to n, the noisiest. Level k >= 1 carries the noise of timestep t_k; the schedule
 of a checkpoint (``timestep_spacing``, ``steps_offset``) says which timesteps those are. Level 0 has the cumulative alpha
 that the checkpoint's scheduler ends with: that of timestep 0 under Stable Diffusion's ``set_alpha_to_one=False``.
 
-Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), Eq. 12 with sigma = 0.
+Source: Song et al., Denoising Diffusion Implicit Models (arXiv 2010.02502), Eq. 12 with sigma = 0. The ancestral (DDPM) steps, down with
+fresh noise and up again: Ho et al., Denoising Diffusion Probabilistic Models (arXiv 2006.11239), Eq. 6 and 7 (the posterior), Eq. 2 (the
+way up), with alpha_k = abar_k / abar_{k-1} between the levels of a respaced schedule; there the clean level 0 carries no noise at all.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from torch import Tensor
 
 from editors.task import EditorError
 
-__all__ = ["Schedule", "noise_scheduler", "share_of_steps"]
+__all__ = ["Schedule", "diffuse", "noise_scheduler", "posterior", "share_of_steps"]
 
 
 def noise_scheduler(config: Mapping[str, Any]) -> DDIMScheduler:
@@ -112,3 +114,26 @@ class Schedule:
         if self.v_prediction:
             return (x - sine * output) / cosine
         return (math.sqrt(there) * x - sine * output) / math.sqrt(here)
+
+
+def _alpha_bar(schedule: Schedule, level: int) -> float:
+    return schedule.alpha_bars[level] if level else 1.0
+
+
+def posterior(schedule: Schedule, x: Tensor, output: Tensor, level: int) -> tuple[Tensor, float]:
+    """Mean (m, c, h, w) and variance of q(x_{k-1} | x_k, x_0) at level k >= 1, given the U-Net's output for (x, t_k).
+
+    At level 1 the mean is the predicted clean latent and the variance 0.
+    """
+    x0, _ = schedule.split(x, output, level)
+    here, there = _alpha_bar(schedule, level), _alpha_bar(schedule, level - 1)
+    alpha = here / there
+    variance = (1 - alpha) * (1 - there) / (1 - here)
+    mean = math.sqrt(there) * (1 - alpha) / (1 - here) * x0 + math.sqrt(alpha) * (1 - there) / (1 - here) * x
+    return mean, variance
+
+
+def diffuse(schedule: Schedule, x: Tensor, noise: Tensor, level: int) -> Tensor:
+    """One forward step from level k to k + 1: q(x_{k+1} | x_k)."""
+    alpha = _alpha_bar(schedule, level + 1) / _alpha_bar(schedule, level)
+    return math.sqrt(alpha) * x + math.sqrt(1 - alpha) * noise

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from editors.checkpoint import CheckpointError
+from editors.toolbox.checkpoint import CheckpointError
 
 __all__ = ["BrushNetConfig", "BrushNetModel", "BrushNetUNet"]
 

@@ -26,12 +26,12 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, interpolate
 
-from editors.diffusion import DiffusionModel, derive_seed
-from editors.schedule import Schedule
-from editors.sweep import Hook
-from editors.task import EditTask, Params
+from editors.task import EditTask, MissingInput, Params
+from editors.toolbox.diffusion import DiffusionModel, derive_seed
+from editors.toolbox.schedule import Schedule
+from editors.toolbox.sweep import Hook
 
-__all__ = ["AutoMask", "MaskParams", "auto_mask", "binarise", "keep_background", "to_cells", "to_pixels"]
+__all__ = ["AutoMask", "MaskParams", "auto_mask", "binarise", "keep_background", "mask_of", "to_cells", "to_pixels"]
 
 
 class MaskParams(Params):
@@ -105,6 +105,13 @@ def binarise(difference: Tensor, params: MaskParams) -> Tensor:
 def keep_background(cells: Tensor, background: Callable[[int], Tensor]) -> Hook:
     """After a step: y = M y + (1 - M) background(level), with the background at the level just reached."""
     return lambda x, level, items: torch.where(cells, x, background(level))
+
+
+def mask_of(task: EditTask) -> NDArray[np.bool_]:
+    """The task's mask, (H, W). Raises ``MissingInput`` where it has none."""
+    if task.mask is None:
+        raise MissingInput("the task has no mask: add it to the manifest")
+    return task.mask
 
 
 def to_cells(mask: NDArray[np.bool_], like: Tensor, rule: Literal["nearest", "any"] = "any") -> Tensor:
