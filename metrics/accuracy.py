@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Card, Embedded, PairBatch, PairMetric, sight_of
-from metrics.classifier import Choice, open_classifier
-from metrics.images import BATCH_SIZE, check_images, check_whole
+from metrics.networks.classifier import Choice, open_classifier
+from metrics.networks.images import BATCH_SIZE, check_images, check_whole
 
 __all__ = ["Accuracy"]
 

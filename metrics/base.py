@@ -224,7 +224,7 @@ class FeatureSet:
 class PairMetric(ABC):
     """Scores each edit by itself.
 
-    A score depends on its own row only: not on the rest of the batch, beyond the rounding that `metrics.images` states.
+    A score depends on its own row only: not on the rest of the batch, beyond the rounding that `metrics.networks.images` states.
 
     Attributes:
         name: registered name.

@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
-from metrics.classifier import Choice, Classifier, open_classifier
-from metrics.images import BATCH_SIZE, check_images, check_whole
-from metrics.masked import check_mask
+from metrics.networks.classifier import Choice, Classifier, open_classifier
+from metrics.networks.images import BATCH_SIZE, check_images, check_whole
+from metrics.toolbox.regions import check_mask
 
 __all__ = ["BatchPrecision", "BlendedPrecision", "BlendedScores", "Case", "draw_protocol"]
 
@@ -50,7 +50,7 @@ class BatchPrecision(PairMetric):
     Args:
         classifier: "folder:/path" of a transformers image classifier; labels may list names that mean the same, "tabby, tabby cat".
         top: how many of the likeliest classes count as right.
-        head: which of the classifier's heads, see `metrics.classifier`; "" is the first.
+        head: which of the classifier's heads, see `metrics.networks.classifier`; "" is the first.
         device: torch device.
         batch_size: rows per forward pass.
 

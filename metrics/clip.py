@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, PairBatch, sight_of
-from metrics.clip_towers import ClipTexts, check_text, open_towers, unit
-from metrics.features import FeatureMetric, PairFeatures
-from metrics.images import BATCH_SIZE, check_number
+from metrics.networks.clip_towers import ClipTexts, check_text, open_towers, unit
+from metrics.networks.images import BATCH_SIZE, check_number
+from metrics.toolbox.features import FeatureMetric, PairFeatures
 
 __all__ = ["CLIPScore"]
 

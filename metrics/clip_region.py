@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
-from metrics.clip_towers import check_text, open_towers, unit
-from metrics.images import BATCH_SIZE, check_images, check_number
-from metrics.masked import NO_REGION, regions
+from metrics.networks.clip_towers import check_text, open_towers, unit
+from metrics.networks.images import BATCH_SIZE, check_images, check_number
+from metrics.toolbox.regions import NO_REGION, regions
 
 __all__ = ["RegionCLIP", "crop_around"]
 

@@ -5,7 +5,7 @@ code: google-research `cmmd/distance.py`.
 
 Definition: embeddings scaled to unit length; k(x, y) = exp(-|x - y|^2 / (2 * 10^2)); squared MMD x 1000. `cmmd` is the form that the
 reference code ships, the biased V-statistic, though the paper calls the metric unbiased; `cmmd_unbiased` leaves the pairs of a
-picture with itself out (`metrics.mmd`). The biased form is at least 0 and grows as n falls; the other may be negative.
+picture with itself out (`metrics.toolbox.mmd`). The biased form is at least 0 and grows as n falls; the other may be negative.
 
 The paper's network is OpenAI's CLIP ViT-L/14 at 336: features "clip:ViT-L-14-336-quickgelu:openai". Where a picture is not
 square the reference code squashes it, open_clip crops; the card says what was done.
@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import FeatureSet, MetricError
-from metrics.mmd import mmd, own_mean, subset_mmd
-from metrics.set_metric import ExtractorMetric
+from metrics.toolbox.mmd import mmd, own_mean, subset_mmd
+from metrics.toolbox.set_metric import ExtractorMetric
 
 __all__ = ["CMMD", "CMMDUnbiased", "cmmd", "gaussian_kernel"]
 
@@ -61,8 +61,8 @@ class CMMD(ExtractorMetric):
     """CMMD as its reference code computes it (biased V-statistic); lower is better, >= 0.
 
     Args:
-        features: the network to see through, see `metrics.extractors`; for the paper's CMMD "clip:...".
-        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
+        features: the network to see through, see `metrics.networks.extractors`; for the paper's CMMD "clip:...".
+        resize: how pictures reach Inception, see `metrics.networks.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
         min_samples: samples in either set from which the value is trusted; the default is 1000, where the bias of the

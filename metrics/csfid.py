@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import FeatureSet, MetricError, MetricWarning
-from metrics.set_metric import ExtractorMetric
+from metrics.toolbox.set_metric import ExtractorMetric
 
 __all__ = ["CSFID", "CSFIDDebiased", "CSFIDDiag", "Form", "class_gaps", "csfid", "csfid_debiased", "csfid_diag"]
 
@@ -159,8 +159,8 @@ class CSFID(ExtractorMetric):
     """Squared distance between class-mean features of the edits and of real pictures of the target class; lower is better.
 
     Args:
-        features: the network to see through, see `metrics.extractors`; for the literature's CSFID Inception.
-        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
+        features: the network to see through, see `metrics.networks.extractors`; for the literature's CSFID Inception.
+        resize: how pictures reach Inception, see `metrics.networks.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
         min_samples: edits and references, of all classes together, from which the value is trusted; at least 1, the default.

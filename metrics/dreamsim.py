@@ -21,11 +21,11 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Card, Image, MetricError, sight_of
-from metrics.clip_towers import unit
-from metrics.features import FeatureMetric, PairFeatures
-from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_whole, resize_square, to_tensor
 from metrics.networks.base import Extractor, Identity
-from metrics.weights import digest_of_state
+from metrics.networks.clip_towers import unit
+from metrics.networks.images import BATCH_SIZE, RESIZE_POLICY, check_whole, resize_square, to_tensor
+from metrics.networks.weights import digest_of_state
+from metrics.toolbox.features import FeatureMetric, PairFeatures
 
 __all__ = ["FILES", "DreamSim"]
 

@@ -27,10 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import FeatureSet, MetricError
-from metrics.extractors import CLIP_PREFIX, DINOV2_PREFIX
 from metrics.kid import kid
 from metrics.networks.base import Extractor
-from metrics.set_metric import ExtractorMetric
+from metrics.networks.clip_towers import CLIP_PREFIX
+from metrics.networks.dinov2 import DINOV2_PREFIX
+from metrics.toolbox.set_metric import ExtractorMetric
 
 __all__ = ["FID", "FrechetDistance", "Gaussian", "frechet_distance"]
 
@@ -144,8 +145,8 @@ class FrechetDistance(ExtractorMetric):
     The card names the network: FD over DINOv2 and over CLIP are other numbers than FID.
 
     Args:
-        features: any network, see `metrics.extractors`.
-        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
+        features: any network, see `metrics.networks.extractors`.
+        resize: how pictures reach Inception, see `metrics.networks.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
         min_samples: samples in either set from which the value is trusted; None: one more than dimensions, from which on the

@@ -2,7 +2,7 @@
 
 Origin: Bińkowski et al., "Demystifying MMD GANs", arXiv 1801.01401; reference code: torch-fidelity `metric_kid.py`.
 
-Definition: kernel k(x, y) = (x.y / d + 1)^3 over d features; the unbiased estimate with all pairs (`metrics.mmd`). Its mean is the
+Definition: kernel k(x, y) = (x.y / d + 1)^3 over d features; the unbiased estimate with all pairs (`metrics.toolbox.mmd`). Its mean is the
 true value at every n, so it may be negative where the sets agree.
 
 `kid` uses every pair. `kid_subsets` is what torch-fidelity and most papers report: the mean over random subsets, with
@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import FeatureSet, MetricError
-from metrics.images import check_whole
-from metrics.mmd import mmd, own_mean, subset_mmd
-from metrics.set_metric import ExtractorMetric
+from metrics.networks.images import check_whole
+from metrics.toolbox.mmd import mmd, own_mean, subset_mmd
+from metrics.toolbox.set_metric import ExtractorMetric
 
 __all__ = ["KID", "KIDSubsets", "cubic_kernel", "kid", "kid_subsets"]
 
@@ -72,8 +72,8 @@ class KID(ExtractorMetric):
     """Unbiased KID over all pairs between the features of the edits and of a reference set; lower is better, may be negative.
 
     Args:
-        features: the network to see through, see `metrics.extractors`; for the literature's KID Inception.
-        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
+        features: the network to see through, see `metrics.networks.extractors`; for the literature's KID Inception.
+        resize: how pictures reach Inception, see `metrics.networks.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
         min_samples: samples in either set from which the value is trusted, at least 2, which is the default: unbiased at any n.

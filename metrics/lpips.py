@@ -25,12 +25,20 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from metrics.base import Card, Embedded, Image, MetricError, PairBatch, PairMetric
-from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_batch_size, check_images, open_device, resize_square, to_tensor
-from metrics.masked import MASKING, NO_REGION, check_pairs, check_region, regions, weights_of
-from metrics.pairs import Maps, compare_pairs
-from metrics.resnet import PREFIX as FOLDER_PREFIX
-from metrics.resnet import open_resnet
-from metrics.weights import digest_of_state, read_state, require_file
+from metrics.networks.images import (
+    BATCH_SIZE,
+    RESIZE_POLICY,
+    check_batch_size,
+    check_images,
+    open_device,
+    resize_square,
+    to_tensor,
+)
+from metrics.networks.resnet import PREFIX as FOLDER_PREFIX
+from metrics.networks.resnet import open_resnet
+from metrics.networks.weights import digest_of_state, read_state, require_file
+from metrics.toolbox.pairs import Maps, compare_pairs
+from metrics.toolbox.regions import MASKING, NO_REGION, check_pairs, check_region, regions, weights_of
 
 __all__ = ["LPIPS", "LPIPSNetwork", "open_lpips"]
 

@@ -21,10 +21,10 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import PIXELS, Bounds, Card, Image, PairBatch, PairMetric
-from metrics.images import open_device
-from metrics.masked import MASKING, NO_REGION, check_pairs, check_region, regions
+from metrics.networks.images import check_images, open_device
+from metrics.toolbox.regions import MASKING, NO_REGION, check_mask, check_pairs, check_region, regions
 
-__all__ = ["L1", "MSE", "PSNR", "SSIM", "ssim_map"]
+__all__ = ["L1", "MSE", "PSNR", "SSIM", "MaskFraction", "ssim_map"]
 
 WINDOW, SIGMA = 11, 1.5
 """SSIM's window: pixels per side, and deviation of the Gaussian in pixels."""
@@ -166,3 +166,37 @@ def ssim_map(one: Image, two: Image) -> NDArray[np.float64]:
     covariance = window(x * y) - mean_x * mean_y
     similar = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
     return np.asarray(similar / ((mean_x**2 + mean_y**2 + C1) * (variance_x + variance_y + C2)))
+
+
+class MaskFraction(PairMetric):
+    """Share of the picture that the sample's mask marks, 0..1: what a region metric's value should be read with.
+
+    Args:
+        device: torch device, unused.
+    """
+
+    name: ClassVar[str] = "mask_fraction"
+    bounds = (0.0, 1.0)
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        open_device(device)
+        self.card = Card(
+            name=self.name,
+            version="1",
+            network="none",
+            weights="",
+            resolution="native",
+            resize="none",
+            value_range="bool mask",
+            scale="share, 0..1",
+            masking="the mask itself",
+            nan_rule="mask unknown",
+            higher_is_better=False,
+            definition="Share of the pixels inside the sample's mask; it describes the sample, not the edit.",
+            source="this project",
+        )
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        edits = check_images(batch.edits, "edits")
+        rows = enumerate(zip(edits, batch.masks, strict=True))
+        return np.array([np.nan if m is None else check_mask(m, e, r).mean() for r, (e, m) in rows], dtype=np.float64)

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import FeatureSet, MetricError
-from metrics.images import BATCH_SIZE, check_whole
-from metrics.set_metric import ExtractorMetric, Small
+from metrics.networks.images import BATCH_SIZE, check_whole
+from metrics.toolbox.set_metric import ExtractorMetric, Small
 
 __all__ = ["Coverage", "Density", "NeighbourMetric", "Neighbourhood", "Precision", "Recall", "prdc"]
 
@@ -89,9 +89,9 @@ class NeighbourMetric(ExtractorMetric):
     """One of the four values of `prdc`.
 
     Args:
-        features: the network to see through, see `metrics.extractors`.
+        features: the network to see through, see `metrics.networks.extractors`.
         neighbours: k.
-        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
+        resize: how pictures reach Inception, see `metrics.networks.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
         min_samples: samples in either set from which the value is trusted; None: k + 1, which the definition needs.

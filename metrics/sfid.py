@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import FeatureSet
-from metrics.set_metric import ExtractorMetric
+from metrics.toolbox.set_metric import ExtractorMetric
 
 __all__ = ["SFID"]
 
@@ -30,8 +30,8 @@ class SFID(ExtractorMetric):
     """Squared distance between the mean features of the edits and of the reference set; lower is better, >= 0.
 
     Args:
-        features: the network to see through, see `metrics.extractors`; for the literature's SFID Inception.
-        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
+        features: the network to see through, see `metrics.networks.extractors`; for the literature's SFID Inception.
+        resize: how pictures reach Inception, see `metrics.networks.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
         min_samples: samples in either set from which the value is trusted; at least 1, the default.

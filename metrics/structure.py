@@ -19,8 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Card, Image, MetricError, PairBatch, PairMetric
-from metrics.images import (
+from metrics.networks.images import (
     BATCH_SIZE,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
     RESIZE_POLICY,
     check_batch_size,
     check_images,
@@ -29,14 +31,13 @@ from metrics.images import (
     resize_square,
     to_tensor,
 )
-from metrics.pairs import Maps, compare_pairs
-from metrics.resnet import PREFIX
-from metrics.weights import digest_of_state, open_pretrained, require_folder
+from metrics.networks.resnet import PREFIX
+from metrics.networks.weights import digest_of_state, open_pretrained, require_folder
+from metrics.toolbox.pairs import Maps, compare_pairs
 
 __all__ = ["DINOStructure", "KeyNetwork"]
 
 RESOLUTION = 224
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class KeyNetwork:

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import PIXELS, Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
-from metrics.classifier import open_classifier
-from metrics.images import BATCH_SIZE, check_image, check_images, open_device
 from metrics.lpips import LPIPS
-from metrics.masked import MASKING, NO_REGION, check_pairs, regions
+from metrics.networks.classifier import open_classifier
+from metrics.networks.images import BATCH_SIZE, check_image, check_images, open_device
+from metrics.toolbox.regions import MASKING, NO_REGION, check_pairs, regions
 
 __all__ = ["ToyBoxBackgroundKept", "ToyBoxSuccess", "ToyBoxTruthDistance"]
 

@@ -181,8 +181,8 @@ def _first(rows: list[dict[str, Any]], device: str, rows_at_once: int) -> Values
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     from bench.toybox.embedded import TOYBOX
-    from metrics.extractors import FolderExtractor
     from metrics.lpips import open_lpips
+    from metrics.networks.resnet import FolderExtractor
 
     class Features(torch.nn.Module):
         """The feature network as torchmetrics wants it: uint8 (n, 3, 64, 64) to (n, num_features)."""

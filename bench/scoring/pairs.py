@@ -1,6 +1,6 @@
 """Scores of single edits: `scores/pairs.parquet`.
 
-A metric that reads pictures is given them in the one walk over the edits. A metric that reads features (`metrics.features`) is
+A metric that reads pictures is given them in the one walk over the edits. A metric that reads features (`metrics.toolbox.features`) is
 computed from the feature store afterwards, once the walk has filled it.
 """
 
@@ -115,7 +115,7 @@ class PairScoring:
     def _score_features(
         self, metric: Any, edits: Sequence[Edit], sources: Mapping[str, str], texts: Mapping[str, str]
     ) -> Callable[[], NDArray[np.float64]]:
-        from metrics.features import PairFeatures
+        from metrics.toolbox.features import PairFeatures
 
         pictures = self._store.shelf(metric.image_extractor.identity.key)
         members = {"edits": pictures.rows([edit.content for edit in edits])}
@@ -155,7 +155,7 @@ class PairScoring:
 
 
 def reads_features(metric: Any) -> bool:
-    """Whether the metric is a `metrics.features.FeatureMetric`, or has its shape."""
+    """Whether the metric is a `metrics.toolbox.features.FeatureMetric`, or has its shape."""
     return hasattr(metric, "score_features")
 
 

@@ -2,7 +2,7 @@
 
 A set holds the edits of the smallest seed, one per sample: more seeds of the same pictures would make a set larger, not richer.
 Below a metric's smallest number of samples the score is NaN, and `n` tells why. Intervals and tests draw without replacement
-(`metrics.two_sample`), edits of one source picture together.
+(`metrics.toolbox.two_sample`), edits of one source picture together.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class SetScoring:
 
     def _score(self, metric: Any, cell: Cell) -> list[Any]:
         from metrics.base import FeatureSet, MetricError, MetricWarning
-        from metrics.two_sample import subsample
+        from metrics.toolbox.two_sample import subsample
 
         if len(cell.edits) < max(metric.min_samples, 1):
             few = f"{metric.name}: n = {len(cell.edits)} is fewer than the {max(metric.min_samples, 1)} it needs; no value"
@@ -147,7 +147,7 @@ class SetScoring:
     def _test(self, metric: Any, one: Cell, two: Cell) -> dict[str, float]:
         """Difference and p value on the samples that both have."""
         from metrics.base import FeatureSet, MetricWarning
-        from metrics.two_sample import swap_test
+        from metrics.toolbox.two_sample import swap_test
 
         mine = {edit.info.id: edit for edit in one.edits}
         theirs = [edit for edit in two.edits if edit.info.id in mine]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError, fingerprint
-from metrics.images import check_batch_size, check_images, in_batches, open_device
+from metrics.networks.images import check_batch_size, check_images, in_batches, open_device
 
 __all__ = ["Extractor", "Identity", "TextExtractor"]
 
@@ -31,7 +31,7 @@ class Identity:
 
 
 class Extractor(ABC):
-    """Pictures to features, float32 (n, d); a row does not depend on its batch-mates (see `metrics.images`).
+    """Pictures to features, float32 (n, d); a row does not depend on its batch-mates (see `metrics.networks.images`).
 
     Attributes:
         identity: what determines the features.

@@ -22,11 +22,11 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Image, PairBatch, PairMetric
-from metrics.clip_towers import check_text
-from metrics.images import BATCH_SIZE, check_images, open_device, resize_square
-from metrics.masked import check_mask
+from metrics.networks.clip_towers import check_text
+from metrics.networks.images import BATCH_SIZE, check_images, open_device, resize_square
 from metrics.parity.torchmetrics_compat import TorchmetricsCLIP, TorchmetricsLPIPS
 from metrics.parity.zero_fill import blackened, scaled
+from metrics.toolbox.regions import check_mask
 
 __all__ = ["BrushBenchCLIP", "BrushBenchLPIPS", "BrushBenchMSE", "BrushBenchPSNR"]
 

@@ -11,26 +11,18 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from metrics.accuracy import Accuracy
 from metrics.base import Bounds, Card, Embedded, Image, PairBatch, PairMetric
-from metrics.images import BATCH_SIZE, check_images, open_device
 from metrics.lpips import LPIPS
+from metrics.networks.images import BATCH_SIZE, check_images, open_device, resize_and_crop
 
-__all__ = ["FlexitAccuracy", "FlexitL1", "FlexitLPIPS", "resize_and_crop"]
+__all__ = ["FlexitAccuracy", "FlexitL1", "FlexitLPIPS"]
 
 SIDE, CLASSIFIER_SIDE = 256, 384
 CROP = "short side by Pillow bilinear (antialiased), rounded to uint8, then centre crop"
 SOURCE = "Couairon et al. 2022, arXiv 2203.04705; eval.py of facebookresearch/SemanticImageTranslation"
-
-
-def resize_and_crop(image: Image, side: int) -> Image:
-    """The centre (side, side, 3) of `image` (H, W, 3) after its short side was brought to `side`."""
-    from torchvision.transforms.functional import center_crop, resize  # type: ignore[import-untyped]
-
-    return np.asarray(center_crop(resize(PIL.Image.fromarray(image), [side]), [side, side]), dtype=np.uint8)
 
 
 def _cropped(batch: PairBatch, side: int) -> PairBatch:

@@ -24,13 +24,13 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Image, PairBatch, PairMetric
-from metrics.clip_towers import check_text
-from metrics.images import BATCH_SIZE, check_batch_size, check_images, open_device
-from metrics.masked import Region, check_mask, check_pairs, check_region
-from metrics.pairs import Maps, compare_pairs
+from metrics.networks.clip_towers import check_text
+from metrics.networks.images import BATCH_SIZE, IMAGENET_MEAN, IMAGENET_STD, check_batch_size, check_images, open_device
 from metrics.parity.torchmetrics_compat import TorchmetricsCLIP, TorchmetricsLPIPS
 from metrics.parity.zero_fill import blackened, scaled
-from metrics.structure import IMAGENET_MEAN, IMAGENET_STD, KeyNetwork
+from metrics.structure import KeyNetwork
+from metrics.toolbox.pairs import Maps, compare_pairs
+from metrics.toolbox.regions import Region, check_mask, check_pairs, check_region
 
 __all__ = ["PieBenchCLIP", "PieBenchLPIPS", "PieBenchMSE", "PieBenchPSNR", "PieBenchSSIM", "PieBenchStructure"]
 

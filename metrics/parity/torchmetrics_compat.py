@@ -19,14 +19,14 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
-from metrics.clip_towers import check_text, open_towers, unit
-from metrics.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device, to_tensor
 from metrics.lpips import LPIPSNetwork, open_lpips
-from metrics.masked import check_pairs
-from metrics.openclip import LOCAL
-from metrics.pairs import Maps, compare_pairs
-from metrics.resnet import PREFIX
-from metrics.weights import digest_of_state, open_pretrained, readable, require_folder
+from metrics.networks.clip_towers import check_text, open_towers, unit
+from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device, to_tensor
+from metrics.networks.openclip import LOCAL
+from metrics.networks.resnet import PREFIX
+from metrics.networks.weights import digest_of_state, open_pretrained, readable, require_folder
+from metrics.toolbox.pairs import Maps, compare_pairs
+from metrics.toolbox.regions import check_pairs
 
 __all__ = ["ClipNetwork", "TorchmetricsCLIP", "TorchmetricsLPIPS", "open_clip_pair"]
 

@@ -18,7 +18,7 @@ from bench.spec import ManifestRef
 from bench.store import Run
 from bench.toybox.embedded import TOYBOX
 from bench.workers.crew import Options
-from metrics.extractors import open_extractor
+from metrics.networks.extractors import open_extractor
 
 INLINE = Options(executor="inline")
 SHIFT, WORD, SPREAD = (metric(name) for name in ("ColourShift", "ColourWord", "ColourSpread"))
@@ -204,5 +204,5 @@ def test_a_batch_mate_does_not_change_a_feature(run: Run) -> None:
     store.shelf("back").fill(keys[::-1], images[::-1], extract)
     alone = np.concatenate([extract([image]) for image in images])
     for name in ("forth", "back"):
-        # The bound that metrics.images states: 1e-5 of the largest feature, in float32.
+        # The bound that metrics.networks.images states: 1e-5 of the largest feature, in float32.
         assert np.abs(store.shelf(name).rows(keys) - alone).max() <= 1e-5 * np.abs(alone).max()

@@ -11,7 +11,7 @@ from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, 
 
 from metrics.accuracy import Accuracy
 from metrics.base import Image, MetricError, PairBatch
-from metrics.classifier import open_classifier
+from metrics.networks.classifier import open_classifier
 
 LABELS = ["tabby, tabby cat", "tiger cat", "crane", "goldfish", "crane, machine"]
 HEADED = ["object:dog", "object:hot dog", "object:cat", "background:snow", "background:grass"]

@@ -13,9 +13,9 @@ import torch
 
 from metrics.base import Image, MetricError, PairBatch
 from metrics.clip import CLIPScore
-from metrics.clip_towers import ClipImages
-from metrics.extractors import open_extractor
-from metrics.openclip import OpenClipNetwork
+from metrics.networks.clip_towers import ClipImages
+from metrics.networks.extractors import open_extractor
+from metrics.networks.openclip import OpenClipNetwork
 
 Pairs = Callable[..., PairBatch]
 TEXTS = ["a red cat", "a dog on grass", "a photo", "snow", "a red cat", "grass on snow", "dog"]
@@ -58,7 +58,7 @@ def test_scores_are_not_clamped(clip: CLIPScore, rng: np.random.Generator, pairs
 def test_batch_mates_do_not_change_a_score(clip: CLIPScore, pictures: list[Image], pairs: Pairs) -> None:
     together = clip.score(pairs(pictures, texts=TEXTS))
     alone = np.concatenate([clip.score(pairs([p], texts=[t])) for p, t in zip(pictures, TEXTS, strict=True)])
-    # Features agree to 1e-5 of the largest (metrics.images), a cosine to a few times that, on a scale of 100.
+    # Features agree to 1e-5 of the largest (metrics.networks.images), a cosine to a few times that, on a scale of 100.
     np.testing.assert_allclose(together, alone, rtol=0, atol=5e-3)
 
 

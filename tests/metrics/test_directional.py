@@ -12,7 +12,7 @@ import torch
 from metrics.base import Image, MetricError, PairBatch
 from metrics.clip import CLIPScore
 from metrics.directional import DirectionalCLIP
-from metrics.features import PairFeatures
+from metrics.toolbox.features import PairFeatures
 
 
 @pytest.fixture(scope="module")

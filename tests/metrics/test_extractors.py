@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from metrics.base import Image, MetricError
-from metrics.extractors import DINOv2Extractor, FolderExtractor, open_extractor
+from metrics.networks.dinov2 import DINOv2Extractor
+from metrics.networks.extractors import open_extractor
+from metrics.networks.resnet import FolderExtractor
 
 
 def test_folder_features_are_the_pooled_last_hidden_state(resnet_folder: Path, pictures: list[Image]) -> None:
@@ -31,7 +33,7 @@ def test_folder_features_are_the_pooled_last_hidden_state(resnet_folder: Path, p
 def test_batch_mates_do_not_change_a_feature(resnet_folder: Path, pictures: list[Image], batch_size: int) -> None:
     extractor = FolderExtractor(f"folder:{resnet_folder}", batch_size=batch_size)
     together, alone = extractor(pictures), np.concatenate([extractor([image]) for image in pictures])
-    # The bound that metrics.images states: same kernels, position in the batch may cost float32 rounding.
+    # The bound that metrics.networks.images states: same kernels, position in the batch may cost float32 rounding.
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(together).max())
 
 

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import MetricError
-from metrics.images import check_batch_size, check_image, check_images, in_batches, open_device, resize_square, to_tensor
+from metrics.networks.images import check_batch_size, check_image, check_images, in_batches, open_device, resize_square, to_tensor
 
 
 @pytest.mark.parametrize(

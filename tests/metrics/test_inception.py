@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from metrics.base import Image, MetricError
-from metrics.extractors import open_extractor
-from metrics.inception import FEEDS, SIDE, WORDS, InceptionExtractor
+from metrics.networks.extractors import open_extractor
+from metrics.networks.inception import FEEDS, SIDE, WORDS, InceptionExtractor
 
 CPU = torch.device("cpu")
 

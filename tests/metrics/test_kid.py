@@ -37,7 +37,7 @@ def test_sets_of_different_sizes_follow_the_definition(rng: np.random.Generator)
 
 
 def test_blocks_of_rows_do_not_change_the_value(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    import metrics.mmd as module
+    import metrics.toolbox.mmd as module
 
     x, y = rng.standard_normal((7, 4)), rng.standard_normal((11, 4))
     whole = kid(x, y)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from metrics.base import Image, MetricError, PairBatch
 from metrics.lpips import LPIPS
-from metrics.masked import weights_of
+from metrics.toolbox.regions import weights_of
 
 Pairs = Callable[..., PairBatch]
 
@@ -64,7 +64,9 @@ def test_batch_mates_do_not_change_a_score(resnet_folder: Path, pictures: list[I
     metric = LPIPS(f"folder:{resnet_folder}", batch_size=3)
     together = metric.score(pairs(pictures, pictures[::-1]))
     alone = np.concatenate([metric.score(pairs([a], [b])) for a, b in zip(pictures, pictures[::-1], strict=True)])
-    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * together.max())  # the bound that metrics.images states
+    np.testing.assert_allclose(
+        together, alone, rtol=0, atol=1e-5 * together.max()
+    )  # the bound that metrics.networks.images states
 
 
 def test_floats_and_wrong_shapes_are_refused(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
@@ -221,7 +223,7 @@ class TestRegions:
         scores = metric.score(self.masked(pictures[:4], pictures[1:5], masks))
         assert np.isnan(scores).tolist() == [False, True, True, False]
         alone = metric.score(self.masked(pictures[3:4], pictures[4:5], [half]))[0]
-        assert scores[3] == pytest.approx(alone, rel=1e-5)  # the bound that metrics.images states
+        assert scores[3] == pytest.approx(alone, rel=1e-5)  # the bound that metrics.networks.images states
 
     def test_growing_the_mask_over_even_damage_moves_nothing_but_zero_filling(
         self, resnet_folder: Path, pictures: list[Image], noisy: Callable[[Image, float], Image]
@@ -261,4 +263,4 @@ def test_a_source_is_computed_once_for_all_its_edits(
     assert len(edits) == 13
     assert batches == [4] * 5  # one for the source, four for thirteen edits; two at a time would be eight
     alone = np.concatenate([metric.score(pairs([edit], [pictures[0]])) for edit in edits])
-    np.testing.assert_allclose(scores, alone, rtol=0, atol=1e-5 * scores.max())  # the bound that metrics.images states
+    np.testing.assert_allclose(scores, alone, rtol=0, atol=1e-5 * scores.max())  # the bound that metrics.networks.images states

@@ -14,7 +14,8 @@ from transformers import ResNetForImageClassification
 from metrics.accuracy import Accuracy
 from metrics.base import Image, PairBatch
 from metrics.lpips import LPIPS
-from metrics.parity.flexit import FlexitAccuracy, FlexitL1, FlexitLPIPS, resize_and_crop
+from metrics.networks.images import resize_and_crop
+from metrics.parity.flexit import FlexitAccuracy, FlexitL1, FlexitLPIPS
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structu
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from metrics.base import Image, MetricError, PairBatch
-from metrics.masked import MaskFraction
-from metrics.pixels import L1, MSE, PSNR, SSIM, ssim_map
+from metrics.pixels import L1, MSE, PSNR, SSIM, MaskFraction, ssim_map
 
 Mask = NDArray[np.bool_]
 

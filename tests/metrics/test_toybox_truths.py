@@ -60,7 +60,9 @@ def test_distance_to_the_truth(copies: PairBatch) -> None:
         assert metric.score(replace(copies, edits=truths)).tolist() == [0.0] * SAMPLES
         assert (metric.score(copies) > 0).all()
     like = LPIPS(NET).score(replace(copies, sources=truths))
-    np.testing.assert_allclose(ToyBoxTruthDistance(NET).score(copies), like, rtol=0, atol=1e-5 * like.max())  # metrics.images
+    np.testing.assert_allclose(
+        ToyBoxTruthDistance(NET).score(copies), like, rtol=0, atol=1e-5 * like.max()
+    )  # metrics.networks.images
     pixels = [np.abs(a.astype(float) - b).mean() / 255 for a, b in zip(copies.sources, truths, strict=True)]
     np.testing.assert_allclose(ToyBoxTruthDistance(measure="pixels").score(copies), pixels, rtol=1e-12)  # float64
 

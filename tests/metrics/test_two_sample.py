@@ -11,7 +11,7 @@ from metrics.base import FeatureSet, MetricError
 from metrics.csfid import CSFID
 from metrics.frechet import FrechetDistance
 from metrics.kid import KID
-from metrics.two_sample import Values, split_half, subsample, swap_test
+from metrics.toolbox.two_sample import Values, split_half, subsample, swap_test
 
 
 def plain(features: np.ndarray) -> FeatureSet:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from metrics.base import MetricError
-from metrics.weights import digest_of_file, digest_of_state, read_state, require_file
+from metrics.networks.weights import digest_of_file, digest_of_state, read_state, require_file
 
 
 def test_digest_of_state_is_the_same_in_any_file_format(tmp_path: Path) -> None:

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from metrics.base import Image, MetricError
-from metrics.images import BATCH_SIZE, to_tensor
 from metrics.networks.base import Extractor, Identity
-from metrics.weights import digest_of_file, read_state, require_file
+from metrics.networks.images import BATCH_SIZE, resize_and_crop, to_tensor
+from metrics.networks.weights import digest_of_file, read_state, require_file
 
 __all__ = ["FILE", "PREFIX", "InceptionExtractor", "Resize"]
 
@@ -121,8 +121,6 @@ def _torchmetrics(images: list[Image], device: torch.device) -> torch.Tensor:
 
 
 def _flexit(images: list[Image], device: torch.device) -> torch.Tensor:
-    from metrics.parity.flexit import resize_and_crop
-
     return _pytorch_fid([resize_and_crop(image, CROP) for image in images], device)
 
 

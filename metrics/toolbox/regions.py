@@ -1,21 +1,21 @@
 """Which pixels count: the whole picture, the background, or the edited region; a mask decides, never blackened pixels.
 
 A sample's mask is True where the edit belongs. A region metric averages over the pixels of its region alone, so that it does not
-move when the region's share of the picture changes; `MaskFraction` states that share.
+move when the region's share of the picture changes; `metrics.pixels.MaskFraction` states that share.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from metrics.base import Card, Image, MetricError, PairBatch, PairMetric
-from metrics.images import check_images, open_device
+from metrics.base import Image, MetricError, PairBatch
+from metrics.networks.images import check_images
 
-__all__ = ["MASKING", "NO_REGION", "MaskFraction", "Region", "check_mask", "check_pairs", "check_region", "regions", "weights_of"]
+__all__ = ["MASKING", "NO_REGION", "Region", "check_mask", "check_pairs", "check_region", "regions", "weights_of"]
 
 Region = Literal["whole", "background", "edited"]
 """The whole picture, the pixels outside the sample's mask, or those inside."""
@@ -100,37 +100,3 @@ def weights_of(pixels: Mask, size: int | None) -> NDArray[np.float32]:
         return pixels.astype(np.float32)
     picture = PIL.Image.fromarray(pixels.astype(np.float32)).resize((size, size), PIL.Image.Resampling.BOX)
     return np.asarray(picture, dtype=np.float32)
-
-
-class MaskFraction(PairMetric):
-    """Share of the picture that the sample's mask marks, 0..1: what a region metric's value should be read with.
-
-    Args:
-        device: torch device, unused.
-    """
-
-    name: ClassVar[str] = "mask_fraction"
-    bounds = (0.0, 1.0)
-
-    def __init__(self, *, device: str = "cpu") -> None:
-        open_device(device)
-        self.card = Card(
-            name=self.name,
-            version="1",
-            network="none",
-            weights="",
-            resolution="native",
-            resize="none",
-            value_range="bool mask",
-            scale="share, 0..1",
-            masking="the mask itself",
-            nan_rule="mask unknown",
-            higher_is_better=False,
-            definition="Share of the pixels inside the sample's mask; it describes the sample, not the edit.",
-            source="this project",
-        )
-
-    def score(self, batch: PairBatch) -> NDArray[np.float64]:
-        edits = check_images(batch.edits, "edits")
-        rows = enumerate(zip(edits, batch.masks, strict=True))
-        return np.array([np.nan if m is None else check_mask(m, e, r).mean() for r, (e, m) in rows], dtype=np.float64)

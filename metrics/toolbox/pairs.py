@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError
-from metrics.images import exact
+from metrics.networks.images import exact
 
 __all__ = ["Maps", "compare_pairs"]
 
@@ -33,7 +33,7 @@ def compare_pairs(
 ) -> NDArray[np.float64]:
     """`compare` for each edit and its source; 0 without a look at the network where both are the same pixels.
 
-    The network sees full batches only, as `metrics.images` says, of pictures of one shape.
+    The network sees full batches only, as `metrics.networks.images` says, of pictures of one shape.
 
     Args:
         encode: `batch_size` pictures of one shape to their features.

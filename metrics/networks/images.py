@@ -20,6 +20,8 @@ from metrics.base import Image, MetricError
 
 __all__ = [
     "BATCH_SIZE",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
     "RESIZE_POLICY",
     "check_batch_size",
     "check_image",
@@ -29,6 +31,7 @@ __all__ = [
     "exact",
     "in_batches",
     "open_device",
+    "resize_and_crop",
     "resize_square",
     "to_tensor",
 ]
@@ -38,6 +41,9 @@ BATCH_SIZE = 8
 
 RESIZE_POLICY = "squash, Pillow bicubic (antialiased), rounded to uint8; none where the size fits"
 """What `resize_square` does, in the words of a card."""
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the channels of a picture in 0..1."""
 
 
 def check_image(image: object, where: str) -> Image:
@@ -74,6 +80,13 @@ def resize_square(image: Image, size: int) -> Image:
         return image
     picture = PIL.Image.fromarray(image).resize((size, size), PIL.Image.Resampling.BICUBIC)
     return np.asarray(picture, dtype=np.uint8)
+
+
+def resize_and_crop(image: Image, side: int) -> Image:
+    """The centre (side, side, 3) of `image` (H, W, 3) after its short side was brought to `side`."""
+    from torchvision.transforms.functional import center_crop, resize  # type: ignore[import-untyped]
+
+    return np.asarray(center_crop(resize(PIL.Image.fromarray(image), [side]), [side, side]), dtype=np.uint8)
 
 
 def to_tensor(images: Sequence[Image], device: torch.device) -> torch.Tensor:

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from metrics.base import MetricError
-from metrics.weights import digest_of_state, first_line, open_pretrained, require_folder
+from metrics.base import Image, MetricError
+from metrics.networks.base import Extractor, Identity
+from metrics.networks.images import BATCH_SIZE, RESIZE_POLICY, resize_square, to_tensor
+from metrics.networks.weights import digest_of_state, first_line, open_pretrained, require_folder
 
-__all__ = ["FolderNetwork", "open_resnet"]
+__all__ = ["PREFIX", "FolderExtractor", "FolderNetwork", "open_resnet"]
 
 PREFIX = "folder:"
 DEFAULTS: dict[str, Any] = {"size": 64, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -100,3 +104,32 @@ def _preprocessing(folder: Path, what: str) -> dict[str, Any]:
         raise MetricError(
             f"{what}: {file} should name size, image_mean and image_std ({first_line(error)}); mend or remove it"
         ) from error
+
+
+class FolderExtractor(Extractor):
+    """Spatial mean of the last hidden state of a transformers ResNet.
+
+    Args:
+        spec: "folder:/path", see `metrics.networks.resnet.open_resnet`.
+        device: torch device.
+        batch_size: rows per forward pass.
+    """
+
+    def __init__(self, spec: str, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
+        super().__init__(device, batch_size)
+        self._network = open_resnet(spec, self._device, "features")
+        self.dimensions = int(self._network.model.config.hidden_sizes[-1])
+        size = self._network.size
+        self.identity = Identity(
+            network=f"{self._network.description}, last hidden state, spatial mean",
+            weights=self._network.weights,
+            resolution=f"{size}x{size}",
+            resize=RESIZE_POLICY,
+            value_range=self._network.value_range,
+        )
+
+    def _features(self, images: list[Image]) -> NDArray[np.float32]:
+        pixels = to_tensor([resize_square(image, self._network.size) for image in images], self._device)
+        last = self._network.hidden_states(self._network.normalise(pixels))[-1]
+        features: NDArray[np.float32] = last.mean(dim=(2, 3)).float().cpu().numpy()
+        return features

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError, PairBatch, PairMetric
-from metrics.images import check_images
 from metrics.networks.base import Extractor, TextExtractor
+from metrics.networks.images import check_images
 
 __all__ = ["FeatureMetric", "PairFeatures", "distinct"]
 

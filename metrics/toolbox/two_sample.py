@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import MetricError
-from metrics.images import check_whole
+from metrics.networks.images import check_whole
 
 __all__ = ["Spread", "SwapTest", "Values", "split_half", "subsample", "swap_test"]
 

@@ -18,9 +18,17 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError, fingerprint
-from metrics.images import BATCH_SIZE, RESIZE_POLICY, check_batch_size, check_images, in_batches, open_device, resize_square
-from metrics.resnet import PREFIX
-from metrics.weights import digest_of_state, open_pretrained, readable, require_file, require_folder
+from metrics.networks.images import (
+    BATCH_SIZE,
+    RESIZE_POLICY,
+    check_batch_size,
+    check_images,
+    in_batches,
+    open_device,
+    resize_square,
+)
+from metrics.networks.resnet import PREFIX
+from metrics.networks.weights import digest_of_state, open_pretrained, readable, require_file, require_folder
 
 __all__ = ["Choice", "Classifier", "open_classifier"]
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import MetricError, fingerprint
-from metrics.weights import digest_of_state, require_file, require_folder
+from metrics.networks.weights import digest_of_state, require_file, require_folder
 
 __all__ = ["OpenClipNetwork", "open_clip_network"]
 

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Card, Embedded, FeatureSet, Image, MetricError, MetricWarning, SetMetric, sight_of
-from metrics.extractors import open_extractor
-from metrics.images import BATCH_SIZE, check_whole
 from metrics.networks.base import Extractor
+from metrics.networks.extractors import open_extractor
+from metrics.networks.images import BATCH_SIZE, check_whole
 
 __all__ = ["ExtractorMetric", "Remembered", "Small"]
 
@@ -50,8 +50,8 @@ class ExtractorMetric(SetMetric):
     """A set metric over the features of an extractor.
 
     Args:
-        features: the network to see through, see `metrics.extractors`.
-        resize: how pictures reach Inception, see `metrics.inception`; "default" for all else.
+        features: the network to see through, see `metrics.networks.extractors`.
+        resize: how pictures reach Inception, see `metrics.networks.inception`; "default" for all else.
         device: torch device of the extractor.
         batch_size: rows per forward pass.
         min_samples: number of samples in either set from which the value is trusted; None takes the metric's own.

@@ -10,15 +10,17 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError
-from metrics.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device
 from metrics.networks.base import Extractor, Identity, TextExtractor
-from metrics.openclip import OpenClipNetwork, open_clip_network
+from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device
+from metrics.networks.openclip import OpenClipNetwork, open_clip_network
 
-__all__ = ["ClipImages", "ClipTexts", "check_text", "open_towers", "unit"]
+__all__ = ["CLIP_PREFIX", "ClipImages", "ClipTexts", "check_text", "open_clip_images", "open_towers", "unit"]
+
+CLIP_PREFIX = "clip:"
 
 
 class ClipImages(Extractor):
-    """Image embeddings, not normalised; equal in identity to `metrics.extractors.ClipExtractor` on the same network.
+    """Image embeddings, not normalised; one per picture.
 
     Pictures are preprocessed before they are batched, so pictures of many sizes (crops) still fill batches.
     """
@@ -107,7 +109,7 @@ class ClipTexts(TextExtractor):
 def open_towers(
     model: str, pretrained: str | None, quick_gelu: bool | None, device: str, batch_size: int
 ) -> tuple[OpenClipNetwork, ClipImages, ClipTexts]:
-    """Network, image tower and text tower of an open_clip spec, see `metrics.openclip.open_clip_network`.
+    """Network, image tower and text tower of an open_clip spec, see `metrics.networks.openclip.open_clip_network`.
 
     Raises:
         MetricError: the network cannot be opened as its weights need it, or device or batch size are none.
@@ -132,3 +134,16 @@ def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     wide = np.asarray(rows, dtype=np.float64)
     length = np.linalg.norm(wide, axis=1, keepdims=True)
     return np.divide(wide, length, out=np.full_like(wide, np.nan), where=length > 0)
+
+
+def open_clip_images(spec: str, device: str, batch_size: int) -> Extractor:
+    """Image embedding of an open_clip model by its own preprocessing; not normalised.
+
+    Of a weight file whose architecture exists with two activations the name decides: "clip:ViT-B-32-quickgelu:/path" for OpenAI's and
+    DFN's weights; for the others a folder with its open_clip_config.json.
+    """
+    from metrics.networks.openclip import open_clip_network
+
+    named = spec.removeprefix(CLIP_PREFIX)
+    model, _, pretrained = (named, "", "") if named.startswith("local-dir:") else named.partition(":")
+    return ClipImages(open_clip_network(model, pretrained or None, None, open_device(device)), device, batch_size)

@@ -1,0 +1,1 @@
+"""What metrics share: features, sets, pairs, regions, and the arithmetic behind intervals and tests."""
