@@ -9,9 +9,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
+from reports.cells import Cell, Column, finite
 from reports.data import ReportData
 from reports.drawing import Drawing, blank
-from reports.leaderboard import Cell, Column, finite
 from reports.names import MetricName, metric_names
 from reports.style import INK, MUTED, RC
 from reports.tables import Line, Table

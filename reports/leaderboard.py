@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
 from markupsafe import Markup
 
+from reports.cells import Cell, Column, decimals, finite
 from reports.data import ReportData
 from reports.names import MetricName, metric_names
 from reports.style import Look, knob_name, number, swatch
 
-__all__ = ["Board", "Cell", "Column", "Row", "board", "decimals", "finite"]
+__all__ = ["Board", "Row", "board"]
 
 _COSTS = {
     "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
@@ -37,36 +37,6 @@ _FLAGS = {
 
 
 @dataclass(frozen=True)
-class Column:
-    """A sortable column. ``better`` is "higher", "lower" or "" where there is no direction."""
-
-    title: str
-    meaning: str
-    better: str = ""
-    numeric: bool = True
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One value: its text, what it sorts by, and how it is shown."""
-
-    text: str
-    sort: str
-    interval: str = ""
-    bar: tuple[float, float, float] | None = None
-    """Left end, right end and mean of the interval in percent of the column's range."""
-    best: bool = False
-    alarm: str = ""
-    """"failed" or "short" (fewer scored than expected)."""
-    badges: tuple[tuple[str, str], ...] = ()
-    note: str = ""
-    """What the reader must know of this value: how many scores it lacks."""
-    swatch: Markup | str = ""
-    centred: bool = False
-    """Whether the middle of the bar is zero."""
-
-
-@dataclass(frozen=True)
 class Row:
     """One editor or anchor."""
 
@@ -84,21 +54,6 @@ class Board:
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-
-
-def finite(value: object) -> float | None:
-    """`value` as a float if it is a finite number."""
-    try:
-        found = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def decimals(values: Sequence[float]) -> int:
-    """Decimals that show the largest of `values` with about three digits."""
-    largest = max((abs(v) for v in values), default=0.0)
-    return 2 if largest == 0 else min(max(3 - math.floor(math.log10(largest)), 0), 3)
 
 
 def _metric_cells(frame: pd.DataFrame, name: str, better: str, anchors: list[bool], notes: Sequence[str]) -> list[Cell]:

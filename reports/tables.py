@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from reports.cells import Cell, Column, decimals, finite, interval_cell, p_cell, plain_cell, whole_cell
 from reports.data import ReportData
-from reports.leaderboard import Cell, Column, decimals, finite
 from reports.names import MetricName, metric_names
 from reports.style import Look, number, swatch
 
@@ -72,9 +72,9 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
                 Cell(title, title),
                 _editor(row["first"], row["first_value"], look),
                 _editor(row["second"], row["second_value"], look),
-                _interval(row["difference"], row["low"], row["high"], digits, (-reach, reach), signed=True),
-                _p(row["p"]),
-                _p(row["p_holm"]),
+                interval_cell(row["difference"], row["low"], row["high"], digits, (-reach, reach), signed=True),
+                p_cell(row["p"]),
+                p_cell(row["p_holm"]),
                 Cell(f"{better} is better" if better else "no proof", better, best=proven, swatch=_mark(better, look)),
                 Cell(f"{int(row['n'])}", str(int(row["n"]))),
             )
@@ -111,9 +111,9 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look]) -> Table:
     lines = [
         Line((
             _editor(row["editor"], None, look),
-            _interval(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=len(rows) > 1 and row["hypervolume"] == best),
-            _whole(row["knob_values"]),
-            _whole(row["n"]),
+            interval_cell(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=len(rows) > 1 and row["hypervolume"] == best),
+            whole_cell(row["knob_values"]),
+            whole_cell(row["n"]),
         ))
         for row in rows
     ]  # fmt: skip
@@ -146,9 +146,9 @@ def _gains(data: ReportData, look: Mapping[str, Look]) -> Table:
         cells = (
             _editor(row["first"], None, look),
             _editor(row["second"], None, look),
-            _interval(row["gain"], row["low"], row["high"], decimals(ends), (-reach, reach), signed=True),
+            interval_cell(row["gain"], row["low"], row["high"], decimals(ends), (-reach, reach), signed=True),
             Cell(overlap, "" if low is None else repr(low)),
-            _whole(row["n"]),
+            whole_cell(row["n"]),
         )
         lines.append(Line(cells))
     columns = (
@@ -223,8 +223,8 @@ def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Me
             Cell(title, title),
             Cell(f"{share:.0%}", repr(share), alarm="short" if share < 1 else ""),
             Cell(f"{int(row['n'])} of {int(row['expected'])}", repr(float(row["n"]))),
-            _whole(row["undefined"]),
-            _plain(row["mean"], digits),
+            whole_cell(row["undefined"]),
+            plain_cell(row["mean"], digits),
             Cell(_bounds(row, share, digits), repr(row["bound_low"])),
         )
         lines.append(Line(cells, title))
@@ -265,27 +265,6 @@ def _mark(name: str, look: Mapping[str, Look]) -> Any:
     return swatch(look[name]) if name in look else ""
 
 
-def _interval(
-    value: object, low: object, high: object, digits: int, span: tuple[float, float], *, signed: bool = False, best: bool = False
-) -> Cell:
-    """The value with its interval, and where both lie in `span`."""
-    left, right = span
-    mean, lower, upper = finite(value), finite(low), finite(high)
-    if mean is None:
-        return Cell("–", "")
-    plus = "+" if signed else ""
-    if lower is None or upper is None:
-        return Cell(_minus(f"{mean:{plus}.{digits}f}"), repr(mean), best=best)
-    ends = [min(max((v - left) / (right - left) * 100, 0.0), 100.0) for v in (lower, upper, mean)]
-    bar = (round(ends[0], 1), round(ends[1] - ends[0], 1), round(ends[2], 1))
-    text = f"[{lower:{plus}.{digits}f}, {upper:{plus}.{digits}f}]"
-    return Cell(_minus(f"{mean:{plus}.{digits}f}"), repr(mean), _minus(text), bar, best, centred=signed)
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
-
-
 def _bounds(row: Mapping[Any, Any], share: float, digits: int) -> str:
     low, high = finite(row["bound_low"]), finite(row["bound_high"])
     if share >= 1:
@@ -293,20 +272,3 @@ def _bounds(row: Mapping[Any, Any], share: float, digits: int) -> str:
     if low is None and high is None:
         return "none"
     return f"{'−∞' if low is None else f'{low:.{digits}f}'} to {'∞' if high is None else f'{high:.{digits}f}'}"
-
-
-def _p(value: object) -> Cell:
-    found = finite(value)
-    if found is None:
-        return Cell("–", "")
-    return Cell("< 0.001" if found < 0.001 else f"{found:.3f}", repr(found))
-
-
-def _plain(value: object, digits: int) -> Cell:
-    found = finite(value)
-    return Cell("–", "") if found is None else Cell(f"{found:.{digits}f}", repr(found))
-
-
-def _whole(value: object) -> Cell:
-    found = finite(value)
-    return Cell("–", "") if found is None else Cell(f"{found:.0f}", repr(found))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reports.cells import Cell
 from reports.data import ReportData
-from reports.leaderboard import Cell, board
+from reports.leaderboard import board
 from reports.style import looks
 
 LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from reports.cells import Cell
 from reports.data import ReportData
-from reports.leaderboard import Cell, board
+from reports.leaderboard import board
 from reports.style import looks
 from reports.tables import Table, tables
 
