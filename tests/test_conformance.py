@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_checkpoints
 from PIL import Image
 
 from bench import api, registry
@@ -21,9 +21,6 @@ from bench.toybox.embedded import TOYBOX
 from bench.workers.crew import Options
 from etabench_conformance import Case, conformance
 from etabench_conformance.case import SAMPLES
-
-sys.path.append(str(Path(__file__).parent / "editors"))
-import tiny_checkpoints
 
 Check = Callable[[], None]
 pytestmark = pytest.mark.slow

@@ -5,24 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_specs import PAIR_METRICS, SpecMaker, editor
 from fixtures_manifest import row, write_folder
 
 from bench.spec import Spec
-
-HERE = Path(__file__).parent
-SpecMaker = Callable[..., Spec]
-
-
-def editor(name: str, **more: Any) -> dict[str, Any]:
-    return {"name": f"{HERE / 'fake_editors.py'}:{name}"} | more
-
-
-def metric(name: str, **params: Any) -> dict[str, Any]:
-    return {"name": f"{HERE / 'fake_metrics.py'}:{name}", "params": params}
-
-
-PAIR_METRICS = [metric("Alignment"), metric("Distance")]
-ALL_METRICS = [*PAIR_METRICS, metric("ColourGap"), metric("ClassGap")]
 
 
 @pytest.fixture

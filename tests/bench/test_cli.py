@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ALL_METRICS, editor
+from fake_specs import ALL_METRICS, editor
 
 from bench import cli
 from bench.commands import console

@@ -11,9 +11,10 @@ import pytest
 import tiny_checkpoints
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from drawn import draw, weights_of
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from editors import DiffusionModel, EditTask, Image
+from editors import DiffusionModel, EditTask
 
 WORDS = ("a", "red", "blue", "ball", "cat", "on", "the", "grass")
 LENGTH = 12
@@ -100,12 +101,6 @@ def _loaded(tiny_folder: Path) -> DiffusionModel:
     return DiffusionModel.load(tiny_folder)
 
 
-def weights_of(model: DiffusionModel) -> dict[str, torch.Tensor]:
-    """A copy of every tensor of the model."""
-    parts = {"vae": model.vae, "unet": model.unet, "text_encoder": model.text_encoder}
-    return {f"{part}.{name}": t.detach().clone() for part, net in parts.items() for name, t in net.state_dict().items()}
-
-
 @pytest.fixture
 def model(_loaded: DiffusionModel) -> Iterator[DiffusionModel]:
     """The loaded model. Whatever a test does with it, its weights and the global generator must be as they were."""
@@ -115,16 +110,6 @@ def model(_loaded: DiffusionModel) -> Iterator[DiffusionModel]:
     after = weights_of(_loaded)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert torch.equal(state, torch.get_rng_state())
-
-
-def draw(seed: int = 0, height: int = 64, width: int = 64) -> Image:
-    """Smooth colours with a square on them, (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    low, high = rng.uniform(0, 255, (2, 3))
-    image = (low + (high - low) * np.linspace(0, 1, height)[:, None, None]) * np.ones((1, width, 1))
-    top, left = rng.integers(4, 24, 2)
-    image[top : top + 20, left : left + 20] = rng.uniform(0, 255, 3)
-    return image.astype(np.uint8)
 
 
 @pytest.fixture

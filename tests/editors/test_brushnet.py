@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny_checkpoints
 import torch
-from conftest import draw
 from diffusers import UNet2DConditionModel
+from drawn import draw
 from safetensors.torch import load_file, save_file
 
 from editors import DiffusionModel, EditTask

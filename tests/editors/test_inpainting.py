@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import draw, weights_of
+from drawn import draw, weights_of
 
 from editors import Cancelled, DiffusionModel, EditTask, Image, MissingInput, NotFinite
 from editors.brushnet import BrushNet

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import embedded
+import embedded_model
 import numpy as np
 import pytest
 import torch
@@ -32,9 +32,9 @@ def test_every_level_is_optimised_or_none(model: DiffusionModel, masked: EditTas
 
 def test_optimised_embeddings_bring_the_guided_decode_closer_to_the_source() -> None:
     """On a trained model, where 10 steps of 10 updates leave 0.46 and 0.61 of the error."""
-    for task in embedded.tasks(2):
+    for task in embedded_model.tasks(2):
         without, fitted = (
-            make(embedded.toybox(), steps=10, guidance=7.5, inner_steps=inner).prepare(task).error for inner in (0, 10)
+            make(embedded_model.toybox(), steps=10, guidance=7.5, inner_steps=inner).prepare(task).error for inner in (0, 10)
         )
         assert fitted < 0.8 * without, f"{without:.3f} without, {fitted:.3f} with optimisation"
 

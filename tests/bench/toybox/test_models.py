@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from bench.toybox.embedded import TOYBOX
 from bench.toybox.evaluate import (
     BEGIN,
     CARD,
@@ -31,7 +32,6 @@ from bench.toybox.evaluate import (
 from bench.toybox.reference import class_of, images_of
 from bench.toybox.stages.data import Pool, draw, to_unit
 from bench.toybox.stages.features import layer_distances
-from bench.toybox.train import MODELS
 from bench.toybox.world import SIZE
 
 
@@ -44,12 +44,12 @@ def scenes() -> Pool:
 def features() -> torch.nn.Module:
     from transformers import ResNetForImageClassification
 
-    network: torch.nn.Module = ResNetForImageClassification.from_pretrained(MODELS / "features").float().eval()
+    network: torch.nn.Module = ResNetForImageClassification.from_pretrained(TOYBOX / "features").float().eval()
     return network
 
 
 def test_small_and_safe() -> None:
-    files = [p for p in MODELS.rglob("*") if p.is_file()]
+    files = [p for p in TOYBOX.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) < 40_000_000
     assert {p.suffix for p in files} <= {".json", ".safetensors", ".txt"}
 
@@ -63,7 +63,7 @@ def test_card_is_measured_and_met() -> None:
 
 
 def test_autoencoder(scenes: Pool) -> None:
-    assert autoencoder_psnr(load_pipeline(MODELS / "generator").vae, Pool(scenes.scenes[:64], scenes.images[:64])) > 30
+    assert autoencoder_psnr(load_pipeline(TOYBOX / "generator").vae, Pool(scenes.scenes[:64], scenes.images[:64])) > 30
 
 
 def test_feature_network(features: torch.nn.Module, scenes: Pool) -> None:
@@ -72,7 +72,7 @@ def test_feature_network(features: torch.nn.Module, scenes: Pool) -> None:
 
 
 def test_feature_distance_is_calibrated(features: torch.nn.Module, scenes: Pool) -> None:
-    weights = load_file(MODELS / "features" / "lpips.safetensors")["weights"]
+    weights = load_file(TOYBOX / "features" / "lpips.safetensors")["weights"]
     assert (weights >= 0).all()
     x = to_unit(scenes.images)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
@@ -83,14 +83,14 @@ def test_feature_distance_is_calibrated(features: torch.nn.Module, scenes: Pool)
 
 
 def test_judge(scenes: Pool) -> None:
-    retrieval, preference = judge_rows(MODELS / "judge", scenes)
+    retrieval, preference = judge_rows(TOYBOX / "judge", scenes)
     assert retrieval.measured > 92
     assert preference.measured >= 99
 
 
 def test_generator_draws_what_it_is_told(features: torch.nn.Module) -> None:
     pool = draw(24, 920_000)
-    images = generate(load_pipeline(MODELS / "generator"), [s.caption for s in pool.scenes], seed=1)
+    images = generate(load_pipeline(TOYBOX / "generator"), [s.caption for s in pool.scenes], seed=1)
     read = accuracy(classify(features, images), pool.scenes)  # type: ignore[arg-type]
     assert read["object"] > 0.7
     assert read["background"] > 0.8
@@ -125,5 +125,5 @@ def test_evaluate_fails_when_a_row_is_short(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_no_model_names_a_path_of_the_machine_that_made_it() -> None:
-    for file in MODELS.rglob("*.json"):
+    for file in TOYBOX.rglob("*.json"):
         assert not re.search(r'"_name_or_path": "/', file.read_text(encoding="utf-8")), file

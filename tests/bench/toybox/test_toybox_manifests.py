@@ -14,11 +14,11 @@ from PIL import Image
 from transformers import ResNetForImageClassification
 
 import data_manifests
+from bench.toybox.embedded import TOYBOX
 from bench.toybox.evaluate import classify
 from bench.toybox.manifests import CATEGORIES, SEEDS, SIZES, edits, main
 from bench.toybox.stages.data import to_unit
 from bench.toybox.stages.features import HEADS, labels_of
-from bench.toybox.train import MODELS
 from bench.toybox.world import render
 
 
@@ -65,15 +65,15 @@ def test_judge_and_features_agree_that_the_truth_is_the_target(name: str) -> Non
     chosen = edits(SIZES[name], SEEDS[name])
     sources = to_unit(np.stack([render(e.source).image for e in chosen]))
     truths = to_unit(np.stack([render(e.target).image for e in chosen]))
-    network = ResNetForImageClassification.from_pretrained(MODELS / "features").float().eval()
+    network = ResNetForImageClassification.from_pretrained(TOYBOX / "features").float().eval()
     read = classify(network, truths)
     wanted = torch.tensor([labels_of(e.target) for e in chosen])
     for i, head in enumerate(HEADS):
         if head != "flip":  # circles and hearts have no side
             wrong = [chosen[int(k)].target.caption for k in (read[head] != wanted[:, i]).nonzero()]
             assert not wrong, head
-    judge = open_clip.create_model(f"local-dir:{MODELS / 'judge'}", require_pretrained=True).eval()
-    tokenizer = open_clip.get_tokenizer(f"local-dir:{MODELS / 'judge'}")
+    judge = open_clip.create_model(f"local-dir:{TOYBOX / 'judge'}", require_pretrained=True).eval()
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{TOYBOX / 'judge'}")
     with torch.no_grad():
         text = judge.encode_text(tokenizer([e.target.caption for e in chosen]), normalize=True)
         gain = ((judge.encode_image(truths, normalize=True) - judge.encode_image(sources, normalize=True)) * text).sum(1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PAIR_METRICS, SpecMaker, editor, metric
+from fake_specs import PAIR_METRICS, SpecMaker, editor, metric
 
 from bench import api, registry
 from bench.errors import ScoreError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler
-from embedded import tasks, toybox
+from embedded_model import tasks, toybox
 from torch import Tensor
 
 from editors import DiffusionModel

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SpecMaker, editor, metric
+from fake_specs import HERE, SpecMaker, editor, metric
 
 from bench.commands.outlook import outlooks
 from bench.errors import RegistryError, SpecError
@@ -70,7 +70,7 @@ def test_the_model_counts_for_editors_that_use_it(make_spec: SpecMaker) -> None:
 
 
 def test_changed_content_of_an_editor_file_changes_the_key(make_spec: SpecMaker, tmp_path: Path) -> None:
-    source = (Path(__file__).parent / "fake_editors.py").read_text()
+    source = (HERE / "fake_editors.py").read_text()
     file = tmp_path / "mine.py"
     found = []
     for text in (source, source.replace("share of noise", "portion of noise")):

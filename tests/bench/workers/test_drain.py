@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SpecMaker, editor
+from fake_specs import SpecMaker, editor
 
 from bench import api
 from bench.analysis import summary
@@ -21,7 +21,7 @@ from bench.workers.crew import Options
 from bench.workers.drain import drain
 from bench.workers.worker import Cost
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 INLINE = Options(executor="inline")
 Fingerprint = dict[str, tuple[str, tuple[str, ...]]]
 

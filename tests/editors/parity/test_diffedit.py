@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMInverseScheduler, StableDiffusionDiffEditPipeline
-from embedded import picture, pipeline, tasks, toybox
+from embedded_model import picture, pipeline, tasks, toybox
 from torch import Tensor
 
 from editors import DiffusionModel, EditTask, Image

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SpecMaker
+from fake_specs import SpecMaker
 from fixtures_manifest import row, write_folder
 
 from bench import api

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import SpecMaker, editor, metric
+from fake_specs import SpecMaker, editor, metric
 
 from bench import api
 from bench.analysis.baseline import compare, write_baseline

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SpecMaker
+from fake_specs import SpecMaker
 
 from bench import api
 from bench.errors import ScoreError

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ALL_METRICS, SpecMaker, editor, metric
+from fake_specs import ALL_METRICS, SpecMaker, editor, metric
 from fixtures_manifest import row, write_folder
 
 from bench import api

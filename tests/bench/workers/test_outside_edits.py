@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from conftest import PAIR_METRICS, metric
+from fake_specs import PAIR_METRICS, metric
 from PIL import Image
 
 import bench

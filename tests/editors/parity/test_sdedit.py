@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from diffusers import StableDiffusionImg2ImgPipeline
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from embedded import picture, pipeline, tasks, toybox
+from embedded_model import picture, pipeline, tasks, toybox
 
 from editors import EditTask, Image
 from editors.sdedit import SDEdit

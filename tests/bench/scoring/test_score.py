@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
+from fake_specs import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
 from fixtures_manifest import row, write_folder
 
 from bench import api, registry
