@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Card, Embedded, FeatureSet, Image, PairBatch, PairMetric, SetMetric
-from metrics.networks.extractors import Extractor, Identity
-from metrics.toolbox.features import FeatureMetric, PairFeatures, TextExtractor
+from metrics.networks.base import Extractor, Identity, TextExtractor
+from metrics.toolbox.features import FeatureMetric, PairFeatures
 
 
 def card(name: str, version: str, higher: bool) -> Card:
