@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
 )
 INTERRUPTED = 130
-LEAVES = {"editors.base": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
+LEAVES = {"editors.task": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]

@@ -1,4 +1,28 @@
-"""What the conductor raises for bad input: one clear line that says what is wrong, where, and what to do."""
+"""What is raised for bad input: one clear line that says what is wrong, where, and what to do.
+
+    EtabenchError               a user can cause and mend it
+        SpecError               the spec
+        RegistryError           the name of an editor or a metric
+        ManifestError           a manifest, or a file that it names
+            PictureError            a picture (bench.manifest.pictures)
+        NoRealPicture           a sample without a real picture of its class: the reason of a failed unit (bench.manifest.reference)
+        ModelError              a checkpoint, or the device it should run on
+        RunError                a run folder, or the work on it
+        ScoreError              scores, and tables of them
+        BaselineError           a baseline
+    Interrupted                 a worker was told to stop; no error (bench.workers.worker)
+
+The leaves have trees of their own, since they know nothing of the conductor; the command line prints them alike:
+
+    EditorError                 what an editor raises on purpose; the unit becomes a failed record (editors.task)
+        MissingInput            the task or the set-up lacks something
+        NotFinite               NaN or infinity at a step
+        Cancelled               the caller asked to stop
+        CheckpointError         weights are missing or are not what they claim to be (editors.toolbox.checkpoint)
+    MetricError                 a metric cannot be built or cannot score what it was given (metrics.base)
+    MetricWarning               a value that should not be trusted without reading the message; a warning (metrics.base)
+    ReportError                 tables that cannot be drawn (reports.data)
+"""
 
 from __future__ import annotations
 
