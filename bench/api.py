@@ -85,8 +85,8 @@ def plan(spec: Spec) -> tuple[Plan, Manifest]:
     from bench import models
     from bench.manifest import open_manifest
 
-    needed = any(entry.needs_model for entry in resolve_entries(spec))
-    checkpoint = models.inspect(spec.model) if needed else None
+    users = [entry.label for entry in resolve_entries(spec) if entry.needs_model]
+    checkpoint = models.inspect(models.reference(spec, *users)) if users else None
     resolution = checkpoint.resolution if checkpoint else None
     manifest = open_manifest(spec.manifest, resolution)
     return make_plan(spec, manifest, model=checkpoint.digest if checkpoint else "", resolution=resolution), manifest

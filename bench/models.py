@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ModelError
+from bench.errors import ModelError, SpecError
 from bench.toybox import embedded
 
 if TYPE_CHECKING:
-    from bench.spec import ModelRef
+    from bench.spec import ModelRef, Spec
     from editors.toolbox.diffusion import DiffusionModel
 
-__all__ = ["Checkpoint", "inspect", "load", "tokenizer"]
+__all__ = ["Checkpoint", "inspect", "load", "reference", "tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,14 @@ class Checkpoint:
     folder: Path
     digest: str
     resolution: int
+
+
+def reference(spec: Spec, *editors: str) -> ModelRef:
+    """The model of a spec whose `editors` cannot do without. Raises SpecError where it names none."""
+    if spec.model is None:
+        wanted = f"{', '.join(editors)} cannot do without" if editors else "an editor cannot do without"
+        raise SpecError(f"model: missing, and {wanted}; name toybox, {{path: FOLDER}} or {{hub: ID}}")
+    return spec.model
 
 
 def inspect(ref: ModelRef) -> Checkpoint:

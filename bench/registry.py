@@ -9,21 +9,23 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import RegistryError
 from bench.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from editors.base import Editor
+    from metrics.base import PairMetric, SetMetric
 
 __all__ = ["EDITOR_GROUP", "METRIC_GROUP", "editors", "is_file_target", "load_editor", "load_metric", "metrics"]
 
 EDITOR_GROUP = "etabench.editors"
 METRIC_GROUP = "etabench.metrics"
-_REQUIRED = {"editor": (("prepare", "render"),), "metric": (("score",), ("features", "value"))}
-"""Per kind, the sets of methods of which a class must have one in full."""
 
 
 def editors() -> dict[str, EntryPoint]:
@@ -36,20 +38,26 @@ def metrics() -> dict[str, EntryPoint]:
     return _group(METRIC_GROUP)
 
 
-def load_editor(name: str) -> type[Any]:
+def load_editor(name: str) -> type[Editor[Any]]:
     """The editor class registered as ``name``, or the class in ``path/to/file.py:Class``.
 
-    Raises RegistryError when there is none, when its module cannot be imported, or when it is not an editor.
+    Raises RegistryError when there is none, when its module cannot be imported, or when it is no `editors.Editor`.
     """
-    return _load("editor", name, editors)
+    found = _load("editor", name, editors)
+    from editors.base import Editor
+
+    return _derived("editor", name, found, Editor)
 
 
-def load_metric(name: str) -> type[Any]:
+def load_metric(name: str) -> type[PairMetric] | type[SetMetric]:
     """The metric class registered as ``name``, or the class in ``path/to/file.py:Class``.
 
-    Raises RegistryError when there is none, when its module cannot be imported, or when it is not a metric.
+    Raises RegistryError when there is none, when its module cannot be imported, or when it is no `metrics.PairMetric` or `SetMetric`.
     """
-    return _load("metric", name, metrics)
+    found = _load("metric", name, metrics)
+    from metrics.base import PairMetric, SetMetric
+
+    return _derived("metric", name, found, PairMetric, SetMetric)
 
 
 def is_file_target(name: str) -> bool:
@@ -72,14 +80,12 @@ def _origin(point: EntryPoint) -> str:
     return f"{point.value} of {point.dist.name}" if point.dist else point.value
 
 
-def _load(kind: str, name: str, listing: Any) -> type[Any]:
+def _load(kind: str, name: str, listing: Callable[[], dict[str, EntryPoint]]) -> object:
     if is_file_target(name):
-        found = _from_file(kind, name)
-    elif name.endswith(".py"):
+        return _from_file(kind, name)
+    if name.endswith(".py"):
         raise RegistryError(f"{kind} '{name}': a file needs the class too: '{name}:ClassName'")
-    else:
-        found = _from_entry_point(kind, name, listing())
-    return _checked(kind, name, found)
+    return _from_entry_point(kind, name, listing())
 
 
 def _from_entry_point(kind: str, name: str, known: dict[str, EntryPoint]) -> object:
@@ -130,11 +136,14 @@ def _own_classes(module: ModuleType) -> Iterable[str]:
     return (key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__)
 
 
-def _checked(kind: str, name: str, found: object) -> type[Any]:
+def _derived(kind: str, name: str, found: object, *bases: type[Any]) -> type[Any]:
+    """``found``, if it is a class that is made of one of ``bases`` and lacks nothing of it."""
     if not isinstance(found, type):
         raise RegistryError(f"{kind} '{name}' is not a class but {type(found).__name__}")
-    choices = _REQUIRED[kind]
-    if not any(all(callable(getattr(found, method, None)) for method in methods) for methods in choices):
-        wanted = " or ".join(" and ".join(methods) for methods in choices)
-        raise RegistryError(f"{kind} '{name}': class {found.__name__} is not a {kind}: it needs the methods {wanted}")
+    if not issubclass(found, bases):
+        wanted = " or ".join(f"{base.__module__}.{base.__name__}" for base in bases)
+        raise RegistryError(f"{kind} '{name}': class {found.__name__} is no {kind}: derive it from {wanted}")
+    lacking = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+    if lacking:
+        raise RegistryError(f"{kind} '{name}': class {found.__name__} lacks {lacking}")
     return found

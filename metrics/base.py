@@ -257,12 +257,14 @@ class SetMetric(ABC):
         name: registered name.
         card: identity of its numbers.
         min_samples: smallest number of edits it scores.
+        uses_classes: whether the classes of pictures matter.
         embedded: parameters that name a network, see `Embedded`.
     """
 
     name: ClassVar[str]
     card: Card
     min_samples: int
+    uses_classes: ClassVar[bool] = False
     embedded: ClassVar[Embedded] = {}
 
     @property

@@ -95,7 +95,7 @@ def _samples(plan: Plan) -> pd.DataFrame:
 def _meta(run: Run) -> dict[str, str]:
     spec, plan = run.spec, run.plan
     manifest, environment = run.read_json("manifest.json"), run.read_json("environment.json")
-    model = spec.model.name or spec.model.path or spec.model.hub or ""
+    model = (spec.model.name or spec.model.path or spec.model.hub) if spec.model else None
     written = datetime.datetime.fromtimestamp((run.path / "plan.json").stat().st_mtime, tz=datetime.UTC)
     meta = {
         "date": written.strftime("%Y-%m-%d %H:%M UTC"),

@@ -48,7 +48,7 @@ class Entry:
 
 def resolve_entries(spec: Spec) -> list[Entry]:
     """The spec's editors and anchors with resolved parameters and knob values. Raises SpecError."""
-    on_toybox = embedded.is_embedded(spec.model)
+    on_toybox = embedded.on_toybox(spec)
     entries = [_entry(item, on_toybox) for item in spec.editors]
     for name in spec.anchors:
         if all(entry.label != name for entry in entries):

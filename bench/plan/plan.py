@@ -6,7 +6,6 @@ the result and nothing else, so that a changed spec reuses every unit it shares 
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
@@ -19,6 +18,8 @@ from bench.errors import SpecError
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import NoRealPicture, RealPictures
 from bench.plan.entries import Entry, resolve_entries
+from bench.suggest import did_you_mean
+from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample
@@ -130,9 +131,7 @@ def _rows(spec: Spec, manifest: Manifest) -> Iterable[int]:
     rows = {name: row for row, name in enumerate(manifest.ids)}
     for name in spec.samples or ():
         if name not in rows:
-            near = difflib.get_close_matches(name, rows, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise SpecError(f"samples: manifest {manifest.name} has no sample {name!r}{hint}")
+            raise SpecError(f"samples: manifest {manifest.name} has no sample {name!r}; {did_you_mean(name, rows)}")
     chosen = [rows[name] for name in spec.samples] if spec.samples else list(range(len(manifest.ids)))
     chosen = chosen if spec.limit is None else chosen[: spec.limit]
     if not chosen:
@@ -146,8 +145,11 @@ def _check_metrics(spec: Spec) -> None:
     for item in spec.metrics:
         if item.params or item.name not in known:
             cls = registry.load_metric(item.name)
+            networks = embedded.metric_networks(cls) if embedded.on_toybox(spec) else {}
+            signature = inspect.signature(cls)
+            device = {"device": "cpu"} if "device" in signature.parameters else {}
             try:
-                inspect.signature(cls).bind(**item.params, device="cpu")
+                signature.bind(**(networks | device | item.params))
             except TypeError as error:
                 raise SpecError(f"metrics: {item.name}: {error}; see `etabench list metrics`") from error
 

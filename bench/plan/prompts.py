@@ -34,7 +34,7 @@ def cut_prompts(spec: Spec, plan: Plan) -> list[str]:
     users = [entry for entry in plan.entries if entry.needs_model]
     if not users:
         return []
-    tokenizer = models.tokenizer(spec.model)
+    tokenizer = models.tokenizer(models.reference(spec))
     cut: dict[int, list[str]] = {}
     for entry in users:
         number = sum(tokens_cut(tokenizer, prompts_of(entry, sample)) > 0 for sample in plan.samples)

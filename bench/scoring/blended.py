@@ -41,7 +41,7 @@ def open_judges(
     from metrics.clip_region import RegionCLIP
     from metrics.lpips import LPIPS
 
-    if embedded.is_embedded(run.spec.model):
+    if embedded.on_toybox(run.spec):
         classifier, net = classifier or embedded.network("features"), net or embedded.network("features")
         ranker = ranker or embedded.network("ranker")
     for name, value in (("classifier", classifier), ("ranker", ranker), ("lpips", net)):

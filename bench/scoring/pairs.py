@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bench.errors import ScoreError
 from bench.manifest.pictures import pixel_hash
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["PairScoring"]
+    from metrics.base import PairBatch, PairMetric
+    from metrics.networks.base import TextExtractor
+    from metrics.toolbox.features import FeatureMetric
+
+__all__ = ["PairScoring", "reads_features"]
 
 SECONDS_BETWEEN_TABLES = 60.0
 ROWS_AT_A_TIME = 4096
@@ -33,7 +37,7 @@ class PairScoring:
     Call order: walk over `jobs`, then `finish`.
     """
 
-    def __init__(self, finished: Finished, metrics: Mapping[str, Any], before: Scores, store: FeatureStore) -> None:
+    def __init__(self, finished: Finished, metrics: Mapping[str, PairMetric], before: Scores, store: FeatureStore) -> None:
         self._finished, self._metrics, self._store = finished, metrics, store
         columns = before.pairs[["unit", "value", "fingerprint", "score"]].to_dict("records")
         self._known = {(row["unit"], row["value"], row["fingerprint"]): float(row["score"]) for row in columns}
@@ -65,11 +69,11 @@ class PairScoring:
                     self._keep(name, metric, chunk, self._score_features(metric, chunk, sources, texts))
         return self._write()
 
-    def _lacking(self, metric: Any) -> list[Edit]:
+    def _lacking(self, metric: PairMetric) -> list[Edit]:
         print_ = metric.card.fingerprint
         return [edit for edit in self._finished.edits if (*edit.name, print_) not in self._known]
 
-    def _scorer(self, name: str, metric: Any) -> Callable[[Sequence[Edit]], None]:
+    def _scorer(self, name: str, metric: PairMetric) -> Callable[[Sequence[Edit]], None]:
         def take(edits: Sequence[Edit]) -> None:
             self._keep(name, metric, edits, lambda: metric.score(_pairs(edits)))
             if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
@@ -77,7 +81,7 @@ class PairScoring:
 
         return take
 
-    def _keep(self, name: str, metric: Any, edits: Sequence[Edit], score: Callable[[], NDArray[np.float64]]) -> None:
+    def _keep(self, name: str, metric: PairMetric, edits: Sequence[Edit], score: Callable[[], NDArray[np.float64]]) -> None:
         import numpy as np
 
         from metrics.base import MetricError
@@ -91,7 +95,7 @@ class PairScoring:
         print_ = metric.card.fingerprint
         self._known.update({(*edit.name, print_): float(value) for edit, value in zip(edits, scores, strict=True)})
 
-    def _sources(self, metric: Any, todo: Sequence[Edit]) -> dict[str, str]:
+    def _sources(self, metric: FeatureMetric, todo: Sequence[Edit]) -> dict[str, str]:
         """Sample id to the content key of its source, whose features the store has on return."""
         shelf = self._store.shelf(metric.image_extractor.identity.key)
         names = list(dict.fromkeys(edit.info.id for edit in todo))
@@ -103,17 +107,18 @@ class PairScoring:
             shelf.fill([keys[name] for name in chunk], images, metric.image_extractor)
         return keys
 
-    def _texts(self, metric: Any, todo: Sequence[Edit]) -> dict[str, str]:
+    def _texts(self, metric: FeatureMetric, todo: Sequence[Edit]) -> dict[str, str]:
         """Text to its content key, of all texts that the metric reads; the store has their features on return."""
         members = [name for name in ("target_texts", "source_texts") if name in metric.reads]
         found = {text for edit in todo for name in members if (text := getattr(edit.info, name.removesuffix("s"))) is not None}
         keys = {text: text_key(text) for text in sorted(found)}
         if keys:
-            self._store.shelf(metric.text_extractor.identity.key).fill(list(keys.values()), list(keys), metric.text_extractor)
+            extractor = _text_extractor(metric)
+            self._store.shelf(extractor.identity.key).fill(list(keys.values()), list(keys), extractor)
         return keys
 
     def _score_features(
-        self, metric: Any, edits: Sequence[Edit], sources: Mapping[str, str], texts: Mapping[str, str]
+        self, metric: FeatureMetric, edits: Sequence[Edit], sources: Mapping[str, str], texts: Mapping[str, str]
     ) -> Callable[[], NDArray[np.float64]]:
         from metrics.toolbox.features import PairFeatures
 
@@ -124,7 +129,7 @@ class PairScoring:
         for name in ("target_texts", "source_texts"):
             if name in metric.reads:
                 given = [getattr(edit.info, name.removesuffix("s")) for edit in edits]
-                shelf = self._store.shelf(metric.text_extractor.identity.key)
+                shelf = self._store.shelf(_text_extractor(metric).identity.key)
                 members[name] = shelf.rows([None if text is None else texts[text] for text in given])
         return lambda: metric.score_features(PairFeatures(**members))
 
@@ -154,12 +159,20 @@ class PairScoring:
                     }
 
 
-def reads_features(metric: Any) -> bool:
-    """Whether the metric is a `metrics.toolbox.features.FeatureMetric`, or has its shape."""
-    return hasattr(metric, "score_features")
+def reads_features(metric: PairMetric) -> TypeGuard[FeatureMetric]:
+    """Whether the metric is computed from features alone, which the store keeps."""
+    from metrics.toolbox.features import FeatureMetric
+
+    return isinstance(metric, FeatureMetric)
 
 
-def _pairs(edits: Sequence[Edit]) -> Any:
+def _text_extractor(metric: FeatureMetric) -> TextExtractor:
+    if metric.text_extractor is None:
+        raise ScoreError(f"metric {metric.name} reads texts and has no text_extractor; give it one")
+    return metric.text_extractor
+
+
+def _pairs(edits: Sequence[Edit]) -> PairBatch:
     from metrics.base import PairBatch
 
     samples = [edit.sample for edit in edits]

@@ -15,7 +15,7 @@ from bench.progress import Progress, silent
 from bench.scoring.axes import mean_table, operating_points
 from bench.scoring.edits import Finished, walk
 from bench.scoring.features import FeatureStore
-from bench.scoring.pairs import PairScoring
+from bench.scoring.pairs import PairScoring, reads_features
 from bench.scoring.sets import SetScoring
 from bench.scoring.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
 from bench.store import Run
@@ -23,6 +23,7 @@ from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from bench.spec import MetricSpec, Spec
+    from metrics.base import PairMetric, SetMetric
 
 __all__ = ["open_metrics", "score_run"]
 
@@ -38,11 +39,13 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
 
     Raises ScoreError where a metric cannot score what it is given.
     """
+    from metrics.base import PairMetric, SetMetric
+
     spec, before = run.spec, read_scores(run)
     finished, store = Finished.of(run), FeatureStore(run)
     metrics = open_metrics(spec, pick_device(device or spec.device))
-    pair_metrics = {name: metric for name, metric in metrics.items() if hasattr(metric, "score")}
-    set_metrics = {name: metric for name, metric in metrics.items() if name not in pair_metrics}
+    pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
+    set_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
     cards = {metric.card.fingerprint: _card(metric, run.plan) for metric in pair_metrics.values()}
     sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
     with deterministic():
@@ -67,13 +70,13 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     return Scores(pairs, sets, cards, set_pairs)
 
 
-def open_metrics(spec: Spec, device: str) -> dict[str, Any]:
+def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:
     """The spec's metrics by the name they have in tables: their own, with parameters added where two share it."""
-    opened: dict[str, Any] = {}
+    opened: dict[str, PairMetric | SetMetric] = {}
     for item in spec.metrics:
-        cls = registry.load_metric(item.name)
+        cls: type[Any] = registry.load_metric(item.name)
         try:
-            metric = cls(**_parameters(cls, item, spec, device), device=device)
+            metric = cls(**_parameters(cls, item, spec, device))
         except EtabenchError:
             raise
         except TypeError as error:
@@ -85,11 +88,10 @@ def open_metrics(spec: Spec, device: str) -> dict[str, Any]:
     return opened
 
 
-def _card(metric: Any, plan: Plan) -> dict[str, Any]:
+def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:
     """The card, with what is no part of the fingerprint: ends of the range, and how many of the run's texts lose their end."""
-    about: dict[str, Any] = {"bounds": list(getattr(metric, "bounds", (None, None)))}
-    extractor = getattr(metric, "text_extractor", None)
-    if extractor is not None and hasattr(extractor, "over_context"):
+    about: dict[str, Any] = {"bounds": list(metric.bounds)}
+    if reads_features(metric) and (extractor := metric.text_extractor) is not None:
         sides = [name.removesuffix("s") for name in ("target_texts", "source_texts") if name in metric.reads]
         texts = dict.fromkeys(text for sample in plan.samples for side in sides if (text := getattr(sample, side)) is not None)
         about |= {"texts": len(texts), "texts_cut": len(extractor.over_context(list(texts)))}
@@ -98,9 +100,7 @@ def _card(metric: Any, plan: Plan) -> dict[str, Any]:
 
 def _parameters(cls: type[Any], item: MetricSpec, spec: Spec, device: str) -> dict[str, Any]:
     """The metric's parameters. On ToyBox the networks that it leaves open are the embedded ones, which the generator never saw."""
-    params = dict(item.params)
-    if embedded.is_embedded(spec.model):
-        params = embedded.metric_networks(cls) | params
-    if device.startswith("cuda") and "batch_size" in inspect.signature(cls).parameters:
-        params.setdefault("batch_size", ROWS_ON_CUDA)
-    return params
+    takes = inspect.signature(cls).parameters
+    params = embedded.metric_networks(cls) if embedded.on_toybox(spec) else {}
+    ours: dict[str, Any] = {"device": device} | ({"batch_size": ROWS_ON_CUDA} if device.startswith("cuda") else {})
+    return params | {name: value for name, value in ours.items() if name in takes} | item.params

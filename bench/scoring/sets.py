@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from bench.manifest.reference import Reference
     from bench.plan import Entry
+    from metrics.base import FeatureSet, SetMetric
 
 __all__ = ["SetScoring"]
 
@@ -66,7 +67,7 @@ class SetScoring:
     """
 
     def __init__(
-        self, finished: Finished, metrics: Mapping[str, Any], reference: Reference, before: Scores, store: FeatureStore
+        self, finished: Finished, metrics: Mapping[str, SetMetric], reference: Reference, before: Scores, store: FeatureStore
     ) -> None:
         from metrics.base import PROSE, fingerprint
 
@@ -124,7 +125,7 @@ class SetScoring:
                     advance()
         return frame(rows, SET_PAIR_COLUMNS)
 
-    def _score(self, metric: Any, cell: Cell) -> list[Any]:
+    def _score(self, metric: SetMetric, cell: Cell) -> list[Any]:
         from metrics.base import FeatureSet, MetricError, MetricWarning
         from metrics.toolbox.two_sample import subsample
 
@@ -144,7 +145,7 @@ class SetScoring:
         notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
         return [score, spread.low, spread.high, "; ".join(notes)]
 
-    def _test(self, metric: Any, one: Cell, two: Cell) -> dict[str, float]:
+    def _test(self, metric: SetMetric, one: Cell, two: Cell) -> dict[str, float]:
         """Difference and p value on the samples that both have."""
         from metrics.base import FeatureSet, MetricWarning
         from metrics.toolbox.two_sample import swap_test
@@ -168,7 +169,7 @@ class SetScoring:
             )
         return {"difference": tested.difference, "p": tested.p_value, "n": len(theirs)}
 
-    def _features(self, metric: Any, edits: Sequence[Edit]) -> NDArray[np.floating[Any]]:
+    def _features(self, metric: SetMetric, edits: Sequence[Edit]) -> NDArray[np.floating[Any]]:
         """From the store; what it lost meanwhile is extracted again."""
         shelf = self._store.shelf(metric.extractor)
         if any(edit.content not in shelf for edit in edits):
@@ -176,7 +177,7 @@ class SetScoring:
         rows: NDArray[np.floating[Any]] = shelf.rows([edit.content for edit in edits])
         return rows
 
-    def _theirs(self, metric: Any) -> Any:
+    def _theirs(self, metric: SetMetric) -> FeatureSet:
         from metrics.base import FeatureSet
 
         shelf, reference = self._store.shelf(metric.extractor), self._reference
@@ -196,9 +197,9 @@ def _cells(finished: Finished) -> list[Cell]:
     return [Cell(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
 
 
-def _row(name: str, metric: Any, cell: Cell) -> dict[str, Any]:
+def _row(name: str, metric: SetMetric, cell: Cell) -> dict[str, Any]:
     n, classes = len(cell.edits), len(set(cell.classes))
-    grouped = getattr(metric, "uses_classes", name == "csfid") and classes
+    grouped = metric.uses_classes and classes
     return {
         "editor": cell.entry.label,
         "knob": cell.entry.knob or None,

@@ -167,7 +167,7 @@ class Spec(_Strict):
     manifest: ManifestRef
     limit: int | None = Field(default=None, ge=1)
     samples: list[str] | None = Field(default=None, min_length=1)
-    model: ModelRef
+    model: ModelRef | None = Field(default=None, description="left out where no editor needs one")
     device: str = "auto"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[0], min_length=1)

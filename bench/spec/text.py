@@ -63,7 +63,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         raise SpecError(f"{file}: cannot be read as UTF-8 text: {error}") from error
     data = parse_yaml(text, str(file))
     if data is None:
-        raise SpecError(f"{file}: empty; a spec needs at least manifest, model, editors and metrics")
+        raise SpecError(f"{file}: empty; a spec needs at least manifest, editors and metrics")
     if not isinstance(data, dict):
         raise SpecError(f"{file}: expected a mapping of keys to values, got {kind_of(data)}")
     return data

@@ -82,7 +82,8 @@ class Laboratory:
             source = render(scene.source).image
             shape = mask(scene) if mask else None
             task = EditTask(source.copy(), scene.target.caption, scene.source.caption, shape, seed=derive_seed(SEED, str(number)))
-            rows.append(self._score(scene, source, editor.render(editor.prepare(task), values)))
+            edits = [edit for edit in editor.render(editor.prepare(task), values) if edit is not None]
+            rows.append(self._score(scene, source, edits))
         clip, lpips, success = (np.array(column) for column in zip(*rows, strict=True))
         return Scores(clip, 1 - lpips, success)
 

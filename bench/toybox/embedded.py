@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import data_manifests
 from bench.errors import ModelError
 
 if TYPE_CHECKING:
-    from bench.spec import ModelRef
+    from bench.spec import ModelRef, Spec
 
 __all__ = [
     "NAME",
@@ -25,6 +26,7 @@ __all__ = [
     "is_embedded",
     "metric_networks",
     "network",
+    "on_toybox",
     "present",
     "preset_of",
     "with_ranker",
@@ -48,9 +50,14 @@ Kind = Literal["judge", "features", "ranker"]
 _SCHEME: Mapping[Kind, str] = {"judge": "local-dir:", "features": "folder:", "ranker": "local-dir:"}
 
 
-def is_embedded(model: ModelRef | None) -> bool:
-    """Whether a spec's model is the embedded one."""
-    return model is not None and model.name == NAME
+def is_embedded(model: ModelRef) -> bool:
+    """Whether a model is the embedded one."""
+    return model.name == NAME
+
+
+def on_toybox(spec: Spec) -> bool:
+    """Whether a run is one on ToyBox: its model is the embedded one, or it has no model and edits a shipped manifest."""
+    return is_embedded(spec.model) if spec.model is not None else spec.manifest.name in data_manifests.names()
 
 
 def present(name: str) -> bool:

@@ -72,7 +72,7 @@ class Worker:
 
     @cached_property
     def model(self) -> DiffusionModel:
-        model = models.load(self.run.spec.model, device=self.device, dtype=self.run.plan.dtype)
+        model = models.load(models.reference(self.run.spec), device=self.device, dtype=self.run.plan.dtype)
         if model.digest != self.run.plan.model:
             raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
         model.cancelled = self.stop

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -72,3 +73,7 @@ class TextExtractor(ABC):
         Raises:
             MetricError: a row is not a text, or is blank.
         """
+
+    def over_context(self, texts: Sequence[str]) -> list[str]:
+        """Those of `texts` that are read without their end, each once, in order; none, unless an extractor has a limit."""
+        return []

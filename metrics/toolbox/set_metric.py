@@ -60,7 +60,6 @@ class ExtractorMetric(SetMetric):
     Attributes:
         fewest: samples in either set that the arithmetic needs.
         substitute: name of the metric that can stand in, "" where there is none.
-        uses_classes: whether the classes of pictures matter.
         enough: `min_samples` as given or by default.
         min_samples: below this the value is NaN: `enough` where the policy is to refuse, else `fewest`.
 
@@ -71,7 +70,6 @@ class ExtractorMetric(SetMetric):
     version: ClassVar[str] = "1"
     fewest: int = 1
     substitute: ClassVar[str] = ""
-    uses_classes: ClassVar[bool] = False
     higher_is_better: ClassVar[bool] = False
     undefined: ClassVar[str] = ""
     definition: ClassVar[str]

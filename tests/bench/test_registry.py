@@ -11,12 +11,18 @@ from bench import registry
 from bench.errors import RegistryError
 
 PLUGIN = """
-class Mine:
+from editors import Editor
+from metrics import PairMetric
+
+class Mine(Editor):
     def prepare(self, task): ...
     def render(self, state, values): ...
 
-class Scorer:
+class Scorer(PairMetric):
     def score(self, batch): ...
+
+class Half(Editor):
+    def prepare(self, task): ...
 
 class Neither: ...
 
@@ -111,7 +117,8 @@ def test_a_changed_file_is_read_again(plugin: Path) -> None:
         ("nowhere.py:Mine", "no such file"),
         ("my_editor.py", "needs the class too"),
         ("my_editor.py:Mien", "has no 'Mien'; did you mean 'Mine'"),
-        ("my_editor.py:Neither", "needs the methods prepare and render"),
+        ("my_editor.py:Neither", "class Neither is no editor: derive it from editors.base.Editor"),
+        ("my_editor.py:Half", "class Half lacks render"),
         ("my_editor.py:value", "not a class but int"),
     ],
 )
@@ -122,7 +129,9 @@ def test_bad_file_targets(plugin: Path, monkeypatch: pytest.MonkeyPatch, target:
 
 
 def test_an_editor_is_no_metric(plugin: Path) -> None:
-    with pytest.raises(RegistryError, match="is not a metric: it needs the methods score or features and value"):
+    with pytest.raises(
+        RegistryError, match=r"is no metric: derive it from metrics\.base\.PairMetric or metrics\.base\.SetMetric"
+    ):
         registry.load_metric(f"{plugin}:Mine")
 
 
