@@ -177,11 +177,11 @@ def blended_precision(
     as_json: Json = False,
 ) -> None:
     """Batch precision, best-result precision and batch diversity over the seeds of a run, as Blended Latent Diffusion has them."""
-    from bench.scoring.blended import blended_scores, open_judges
+    from bench.scoring.blended import blended_scores, open_networks
     from bench.store import Run
 
     opened = Run.open(run)
-    table = blended_scores(opened, open_judges(opened, classifier=classifier, ranker=ranker, net=lpips, weights=weights))
+    table = blended_scores(opened, open_networks(opened, classifier=classifier, ranker=ranker, net=lpips, weights=weights))
     print_rows([{str(key): value for key, value in row.items()} for row in table.to_dict("records")], as_json)
 
 

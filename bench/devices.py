@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.errors import ModelError
 
-__all__ = ["PeakMemory", "deterministic", "empty_cache", "pick_device"]
+__all__ = ["PeakMemory", "deterministic", "empty_cache", "out_of_memory", "pick_device"]
 
 
 def pick_device(name: str) -> str:
@@ -79,6 +79,12 @@ class PeakMemory:
         scale = 2**20 if sys.platform == "darwin" else 2**10
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
         return {"mb": round(peak, 1), "kind": "resident high-water mark of the process"}
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether the device had no room left."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def empty_cache() -> None:

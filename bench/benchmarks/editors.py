@@ -70,7 +70,7 @@ def _one_side(settings: dict[str, Any]) -> Outcome:
     import torch
     from PIL import Image
 
-    from bench.benchmarks.peers import PEERS, Job
+    from bench.benchmarks.peers import PEERS, Sweep
     from bench.manifest import open_manifest
     from bench.spec import load_spec
 
@@ -82,7 +82,7 @@ def _one_side(settings: dict[str, Any]) -> Outcome:
     if settings["side"] == OURS:
         return Outcome({"sweep": _ours(samples, settings)})
     peer = PEERS[sweep][settings["side"]]
-    job = Job(
+    job = Sweep(
         pictures=tuple(Image.fromarray(sample.image) for sample in samples),
         source_texts=tuple(sample.source_text or "" for sample in samples),
         target_texts=tuple(sample.target_text for sample in samples),

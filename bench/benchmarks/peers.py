@@ -13,11 +13,11 @@ from torch.nn.functional import mse_loss
 
 from bench.toybox.embedded import TOYBOX
 
-__all__ = ["PEERS", "Job", "Peer"]
+__all__ = ["PEERS", "Peer", "Sweep"]
 
 
 @dataclass(frozen=True)
-class Job:
+class Sweep:
     """What both sides do: the pictures and texts, the knob values, and the budget."""
 
     pictures: tuple[Image.Image, ...]
@@ -32,11 +32,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Peer:
-    """A sweep done the diffusers way; ``run(pipeline, job)`` with the pipeline loaded."""
+    """A sweep done the diffusers way; ``run(pipeline, sweep)`` with the pipeline loaded."""
 
     pipeline: str
     """Class name in diffusers."""
-    run: Callable[[Any, Job], None]
+    run: Callable[[Any, Sweep], None]
 
     def load(self, device: str) -> Any:
         """The pipeline on ToyBox, quiet, with DDIM."""
@@ -52,53 +52,53 @@ class Peer:
         return pipeline.to(device)
 
 
-def _sdedit(pipeline: Any, job: Job) -> None:
-    for picture, text in zip(job.pictures, job.target_texts, strict=True):
-        for strength in job.values:
+def _sdedit(pipeline: Any, sweep: Sweep) -> None:
+    for picture, text in zip(sweep.pictures, sweep.target_texts, strict=True):
+        for strength in sweep.values:
             pipeline(
                 text,
                 image=picture,
                 strength=strength,
-                num_inference_steps=job.steps,
-                guidance_scale=job.guidance,
+                num_inference_steps=sweep.steps,
+                guidance_scale=sweep.guidance,
                 generator=torch.Generator().manual_seed(0),
             )
 
 
-def _diffedit(pipeline: Any, job: Job, *, described: bool) -> None:
+def _diffedit(pipeline: Any, sweep: Sweep, *, described: bool) -> None:
     """One mask a picture, one inversion and one decode a ratio; ``described``: guided inversion under the source text."""
-    for picture, source, text in zip(job.pictures, job.source_texts, job.target_texts, strict=True):
+    for picture, source, text in zip(sweep.pictures, sweep.source_texts, sweep.target_texts, strict=True):
         generator = torch.Generator().manual_seed(0)
         mask = pipeline.generate_mask(
-            picture, source_prompt="", target_prompt=text, num_inference_steps=job.steps, generator=generator
+            picture, source_prompt="", target_prompt=text, num_inference_steps=sweep.steps, generator=generator
         )
-        for ratio in job.values:
-            shared = {"inpaint_strength": ratio, "num_inference_steps": job.steps, "generator": generator}
+        for ratio in sweep.values:
+            shared = {"inpaint_strength": ratio, "num_inference_steps": sweep.steps, "generator": generator}
             inversion = {} if described else {"guidance_scale": 1.0}
             latents = pipeline.invert(source if described else "", image=picture, **inversion, **shared).latents
-            pipeline(text, mask_image=mask, image_latents=latents, guidance_scale=job.guidance, **shared)
+            pipeline(text, mask_image=mask, image_latents=latents, guidance_scale=sweep.guidance, **shared)
 
 
-def _imagic(pipeline: Any, job: Job, *, fit_once: bool) -> None:
+def _imagic(pipeline: Any, sweep: Sweep, *, fit_once: bool) -> None:
     """The community pipeline's work: full fine-tuning of the pipeline itself, one draw a step, one sampling an eta.
 
     It leaves the tuned weights in the pipeline; a runner that fits again therefore puts the old ones back, as done here.
     """
     untuned = copy.deepcopy(pipeline.unet.state_dict())
-    for picture, text in zip(job.pictures, job.target_texts, strict=True):
+    for picture, text in zip(sweep.pictures, sweep.target_texts, strict=True):
         fitted = None
-        for eta in job.values:
+        for eta in sweep.values:
             if fitted is None or not fit_once:
                 pipeline.unet.load_state_dict(untuned)
-                fitted = _fit(pipeline, picture, text, job.fit_steps)
+                fitted = _fit(pipeline, picture, text, sweep.fit_steps)
             e_tgt, e_opt = fitted
             pipeline(
                 prompt_embeds=eta * e_tgt + (1 - eta) * e_opt,
                 negative_prompt="",
                 height=picture.height,
                 width=picture.width,
-                num_inference_steps=job.steps,
-                guidance_scale=job.guidance,
+                num_inference_steps=sweep.steps,
+                guidance_scale=sweep.guidance,
                 generator=torch.Generator().manual_seed(0),
             )
 
@@ -136,17 +136,19 @@ PEERS: dict[str, dict[str, Peer]] = {
     "sdedit": {"img2img pipeline": Peer("StableDiffusionImg2ImgPipeline", _sdedit)},
     "diffedit": {
         "pipeline, unguided inversion": Peer(
-            "StableDiffusionDiffEditPipeline", lambda pipeline, job: _diffedit(pipeline, job, described=False)
+            "StableDiffusionDiffEditPipeline", lambda pipeline, sweep: _diffedit(pipeline, sweep, described=False)
         ),
         "pipeline, its defaults": Peer(
-            "StableDiffusionDiffEditPipeline", lambda pipeline, job: _diffedit(pipeline, job, described=True)
+            "StableDiffusionDiffEditPipeline", lambda pipeline, sweep: _diffedit(pipeline, sweep, described=True)
         ),
     },
     "imagic": {
         "community way, a fit per eta": Peer(
-            "StableDiffusionPipeline", lambda pipeline, job: _imagic(pipeline, job, fit_once=False)
+            "StableDiffusionPipeline", lambda pipeline, sweep: _imagic(pipeline, sweep, fit_once=False)
         ),
-        "community way, one fit": Peer("StableDiffusionPipeline", lambda pipeline, job: _imagic(pipeline, job, fit_once=True)),
+        "community way, one fit": Peer(
+            "StableDiffusionPipeline", lambda pipeline, sweep: _imagic(pipeline, sweep, fit_once=True)
+        ),
     },
 }
 """Sweep -> name of the peer -> the peer."""

@@ -12,7 +12,7 @@ from typing import Literal
 from bench.errors import ManifestError
 from bench.manifest.manifest import policy_of, source_id
 from bench.manifest.pictures import Header, PictureError, PictureFile, read_header, read_mask, read_rgb
-from bench.manifest.rows import Entry, Examined, examine
+from bench.manifest.rows import Examined, SampleRow, examine
 from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
 
@@ -52,7 +52,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Row:
-    entry: Entry
+    entry: SampleRow
     source_id: str
 
 
@@ -69,12 +69,12 @@ def lint(ref: str | Path | ManifestRef) -> list[Finding]:
     rows: list[_Row] = []
     for examined in examine(source, policy_of(ref)):
         findings += _problems(examined)
-        if examined.entry:
-            found, key = _pictures(examined.entry, ref.alpha)
+        if examined.accepted:
+            found, key = _pictures(examined.accepted, ref.alpha)
             findings += found
-            findings += _texts(examined.entry, ref.strip_brackets)
+            findings += _texts(examined.accepted, ref.strip_brackets)
             if key:
-                rows.append(_Row(examined.entry, key))
+                rows.append(_Row(examined.accepted, key))
     return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows)]
 
 
@@ -82,11 +82,11 @@ def _problems(examined: Examined) -> list[Finding]:
     return [Finding("error", examined.row.number, examined.id, problem.field, problem.message) for problem in examined.problems]
 
 
-def _finding(entry: Entry, severity: Severity, name: str, message: str) -> Finding:
+def _finding(entry: SampleRow, severity: Severity, name: str, message: str) -> Finding:
     return Finding(severity, entry.row, entry.id, name, message)
 
 
-def _pictures(entry: Entry, alpha: str) -> tuple[list[Finding], str | None]:
+def _pictures(entry: SampleRow, alpha: str) -> tuple[list[Finding], str | None]:
     """Findings about the pictures of a row, and its source id, None when the picture cannot be decoded."""
     findings: list[Finding] = []
     key = truth_key = None
@@ -143,7 +143,7 @@ def _mask_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity
         yield "info", f"{file.label} is white everywhere; scores of the background are undefined"
 
 
-def _texts(entry: Entry, strip_brackets: bool) -> list[Finding]:
+def _texts(entry: SampleRow, strip_brackets: bool) -> list[Finding]:
     findings = []
     texts = {"target_text": entry.raw_target_text, "source_text": entry.source_text, "instruction": entry.instruction}
     for name, text in texts.items():
@@ -186,9 +186,9 @@ def _plain(text: str) -> str:
     return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
 
 
-def _missing(entries: list[Entry]) -> Iterator[Finding]:
+def _missing(entries: list[SampleRow]) -> Iterator[Finding]:
     """What some rows have and others lack, and what none has."""
-    optional: dict[str, tuple[Callable[[Entry], object], str]] = {
+    optional: dict[str, tuple[Callable[[SampleRow], object], str]] = {
         "mask": (lambda entry: entry.mask, "editors that use one must find their own"),
         "source_text": (lambda entry: entry.source_text, "editors that need a source caption cannot run"),
         "instruction": (lambda entry: entry.instruction, "editors that follow instructions cannot run"),
@@ -208,7 +208,7 @@ def _missing(entries: list[Entry]) -> Iterator[Finding]:
 def _repeated(rows: list[_Row]) -> Iterator[Finding]:
     """Pictures and texts that are there more than once."""
     by_picture: dict[str, list[_Row]] = defaultdict(list)
-    by_text: dict[str, Entry] = {}
+    by_text: dict[str, SampleRow] = {}
     for row in rows:
         entry = row.entry
         same_picture = by_picture[row.source_id]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.errors import ManifestError
 from bench.manifest.pictures import PictureError, Policy, read_mask, read_rgb
-from bench.manifest.rows import Entry, examine, sha256_of
+from bench.manifest.rows import SampleRow, examine, sha256_of
 from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
 from bench.suggest import did_you_mean
@@ -69,13 +69,13 @@ def policy_of(ref: ManifestRef, default_size: int | None = None) -> Policy:
 class Manifest:
     """The samples of a benchmark, in the manifest's order.
 
-    Iteration and ``load`` decode; ``entries`` and ``digest`` give what can be had without decoding.
+    Iteration and ``load`` decode; ``rows`` and ``digest`` give what can be had without decoding.
     """
 
-    def __init__(self, name: str, entries: list[Entry], policy: Policy) -> None:
+    def __init__(self, name: str, rows: list[SampleRow], policy: Policy) -> None:
         self.name = name
-        self.entries = entries
-        self.ids = [entry.id for entry in entries]
+        self.rows = rows
+        self.ids = [row.id for row in rows]
         self._policy = policy
         self._index = {id_: i for i, id_ in enumerate(self.ids)}
         self._contents: dict[int, dict[str, object]] = {}
@@ -94,12 +94,12 @@ class Manifest:
         policy = {key: value for key, value in self.policy.items() if key != "size"}
         rows = [
             {**self._content(i), "classes": [entry.source_class, entry.target_class], "category": entry.category}
-            for i, entry in enumerate(self.entries)
+            for i, entry in enumerate(self.rows)
         ]
         return sha256_of({"policy": policy, "rows": rows})
 
     def __len__(self) -> int:
-        return len(self.entries)
+        return len(self.rows)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self.load(i) for i in range(len(self)))
@@ -116,7 +116,7 @@ class Manifest:
 
     def load(self, i: int) -> Sample:
         """Sample ``i``, decoded, with the policy applied; ManifestError names the row and the file that cannot be decoded."""
-        entry = self.entries[i]
+        entry = self.rows[i]
         try:
             decoded = read_rgb(entry.image, self._policy.alpha)
             mask = read_mask(entry.mask) if entry.mask else None
@@ -146,9 +146,9 @@ class Manifest:
     def _content(self, i: int) -> dict[str, object]:
         if i not in self._contents:
             try:
-                self._contents[i] = self.entries[i].content()
+                self._contents[i] = self.rows[i].content()
             except PictureError as error:
-                raise ManifestError(f"{self.entries[i].place}: {error}") from error
+                raise ManifestError(f"{self.rows[i].place}: {error}") from error
         return self._contents[i]
 
 
@@ -162,10 +162,10 @@ def open_manifest(ref: str | Path | ManifestRef, default_size: int | None = None
     if not source.rows:
         raise ManifestError(f"{source.place}: empty; a manifest needs at least one sample")
     policy = policy_of(ref, default_size)
-    entries, broken, first = [], 0, ""
+    rows, broken, first = [], 0, ""
     for examined in examine(source, policy):
-        if examined.entry:
-            entries.append(examined.entry)
+        if examined.accepted:
+            rows.append(examined.accepted)
         broken += len(examined.problems)
         if examined.problems and not first:
             problem = examined.problems[0]
@@ -173,4 +173,4 @@ def open_manifest(ref: str | Path | ManifestRef, default_size: int | None = None
     if first:
         more = f" (and {broken - 1} more; `etabench lint` lists them)" if broken > 1 else ""
         raise ManifestError(first + more)
-    return Manifest(source.name, entries, policy)
+    return Manifest(source.name, rows, policy)

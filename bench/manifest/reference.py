@@ -57,15 +57,15 @@ class RealPictures:
 
         Raises ScoreError where pictures or classes are lacking.
         """
-        entries = [self._manifest.entries[self._manifest.index(name)] for name in ids]
-        if self._spec.kind == "truths" and (lacking := [entry.id for entry in entries if entry.truth is None]):
+        rows = [self._manifest.rows[self._manifest.index(name)] for name in ids]
+        if self._spec.kind == "truths" and (lacking := [row.id for row in rows if row.truth is None]):
             if not self._given:
                 raise ScoreError(
                     "set metrics need reference pictures and not every sample has a truth: add `reference:` to the spec"
                 )
             where = f"sample {lacking[0]} of manifest {self._manifest.name}"
             raise ScoreError(f"reference truths: {where} has no truth; use another kind")
-        classes = sorted({entry.target_class for entry in entries if entry.target_class is not None})
+        classes = sorted({row.target_class for row in rows if row.target_class is not None})
         if self._spec.kind == "toybox" and not classes:
             raise ScoreError("reference toybox: no sample of the manifest has a target_class")
         try:
@@ -91,7 +91,7 @@ class RealPictures:
             raise NoRealPicture(
                 f"sample {sample.id} has no target_class, so no real picture of it can be found; add it to the manifest"
             )
-        row = self._manifest.entries[self._manifest.index(sample.id)]
+        row = self._manifest.rows[self._manifest.index(sample.id)]
         own = {file.digest() for file in (row.image, row.truth) if file}
         own |= {pixel_hash(picture) for picture in (sample.image, sample.truth) if picture is not None}
         candidates = self._of(wanted)
@@ -102,7 +102,7 @@ class RealPictures:
             picture = candidate.load()
             if picture is not None and pixel_hash(picture) not in own:
                 return picture
-        if not self._given and not any(entry.truth for entry in self._manifest.entries):
+        if not self._given and not any(each.truth for each in self._manifest.rows):
             raise NoRealPicture("the run has no reference set of real pictures; add `reference:` to the spec")
         beside = f" beside the {len(candidates)} that are the sample's own" if candidates else ""
         raise NoRealPicture(
@@ -149,10 +149,10 @@ class RealPictures:
 
 
 def _source(manifest: Manifest, row: int) -> _Candidate:
-    entry = manifest.entries[row]
+    entry = manifest.rows[row]
     return _Candidate(entry.source_class, lambda: manifest.load(row).image, entry.image)
 
 
 def _truth(manifest: Manifest, row: int) -> _Candidate | None:
-    entry = manifest.entries[row]
+    entry = manifest.rows[row]
     return _Candidate(entry.target_class, lambda: manifest.load(row).truth, entry.truth) if entry.truth else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.manifest.pictures import Header, PictureError, PictureFile, Policy, read_header
 from bench.suggest import did_you_mean, kind_of
 
-__all__ = ["Entry", "Examined", "Problem", "RawRow", "Source", "examine", "sha256_of"]
+__all__ = ["Examined", "Problem", "RawRow", "SampleRow", "Source", "examine", "sha256_of"]
 
 _LABELS = ("source_class", "target_class", "category")
 
@@ -60,7 +60,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Entry:
+class SampleRow:
     """A row in order: its texts, and its pictures before they are decoded."""
 
     id: str
@@ -93,13 +93,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Examined:
-    """A row with its problems; ``entry`` is None unless there are none."""
+    """A row with its problems; ``accepted`` is None unless there are none."""
 
     row: RawRow
     id: str | None
     place: str
     problems: list[Problem] = field(default_factory=list)
-    entry: Entry | None = None
+    accepted: SampleRow | None = None
 
 
 def sha256_of(data: object) -> str:
@@ -140,7 +140,7 @@ class _Examiner:
                 self._problem(name, f"expected the size of the picture, {header.size}, got {other.size}")
         if self.problems or id_ is None or target is None or image is None or header is None:
             return Examined(self.row, id_, place, self.problems)
-        entry = Entry(
+        entry = SampleRow(
             id=id_,
             row=self.row.number,
             place=place,

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from metrics.blended_precision import BlendedPrecision, Case
 
-__all__ = ["blended_scores", "open_judges"]
+__all__ = ["blended_scores", "open_networks"]
 
 
-def open_judges(
+def open_networks(
     run: Run, *, classifier: str = "", ranker: str = "", net: str = "", weights: str = "", device: str = "cpu"
 ) -> BlendedPrecision:
     """The three networks. On ToyBox those left out are its feature network, its ranker (not the judge) and its LPIPS.
@@ -57,7 +57,7 @@ def open_judges(
     )
 
 
-def blended_scores(run: Run, judges: BlendedPrecision) -> pd.DataFrame:
+def blended_scores(run: Run, networks: BlendedPrecision) -> pd.DataFrame:
     """One row per editor and knob value: the three numbers, and the numbers of predictions and cases behind them.
 
     Samples without a mask or a target class are no cases. Raises ScoreError where there is no case at all.
@@ -75,7 +75,7 @@ def blended_scores(run: Run, judges: BlendedPrecision) -> pd.DataFrame:
         for (editor, value), samples in groups.items():
             cases = [case for edits in samples.values() if (case := _case(edits)) is not None]
             try:
-                found = judges.evaluate(cases)
+                found = networks.evaluate(cases)
             except MetricError as error:
                 raise ScoreError(f"{editor} at {value:g}: {error}") from error
             rows.append({"editor": editor, "value": value, **asdict(found)})

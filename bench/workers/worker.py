@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
-from bench.devices import PeakMemory, empty_cache
+from bench.devices import PeakMemory, empty_cache, out_of_memory
 from bench.errors import EtabenchError, RunError
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import RealPictures
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from editors.base import Editor, EditTask
     from editors.toolbox.diffusion import DiffusionModel
 
-__all__ = ["Cost", "Interrupted", "Made", "Worker"]
+__all__ = ["Interrupted", "Made", "UnitCost", "Worker"]
 
 Made = tuple[Record, dict[str, bytes]]
 """The record and the files of a unit."""
@@ -37,7 +37,7 @@ class Interrupted(Exception):  # noqa: N818 - no error
 
 
 @dataclass(frozen=True)
-class Cost:
+class UnitCost:
     """What `units` units took together: seconds of the two phases, samples through the U-Net, peak memory."""
 
     units: int
@@ -46,7 +46,7 @@ class Cost:
     evaluations: int
     memory: dict[str, Any]
 
-    def share(self, number: int) -> Cost:
+    def share(self, number: int) -> UnitCost:
         """Of the unit at place `number`: an equal part of time and evaluations, the remainder to the first; the peak as it is."""
         whole, rest = divmod(self.evaluations, self.units)
         return replace(
@@ -136,11 +136,13 @@ class Worker:
 
     def _after(self, error: Exception) -> None:
         """Tell a stop from a failure, and make room after the device's memory was full."""
+        from editors.task import Cancelled
+
         if isinstance(error, RunError):
             raise error
-        if type(error).__name__ == "Cancelled" and self.stop():
+        if isinstance(error, Cancelled) and self.stop():
             raise Interrupted from error
-        if type(error).__name__ == "OutOfMemoryError" and self.device.startswith("cuda"):
+        if out_of_memory(error) and self.device.startswith("cuda"):
             empty_cache()
 
     def _ready(self, units: Sequence[Unit]) -> tuple[Editor[Any], list[Sample]]:
@@ -160,7 +162,7 @@ class Worker:
         memory.wait()
         rendered = time.perf_counter()
         evaluations = self.model.unet_evaluations - evaluations if entry.needs_model else 0
-        cost = Cost(len(units), prepared - start, rendered - prepared, evaluations, memory.read())
+        cost = UnitCost(len(units), prepared - start, rendered - prepared, evaluations, memory.read())
         if len(edits) != len(units):
             raise ValueError(f"render_many gave the edits of {len(edits)} samples for {len(units)}")
         for given, sample in zip(edits, samples, strict=True):
@@ -188,7 +190,7 @@ class Worker:
             sample_id=sample.id,
         )
 
-    def _finish(self, unit: Unit, editor: Editor[Any], state: Any, given: Sequence[Any], cost: Cost) -> Made:
+    def _finish(self, unit: Unit, editor: Editor[Any], state: Any, given: Sequence[Any], cost: UnitCost) -> Made:
         entry, sample = self.run.plan.entries[unit.entry], self.run.plan.samples[unit.sample]
         there = [(value, edit) for value, edit in zip(entry.values, given, strict=True) if edit is not None]
         files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}
@@ -236,10 +238,16 @@ def _check_edits(edits: Sequence[Any], values: Sequence[float], shape: tuple[int
 
 
 def _reason(error: Exception) -> dict[str, str]:
+    """What a record says of a failure; of one that nobody raised on purpose where it happened, too."""
+    from editors.task import EditorError
+
     lines = " ".join(str(error).split())
     reason = {"type": type(error).__name__, "message": lines[:500]}
-    expected = {cls.__name__ for cls in type(error).__mro__} & {"EditorError", EtabenchError.__name__}
-    return reason if expected else reason | {"traceback": "".join(traceback.format_exception(error))}
+    return (
+        reason
+        if isinstance(error, EditorError | EtabenchError)
+        else reason | {"traceback": "".join(traceback.format_exception(error))}
+    )
 
 
 def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from fake_specs import SpecMaker
 
 from bench import api
 from bench.errors import ScoreError
-from bench.scoring.blended import blended_scores, open_judges
+from bench.scoring.blended import blended_scores, open_networks
 from bench.spec import Spec
 
 
@@ -28,7 +28,7 @@ def test_a_run_of_two_seeds_gives_the_three_numbers(tmp_path: Path) -> None:
         }
     )
     run = api.run(spec, tmp_path / "run")
-    table = blended_scores(run, open_judges(run)).set_index("editor")
+    table = blended_scores(run, open_networks(run)).set_index("editor")
     assert table["cases"].tolist() == [4] * 3
     assert table.loc["oracle", "predictions"] in (4, 8), "a deterministic anchor may be made once"
     assert table.loc["regenerate", "predictions"] == 8
@@ -44,4 +44,4 @@ def test_a_run_of_two_seeds_gives_the_three_numbers(tmp_path: Path) -> None:
 def test_networks_must_be_given_outside_toybox(make_spec: SpecMaker, tmp_path: Path) -> None:
     run = api.run(make_spec(), tmp_path / "run")
     with pytest.raises(ScoreError, match=r"blended precision needs a classifier.*give --classifier"):
-        open_judges(run)
+        open_networks(run)

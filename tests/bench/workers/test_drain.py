@@ -19,7 +19,7 @@ from bench.errors import RunError
 from bench.store import Record, Run
 from bench.workers.crew import Options
 from bench.workers.drain import drain
-from bench.workers.worker import Cost
+from bench.workers.worker import UnitCost
 
 ROOT = Path(__file__).parents[3]
 INLINE = Options(executor="inline")
@@ -150,7 +150,7 @@ def test_a_batch_gives_the_same_edits_and_says_what_was_shared(make_spec: SpecMa
 
 
 def test_shares_of_a_batch_add_up() -> None:
-    whole = Cost(units=3, prepare=3.0, render=6.0, evaluations=10, memory={"mb": 5.0})
+    whole = UnitCost(units=3, prepare=3.0, render=6.0, evaluations=10, memory={"mb": 5.0})
     shares = [whole.share(number) for number in range(3)]
     assert [share.evaluations for share in shares] == [4, 3, 3]
     assert {(share.prepare, share.render, share.memory["mb"]) for share in shares} == {(1.0, 2.0, 5.0)}
