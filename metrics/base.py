@@ -224,7 +224,16 @@ class FeatureSet:
 class PairMetric(ABC):
     """Scores each edit by itself.
 
-    A score depends on its own row only: not on the rest of the batch, beyond the rounding that `metrics.networks.images` states.
+    What a metric owes, whoever wrote it:
+
+    - It is made from keyword arguments, those of a spec's `params`; a harness adds `device` (a torch device's name) and, on a GPU,
+      `batch_size` (rows per forward pass), each only where the constructor has a parameter of that name. All that can be wrong with the
+      parameters or the weights is a MetricError there, before an edit is scored.
+    - `card` is fixed from then on and holds everything that changes a score; its fingerprint is how scores are known again.
+    - `score` may be called any number of times, with any batches in any order, in one thread of one process at a time. A score depends on
+      its own row only: not on the rest of the batch, beyond the rounding that `metrics.networks.images` states, nor on calls before.
+    - The arrays of a batch are read and never written to; no global random generator is used; nothing is downloaded unasked.
+    - NaN means that the card's rule leaves the value undefined there, which counts as an answer. What cannot be read is a MetricError.
 
     Attributes:
         name: registered name.
@@ -252,6 +261,14 @@ class SetMetric(ABC):
 
     `features` and `value` are apart so that features can be kept, shared between metrics with equal `extractor`, and so that
     statistics are always derived from them.
+
+    What it owes beside what a PairMetric owes (parameters, card, calls, arrays):
+
+    - `features` of a picture depends on that picture and on what `extractor` names, so that a row may come from a store that another
+      metric with an equal `extractor` filled; `value` gets such rows and nothing else, and may not ask for pictures.
+    - `value` is a function of its two sets alone and has no memory that shows: the same sets give the same number, whatever was asked in
+      between. The order of the rows means nothing.
+    - What is merely doubtful (few samples, say) is a MetricWarning and a value; what is undefined is NaN, with a warning that says why.
 
     Attributes:
         name: registered name.

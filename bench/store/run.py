@@ -79,7 +79,18 @@ class Record:
 
 
 class Run:
-    """A run folder. Opening one writes nothing; `create` makes the skeleton."""
+    """A run folder, shared by any number of processes that know nothing of each other.
+
+    Who may do what:
+
+    - Opening one writes nothing; `create` makes the skeleton. `begin`, `clean` and `discard` belong to the command that starts or
+      continues the run; a worker claims, commits and reads; scoring and reports write below `scores/` and `report/` only.
+    - `spec`, `plan` and `manifest` are read when they are first asked for and stay what they were, whatever another process writes.
+    - A unit's folder appears whole, by a rename, and is never written to again: of two commits of one unit the first wins. Whoever reads a
+      record may read its files.
+    - A claim is a promise about time, not a lock: two workers can in rare races hold one, and then make the same unit twice.
+    - Methods may be called from several threads, except `begin`; each call stands for itself, and no handle stays open between calls.
+    """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)

@@ -48,6 +48,18 @@ class Alignment(PairMetric):
         return 100 - np.array(gaps) / 2.55
 
 
+class Deviceless(PairMetric):
+    """One for every edit, on no device."""
+
+    name: ClassVar[str] = "deviceless"
+
+    def __init__(self) -> None:
+        self.card = card(self.name, "1", True)
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        return np.ones(len(batch))
+
+
 class ColourGap(SetMetric):
     """Squared distance of mean colours, lower is better; `extracted` counts the pictures seen, by subclasses too."""
 

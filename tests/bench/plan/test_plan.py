@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
 import math
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from fake_specs import HERE, SpecMaker, editor, metric
 
 from bench.commands.outlook import outlooks
 from bench.errors import RegistryError, SpecError
-from bench.manifest import Manifest, open_manifest
+from bench.manifest import Manifest, Sample, open_manifest
 from bench.plan import Plan, make_plan
 from bench.plan.plan import unit_seed
 from bench.spec import Spec
@@ -136,6 +138,24 @@ def test_every_selected_sample_is_read_once(make_spec: SpecMaker, monkeypatch: p
     monkeypatch.setattr(Manifest, "load", lambda self, i: loaded.append(i) or load(self, i))  # type: ignore[func-returns-value]
     planned(make_spec(editor("Fade"), editor("NeedsMask"), samples=["sample-2", "sample-1"]))
     assert loaded == [2, 1]
+
+
+def test_planning_holds_one_picture_at_a_time(make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[int] = []
+    pictures: list[weakref.ref[Any]] = []
+    load = Manifest.load
+
+    def seen(self: Manifest, i: int) -> Sample:
+        gc.collect()
+        alive.append(sum(picture() is not None for picture in pictures))
+        sample = load(self, i)
+        pictures.append(weakref.ref(sample.image))
+        return sample
+
+    monkeypatch.setattr(Manifest, "load", seen)
+    planned(make_spec(editor("Fade")))
+    assert len(alive) == 3
+    assert max(alive) <= 1, "the picture before the one that is loaded, at the most"
 
 
 def test_two_entries_of_one_name_need_labels(make_spec: SpecMaker) -> None:

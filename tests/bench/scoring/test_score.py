@@ -15,10 +15,11 @@ from bench.commands.report import report_data
 from bench.errors import RegistryError, RunError, ScoreError, SpecError
 from bench.scoring import Scores, open_metrics, read_scores
 from bench.scoring.tables import PAIR_COLUMNS, SET_COLUMNS, check_unmixed, frame, write_table
-from bench.spec import Spec
+from bench.spec import MetricSpec, ModelRef, Spec
 from bench.store import Run
 from bench.toybox.embedded import TOYBOX
 from bench.workers.crew import Options
+from metrics.base import MetricError
 
 INLINE = Options(executor="inline")
 
@@ -44,6 +45,32 @@ def test_there_is_one_row_per_edit_and_metric_with_what_identifies_it(make_spec:
     copy = scores.pairs[(scores.pairs["editor"] == "Unchanged") & (scores.pairs["metric"] == "lpips")]
     assert (copy["score"] == 0).all()
     assert copy["knob"].isna().all()
+
+
+def test_a_run_whose_editors_need_no_model_names_none(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run, scores = scored(make_spec(model=None, anchors=["copy"]), tmp_path / "run")
+    assert run.spec.model is None
+    assert run.plan.model == ""
+    assert set(scores.pairs["editor"]) == {"Fade", "copy"}
+    assert report_data(run).meta["model"] == "none"
+
+
+def test_a_run_whose_editors_need_a_model_says_which_and_what_to_name(make_spec: SpecMaker, tmp_path: Path) -> None:
+    spec = make_spec(editor("Fade"), {"name": "sdedit"}, model=None, anchors=["copy", "vae_round_trip"])
+    with pytest.raises(SpecError, match=r"model: missing, and sdedit, vae_round_trip cannot do without; name toybox, "):
+        api.run(spec, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("model", ["toybox", None])
+def test_a_metric_takes_what_it_has_a_parameter_for(make_spec: SpecMaker, model: str | None) -> None:
+    """A device only where it wants one, and on ToyBox, which a run without a model is on too, the embedded networks."""
+    spec = make_spec(manifest={"name": "toybox-mini"}, model=model, metrics=[metric("Deviceless"), {"name": "lpips"}])
+    opened = open_metrics(spec, "cpu")
+    assert list(opened) == ["deviceless", "lpips"]
+    elsewhere = spec.model_copy(update={"model": ModelRef(path="elsewhere"), "metrics": [MetricSpec(name="lpips")]})
+    with pytest.raises(MetricError, match="alex"):
+        open_metrics(elsewhere, "cpu")
 
 
 def test_tables_on_disk_are_the_tables_returned(make_spec: SpecMaker, tmp_path: Path) -> None:
