@@ -30,7 +30,7 @@ types: $(INSTALLED) ## mypy --strict
 	$(BIN)/mypy
 
 docs: $(INSTALLED) ## check that README and docs agree with the command line and the registries
-	$(BIN)/python tests/check_docs.py
+	$(BIN)/python tests/docs/check_docs.py
 
 check: $(INSTALLED) ## run the ci spec and compare it with the committed baseline
 	$(BIN)/etabench run ci --out runs/ci

@@ -1,4 +1,4 @@
-"""Check that the documents agree with the program: ``python tests/check_docs.py`` (``--write`` brings docs/reference.md up to date).
+"""Check that the documents agree with the program: ``python tests/docs/check_docs.py`` (``--write`` brings docs/reference.md up to date).
 
 Three things are checked: docs/reference.md is what the program says of itself; every ``etabench`` command in a document exists with the
 options it is shown with; every relative link and picture points at a file.
@@ -18,7 +18,7 @@ from bench.cli import app
 from bench.commands import catalogue
 from bench.spec import shipped_specs
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference.md"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)#\s]+)")
 
@@ -37,7 +37,7 @@ def commands() -> dict[str, set[str]]:
 def reference() -> str:
     """The generated page."""
     runner = CliRunner(env={"COLUMNS": "110", "TERM": "dumb", "NO_COLOR": "1"})
-    parts = ["# Reference\n\nWritten by `python tests/check_docs.py --write`; CI fails where it is stale.\n"]
+    parts = ["# Reference\n\nWritten by `python tests/docs/check_docs.py --write`; CI fails where it is stale.\n"]
     for name in commands():
         text = runner.invoke(app, [name, "--help"]).stdout
         text = "\n".join(line.rstrip() for line in text.strip().splitlines())
@@ -87,7 +87,7 @@ def broken_links(document: Path) -> Iterator[str]:
 def main(arguments: list[str]) -> int:
     if "--write" in arguments:
         REFERENCE.write_text(reference())
-    problems = [] if REFERENCE.read_text() == reference() else ["docs/reference.md is stale: python tests/check_docs.py --write"]
+    problems = [] if REFERENCE.read_text() == reference() else ["docs/reference.md is stale: python tests/docs/check_docs.py --write"]
     for document in documents():
         found = [*stale_commands(document.read_text()), *broken_links(document)]
         problems += [f"{document.relative_to(ROOT)}: {problem}" for problem in found]
