@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.errors import RunError
 from bench.plan import Plan, make_plan, resolve_entries
 from bench.progress import Progress, silent
-from bench.spec import Spec, load_spec, shipped_specs
+from bench.spec import Spec, anchored, load_spec, shipped_specs
 from bench.store import Run
 
 if TYPE_CHECKING:
@@ -46,38 +47,48 @@ def run(
     from bench.workers.crew import Options
     from bench.workers.executors import execute
 
-    resolved = spec if isinstance(spec, Spec) else load_spec(spec, overrides)
+    resolved = anchored(spec, Path.cwd()) if isinstance(spec, Spec) else load_spec(spec, overrides)
     options = options or Options()
     if options.device == "auto":
         options = replace(options, device=resolved.device)
     folder = Run(Path(out) if out is not None else default_folder(resolved))
     planned, manifest = plan(resolved)
-    _refuse_another_manifest(folder, manifest)
+    changed = _changes(folder, planned, manifest)
     Run.create(folder.path)
-    folder.clean()
-    for record in list(folder.records(unit.key for unit in planned.units)):
-        if record.status == "failed":
-            folder.discard(record.key)
-    folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
-    folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
-    keys = {unit.key for unit in planned.units}
-    with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
-        execute(folder, planned, options, advance)
+    with folder.hold(resolved, planned):
+        folder.clean()
+        for record in list(folder.records(unit.key for unit in planned.units)):
+            if record.status == "failed":
+                folder.discard(record.key)
+        folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
+        folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
+        keys = {unit.key for unit in planned.units}
+        with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
+            if changed:
+                advance(0, changed)
+            execute(folder, planned, options, advance)
     return folder
 
 
-def score(run: Run | str | Path, *, progress: Progress = silent) -> Scores:
-    """Score the finished edits of a run; what is scored already is not scored again. Returns the tables."""
+def score(run: Run | str | Path, *, device: str | None = None, progress: Progress = silent) -> Scores:
+    """Score the finished edits of a run; what is scored already is not scored again. Returns the tables.
+
+    `device` is where metrics compute, the run's own device where it is None. Raises RunError where another spec is at work in the folder.
+    """
     from bench.scoring import score_run
 
-    return score_run(run if isinstance(run, Run) else Run.open(run), progress=progress)
+    opened = run if isinstance(run, Run) else Run.open(run)
+    with opened.hold(opened.spec, opened.plan):
+        return score_run(opened, device=device, progress=progress)
 
 
 def report(run: Run | str | Path) -> Path:
-    """Write the report of a scored run and return the path of its page."""
+    """Write the report of a scored run and return the path of its page. Raises RunError where another spec is at work in the folder."""
     from bench.commands.report import report_run
 
-    return report_run(run if isinstance(run, Run) else Run.open(run))
+    opened = run if isinstance(run, Run) else Run.open(run)
+    with opened.hold(opened.spec, opened.plan):
+        return report_run(opened)
 
 
 def plan(spec: Spec) -> tuple[Plan, Manifest]:
@@ -97,14 +108,22 @@ def default_folder(spec: Spec) -> Path:
     return Path("runs") / spec.name.replace("/", "-")
 
 
-def _refuse_another_manifest(folder: Run, manifest: Manifest) -> None:
-    from bench.errors import RunError
-
-    if (folder.path / "manifest.json").is_file():
-        before = folder.read_json("manifest.json")
-        if before["content_hash"] != manifest.content_hash:
-            was, now = f"{before['name']} {before['content_hash'][:12]}", f"{manifest.name} {manifest.content_hash[:12]}"
-            raise RunError(f"{folder.path} belongs to manifest {was}, the spec names {now}; use another --out")
+def _changes(run: Run, planned: Plan, manifest: Manifest) -> str:
+    """What is other than when the folder was planned last, in words. Raises RunError where it belongs to another manifest."""
+    if not (run.path / "plan.json").is_file():
+        return ""
+    try:
+        before = run.plan
+    except RunError:
+        return ""
+    if not {sample.id for sample in before.samples} & set(manifest.ids):
+        known = run.read_json("manifest.json")["name"]
+        raise RunError(f"{run.path} belongs to manifest {known}, which shares no sample with {manifest.name}; use another --out")
+    if before.manifest_hash == planned.manifest_hash:
+        return ""
+    found = planned.changes(before)
+    words = ", ".join(f"{number} {word}" for word, number in found.items()) or "no planned sample differs"
+    return f"the manifest changed since this run was planned: {words}; what did not change is kept"
 
 
 def _as_given(spec: Spec | str | Path, overrides: Sequence[str]) -> bytes:

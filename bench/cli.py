@@ -100,12 +100,15 @@ def run(
 
 
 @app.command()
-def score(run: RunArgument) -> None:
+def score(
+    run: RunArgument,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
+) -> None:
     """Score what is not scored yet."""
     from bench import api
     from bench.progress import shown
 
-    scores = api.score(run, progress=shown(log))
+    scores = api.score(run, device=device, progress=shown(log))
     out.print(
         f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
     )

@@ -10,10 +10,10 @@ import pandas as pd
 
 from bench.analysis import comparisons, judges, summary
 from bench.errors import RunError
-from bench.plan import Plan, SampleInfo
+from bench.plan import Plan
 from bench.scoring import Scores, read_scores
 from bench.scoring.axes import operating_points
-from bench.store import Record, Run, png_bytes, write_atomically
+from bench.store import Record, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,7 +168,7 @@ def _gallery(run: Run, records: Mapping[str, Record]) -> list[GalleryRow]:
 
     plan, rows = run.plan, []
     for position, sample in enumerate(plan.samples[:GALLERY_SAMPLES]):
-        source, truth, mask = _sample_pictures(run, sample)
+        kept = run.keep(sample)
         edits = []
         for unit in plan.units:
             record = records.get(unit.key)
@@ -177,18 +177,16 @@ def _gallery(run: Run, records: Mapping[str, Record]) -> list[GalleryRow]:
                 shown = [(edit.value, folder / edit.file) for edit in record.edits] if record else []
                 pictures = {name: folder / file for name, file in record.pictures.items()} if record else {}
                 edits.append((plan.entries[unit.entry].label, shown, pictures))
-        rows.append(GalleryRow(sample.id, sample.category, sample.source_text, sample.target_text, source, truth, mask, edits))
+        rows.append(
+            GalleryRow(
+                sample.id,
+                sample.category,
+                sample.source_text,
+                sample.target_text,
+                kept["source"],
+                kept.get("truth"),
+                kept.get("mask"),
+                edits,
+            )
+        )
     return rows
-
-
-def _sample_pictures(run: Run, sample: SampleInfo) -> tuple[Path, Path | None, Path | None]:
-    """Source, truth and mask as the editors saw them, written once to `samples/<digest>/`."""
-    folder = run.path / "samples" / sample.digest[:24]
-    paths = {"source": folder / "source.png", "truth": folder / "truth.png", "mask": folder / "mask.png"}
-    wanted = {"source": True, "truth": sample.has_truth, "mask": sample.has_mask}
-    if not all(paths[name].is_file() for name, there in wanted.items() if there):
-        loaded = run.manifest.load(run.manifest.index(sample.id))
-        for name, picture in (("source", loaded.image), ("truth", loaded.truth), ("mask", loaded.mask)):
-            if picture is not None:
-                write_atomically(paths[name], png_bytes(picture))
-    return paths["source"], paths["truth"] if sample.has_truth else None, paths["mask"] if sample.has_mask else None

@@ -6,9 +6,9 @@ Without a `reference:` they are the manifest's truths.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,10 @@ from bench.manifest.manifest import Manifest, Sample, open_manifest
 from bench.manifest.pictures import RGB, PictureFile, pixel_hash
 from bench.spec import ReferenceSpec
 
-__all__ = ["NoRealPicture", "RealPictures", "Reference"]
+__all__ = ["NoRealPicture", "RealPictures", "Reference", "collect"]
+
+OF_A_SAMPLE = {"truths": ("truth", "target_class"), "sources": ("image", "source_class")}
+"""Kinds that take a sample's own picture: which one, and its class; a row of a manifest and a decoded sample call them alike."""
 
 
 class NoRealPicture(EtabenchError):  # noqa: N818 - it is the reason of a failed unit
@@ -35,55 +38,70 @@ class Reference:
     identity: dict[str, Any]
 
 
+def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: int | None) -> Reference:
+    """The reference of a run's samples: of truths and sources their own, of ToyBox their classes', of another manifest all its sources.
+
+    Raises ScoreError where pictures or classes are lacking.
+    """
+    kind = spec.kind if spec else "truths"
+    pairs: list[tuple[RGB, str | None]] = []
+    classes: set[str] = set()
+    for sample in samples:
+        if sample.target_class is not None:
+            classes.add(sample.target_class)
+        if kind in OF_A_SAMPLE:
+            picture, label = (getattr(sample, name) for name in OF_A_SAMPLE[kind])
+            if picture is None and spec is None:
+                raise ScoreError(
+                    "set metrics need reference pictures and not every sample has a truth: add `reference:` to the spec"
+                )
+            if picture is None:
+                raise ScoreError(f"reference truths: sample {sample.id} has no truth; use another kind")
+            pairs.append((picture, label))
+    if spec is not None and kind == "manifest":
+        pairs = [(sample.image, sample.source_class) for sample in open_manifest(str(spec.manifest), resolution)]
+    if spec is not None and kind == "toybox":
+        if not classes:
+            raise ScoreError("reference toybox: no sample of the manifest has a target_class")
+        try:
+            pairs = [(image, name) for name in sorted(classes) for image in _rendered(spec, name)]
+        except KeyError as error:
+            raise ScoreError(f"reference toybox: {error.args[0]}; the manifest is not of ToyBox") from error
+    images, labels = [image for image, _ in pairs], [label for _, label in pairs]
+    keys = [pixel_hash(image) for image in images]
+    total = hashlib.sha256(repr(sorted(zip(keys, map(str, labels), strict=True))).encode()).hexdigest()
+    return Reference(images, labels, keys, {"kind": kind, "n": len(images), "digest": total[:16]})
+
+
+def _rendered(spec: ReferenceSpec, name: str) -> list[RGB]:
+    """The pictures of a class of ToyBox. Raises KeyError for a class that it lacks."""
+    from bench.toybox.reference import images_of
+
+    return images_of([name], spec.per_class, spec.seed)[0]
+
+
 @dataclass(frozen=True)
 class _Candidate:
     """A reference picture before it is decoded."""
 
-    label: str | None
     load: Callable[[], RGB | None]
     file: PictureFile | None = None
 
 
 class RealPictures:
-    """The reference pictures of a run, decoded when they are asked for."""
+    """Real pictures of a class out of a run's reference: what the anchor `retrieve` answers with.
+
+    Of truths and sources every row of the manifest counts, not only the samples of a run, so that a limit changes no choice.
+    """
 
     def __init__(self, spec: ReferenceSpec | None, manifest: Manifest, resolution: int | None) -> None:
         self._given, self._spec = spec is not None, spec or ReferenceSpec(kind="truths")
         self._manifest, self._resolution = manifest, resolution
-        self._rendered: dict[str, list[_Candidate]] = {}
-
-    def collect(self, ids: Sequence[str]) -> Reference:
-        """The reference of the samples `ids`: of truths and sources theirs, of ToyBox their classes, of another manifest all.
-
-        Raises ScoreError where pictures or classes are lacking.
-        """
-        rows = [self._manifest.rows[self._manifest.index(name)] for name in ids]
-        if self._spec.kind == "truths" and (lacking := [row.id for row in rows if row.truth is None]):
-            if not self._given:
-                raise ScoreError(
-                    "set metrics need reference pictures and not every sample has a truth: add `reference:` to the spec"
-                )
-            where = f"sample {lacking[0]} of manifest {self._manifest.name}"
-            raise ScoreError(f"reference truths: {where} has no truth; use another kind")
-        classes = sorted({row.target_class for row in rows if row.target_class is not None})
-        if self._spec.kind == "toybox" and not classes:
-            raise ScoreError("reference toybox: no sample of the manifest has a target_class")
-        try:
-            candidates = self._candidates((self._manifest.index(name) for name in ids), classes)
-        except KeyError as error:
-            raise ScoreError(
-                f"reference toybox: {error.args[0] if error.args else error}; the manifest is not of ToyBox"
-            ) from error
-        pairs = [(image, each.label) for each in candidates if (image := each.load()) is not None]
-        images, labels = [image for image, _ in pairs], [label for _, label in pairs]
-        keys = [pixel_hash(image) for image in images]
-        total = hashlib.sha256(repr(sorted(zip(keys, map(str, labels), strict=True))).encode()).hexdigest()
-        return Reference(images, labels, keys, {"kind": self._spec.kind, "n": len(images), "digest": total[:16]})
+        self._toybox: dict[str, list[_Candidate]] = {}
 
     def pick(self, sample: Sample, seed: int) -> RGB:
         """A picture (H, W, 3) of the sample's target class, drawn by `seed`, never its own source or truth.
 
-        Of truths and sources every row of the manifest counts, not only the samples of this run, so that a limit changes no choice.
         Raises NoRealPicture, which says what is lacking.
         """
         wanted = sample.target_class
@@ -113,46 +131,29 @@ class RealPictures:
         """Every picture of a class, in a fixed order."""
         if self._spec.kind != "toybox":
             return self._by_class.get(wanted, [])
-        try:
-            return self._of_toybox(wanted)
-        except KeyError:
-            return []
+        if wanted not in self._toybox:
+            try:
+                images = _rendered(self._spec, wanted)
+            except KeyError:
+                images = []
+            self._toybox[wanted] = [_Candidate(partial(np.asarray, image)) for image in images]
+        return self._toybox[wanted]
 
     @cached_property
     def _by_class(self) -> dict[str | None, list[_Candidate]]:
+        """The candidates of a manifest: this one's, by `OF_A_SAMPLE`, or another one's sources."""
+        another = self._spec.kind == "manifest"
+        manifest = open_manifest(str(self._spec.manifest), self._resolution) if another else self._manifest
+        picture, label = OF_A_SAMPLE["sources" if another else self._spec.kind]
         groups: dict[str | None, list[_Candidate]] = {}
-        for each in self._candidates(range(len(self._manifest)), ()):
-            groups.setdefault(each.label, []).append(each)
+        for number, row in enumerate(manifest.rows):
+            file: PictureFile | None = getattr(row, picture)
+            if file is not None:
+                candidate = _Candidate(partial(_decoded, manifest, number, picture), file)
+                groups.setdefault(getattr(row, label), []).append(candidate)
         return groups
 
-    def _candidates(self, rows: Iterable[int], classes: Sequence[str]) -> list[_Candidate]:
-        """The pictures of `rows` of the manifest, or of `classes`, as the kind has it. KeyError for a class that ToyBox lacks."""
-        if self._spec.kind == "toybox":
-            return [each for name in classes for each in self._of_toybox(name)]
-        if self._spec.kind == "manifest":
-            return [_source(self._other, row) for row in range(len(self._other))]
-        make = _truth if self._spec.kind == "truths" else _source
-        return [made for row in rows if (made := make(self._manifest, row)) is not None]
 
-    def _of_toybox(self, name: str) -> list[_Candidate]:
-        from bench.toybox.reference import images_of
-
-        if name not in self._rendered:
-            images, _ = images_of([name], self._spec.per_class, self._spec.seed)
-            self._rendered[name] = [_Candidate(name, lambda image=image: image) for image in images]  # type: ignore[misc]
-        return self._rendered[name]
-
-    @cached_property
-    def _other(self) -> Manifest:
-        """The manifest of kind manifest, its pictures at the run's resolution."""
-        return open_manifest(str(self._spec.manifest), self._resolution)
-
-
-def _source(manifest: Manifest, row: int) -> _Candidate:
-    entry = manifest.rows[row]
-    return _Candidate(entry.source_class, lambda: manifest.load(row).image, entry.image)
-
-
-def _truth(manifest: Manifest, row: int) -> _Candidate | None:
-    entry = manifest.rows[row]
-    return _Candidate(entry.target_class, lambda: manifest.load(row).truth, entry.truth) if entry.truth else None
+def _decoded(manifest: Manifest, row: int, picture: str) -> RGB | None:
+    found: RGB | None = getattr(manifest.load(row), picture)
+    return found

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "SampleInfo", "Unit", "make_plan", "unit_seed"]
 
 
+OF_UNITS = ("description", "manifest", "limit", "samples", "model", "device", "seeds", "batch", "editors", "anchors")
+"""Keys of a spec that are told by the units or change no number."""
+
+
 @dataclass(frozen=True)
 class SampleInfo:
     """What tables and reports need of a sample without opening its pictures."""
@@ -84,6 +88,22 @@ class Plan:
     def edits(self) -> int:
         """Number of images the plan yields."""
         return sum(len(self.entries[unit.entry].values) for unit in self.units)
+
+    def digest(self, spec: Spec) -> str:
+        """16 hex that commands share which work on the same thing: the units, and what the spec makes of their edits."""
+        rest = {name: value for name, value in spec.resolved().items() if name not in OF_UNITS}
+        canonical = json.dumps([[unit.key for unit in self.units], rest], sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def changes(self, before: Plan) -> dict[str, int]:
+        """How many samples are `new`, have `changed` or are `gone` since the plan `before`; only what is not 0."""
+        old, now = ({sample.id: sample.digest for sample in plan.samples} for plan in (before, self))
+        found = {
+            "new": len(now.keys() - old.keys()),
+            "changed": sum(now[name] != old[name] for name in now.keys() & old.keys()),
+            "gone": len(old.keys() - now.keys()),
+        }
+        return {word: number for word, number in found.items() if number}
 
     def as_dict(self) -> dict[str, Any]:
         """The content of `plan.json`."""

@@ -42,10 +42,9 @@ class Finished:
         return [Edit(self, unit, record, i) for unit, record in self.units for i in range(len(record.edits))]
 
     @cached_property
-    def load(self) -> Callable[[str], Sample]:
-        """Decode the sample of an id; the last few are kept, so that neighbours in a batch share their pictures."""
-        manifest = self.run.manifest
-        return lru_cache(maxsize=SAMPLES_KEPT)(lambda name: manifest.load(manifest.index(name)))
+    def load(self) -> Callable[[SampleInfo], Sample]:
+        """Decode a planned sample; the last few are kept, so that neighbours in a batch share their pictures."""
+        return lru_cache(maxsize=SAMPLES_KEPT)(self.run.sample)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +82,7 @@ class Edit:
     @property
     def sample(self) -> Sample:
         """Source, texts, mask and truth, decoded."""
-        return self.of.load(self.info.id)
+        return self.of.load(self.info)
 
 
 @dataclass(frozen=True)

@@ -98,13 +98,13 @@ class PairScoring:
     def _sources(self, metric: FeatureMetric, todo: Sequence[Edit]) -> dict[str, str]:
         """Sample id to the content key of its source, whose features the store has on return."""
         shelf = self._store.shelf(metric.image_extractor.identity.key)
-        names = list(dict.fromkeys(edit.info.id for edit in todo))
+        samples = list(dict.fromkeys(edit.info for edit in todo))
         keys: dict[str, str] = {}
-        for start in range(0, len(names), PICTURES_AT_A_TIME):
-            chunk = names[start : start + PICTURES_AT_A_TIME]
-            images = [self._finished.load(name).image for name in chunk]
-            keys |= {name: pixel_hash(image) for name, image in zip(chunk, images, strict=True)}
-            shelf.fill([keys[name] for name in chunk], images, metric.image_extractor)
+        for start in range(0, len(samples), PICTURES_AT_A_TIME):
+            chunk = samples[start : start + PICTURES_AT_A_TIME]
+            images = [self._finished.load(sample).image for sample in chunk]
+            keys |= {sample.id: pixel_hash(image) for sample, image in zip(chunk, images, strict=True)}
+            shelf.fill([keys[sample.id] for sample in chunk], images, metric.image_extractor)
         return keys
 
     def _texts(self, metric: FeatureMetric, todo: Sequence[Edit]) -> dict[str, str]:

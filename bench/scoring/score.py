@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.devices import deterministic, pick_device
 from bench.errors import EtabenchError, ScoreError
-from bench.manifest.reference import RealPictures
+from bench.manifest.reference import collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
 from bench.scoring.axes import mean_table, operating_points
@@ -52,8 +52,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
         singles = PairScoring(finished, pair_metrics, before, store)
         whole = None
         if set_metrics and finished.units:
-            real = RealPictures(spec.reference, run.manifest, run.plan.resolution)
-            reference = real.collect([sample.id for sample in run.plan.samples])
+            reference = collect(spec.reference, map(run.sample, run.plan.samples), run.plan.resolution)
             whole = SetScoring(finished, set_metrics, reference, before, store)
             cards |= whole.cards
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.spec.load import load_spec, shipped_specs
+from bench.spec.load import anchored, load_spec, shipped_specs
 from bench.spec.schema import (
     MANIFEST_FIELDS,
     EditorSpec,
@@ -21,6 +21,7 @@ __all__ = [
     "ModelRef",
     "ReferenceSpec",
     "Spec",
+    "anchored",
     "load_spec",
     "shipped_specs",
 ]

@@ -16,7 +16,7 @@ from bench.spec.schema import Spec
 from bench.spec.text import anchor_paths, apply_overrides, expand_shorthands, is_there, read_yaml
 from bench.suggest import did_you_mean
 
-__all__ = ["load_spec", "shipped_specs"]
+__all__ = ["anchored", "load_spec", "shipped_specs"]
 
 _SHIPPED = Path(__file__).parent.parent / "specs"
 
@@ -40,6 +40,11 @@ def load_spec(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Spec:
         return Spec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(one_line(error, Spec, str(path_or_name), places)) from error
+
+
+def anchored(spec: Spec, folder: Path) -> Spec:
+    """A spec made in Python with its relative paths seen from ``folder``, as those of a file are seen from the file's."""
+    return Spec.model_validate(anchor_paths(spec.resolved(), folder))
 
 
 def _spec_file(path_or_name: str | Path) -> Path:

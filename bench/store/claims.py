@@ -49,8 +49,8 @@ class Claim:
                 os.utime(self.path)
 
 
-def take(path: Path) -> Claim | None:
-    """Claim `path`, or None while a live worker holds it; a void claim is moved out of the way first."""
+def take(path: Path, **about: str) -> Claim | None:
+    """Claim `path`, or None while a live process holds it; a void claim is moved out of the way first. `about` goes into the note."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and holder(path) is None:
         grave = path.with_name(f".void-{uuid.uuid4().hex}")
@@ -58,7 +58,12 @@ def take(path: Path) -> Claim | None:
             path.rename(grave)
             grave.unlink()
     token = uuid.uuid4().hex
-    note = {"token": token, "pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    note = {
+        "token": token,
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    } | about
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     except FileExistsError:
@@ -69,7 +74,7 @@ def take(path: Path) -> Claim | None:
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """Who holds the claim (`pid`, `host`, `since`), or None where it is absent or void. A claim being written counts as held."""
+    """Who holds the claim (`pid`, `host`, `since`, what was said), or None where it is absent or void. One being written counts as held."""
     try:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:

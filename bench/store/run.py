@@ -6,6 +6,8 @@
     plan.json         the units that the spec asks for
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
     claims/<key>      who works on a unit now
+    holders/          which commands work on the run now, and on which plan: all on the same
+    samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them
     scores/ report/   made from the units, and always makeable again
 
 Every file and every unit is written under a temporary name, flushed and renamed: a reader sees nothing or all of it.
@@ -17,29 +19,31 @@ import hashlib
 import io
 import json
 import shutil
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.errors import RunError
+from bench.errors import ManifestError, RunError
 from bench.store import claims
-from bench.store.files import TEMPORARY, json_bytes, write_atomically, write_flushed
+from bench.store.files import TEMPORARY, json_bytes, png_bytes, write_atomically, write_flushed
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bench.manifest import Manifest
-    from bench.plan import Plan
+    from bench.manifest import Manifest, Sample
+    from bench.plan import Plan, SampleInfo
     from bench.spec import Spec
 
 __all__ = ["EditFile", "Record", "Run"]
 
 SCHEMA = 1
+GATE_TRIES, GATE_SECONDS = 300, 0.1
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class Run:
         self.path = Path(path)
         self.units = self.path / "units"
         self.claims = self.path / "claims"
+        self.holders = self.path / "holders"
         self.scores = self.path / "scores"
         self.report = self.path / "report"
 
@@ -140,14 +145,90 @@ class Run:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The manifest, opened where the spec says that it lies; RunError where it is no longer what was planned."""
+        """The manifest as it is now, where the spec says that it lies; it may have changed since the run was planned."""
         from bench.manifest import open_manifest
 
-        manifest, planned = open_manifest(self.spec.manifest, self.plan.resolution), self.plan.manifest_hash
-        if manifest.content_hash != planned:
-            was, now = planned[:12], manifest.content_hash[:12]
-            raise RunError(f"manifest {manifest.name} changed since the run was planned ({was} to {now}); use another --out")
-        return manifest
+        return open_manifest(self.spec.manifest, self.plan.resolution)
+
+    @contextmanager
+    def hold(self, spec: Spec, plan: Plan) -> Iterator[None]:
+        """Keep the folder for one plan while the block runs; commands that work on the same plan may hold it too.
+
+        Raises RunError that names who holds it for another plan.
+        """
+        about = plan.digest(spec)
+        with self._alone():
+            for path in self.holders.glob("[!.]*"):
+                note = claims.holder(path)
+                if note is None:
+                    path.unlink(missing_ok=True)
+                elif note.get("plan") != about:
+                    who = f"process {note['pid']} on {note['host']} since {note['since']}"
+                    raise RunError(f"{self.path} is in use for another spec ({who}); wait for it, or choose another --out")
+            mine = claims.take(self.holders / uuid.uuid4().hex, plan=about)
+        if mine is None:
+            raise RunError(f"{self.holders} cannot be written to")
+        with mine:
+            yield
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One process at a time looks who holds the folder and writes that it does."""
+        for _ in range(GATE_TRIES):
+            gate = claims.take(self.holders / ".gate")
+            if gate is not None:
+                with gate:
+                    yield
+                return
+            time.sleep(GATE_SECONDS)
+        raise RunError(f"{self.holders / '.gate'} is not given back; delete it if no command works on {self.path}")
+
+    def sample(self, info: SampleInfo) -> Sample:
+        """A planned sample, decoded: the run's own copy, or the manifest's, of which the run then keeps a copy.
+
+        Raises RunError where the run has none and the manifest's is gone or is no longer what was planned.
+        """
+        from bench.manifest import Sample
+        from bench.manifest.pictures import PictureFile, read_mask, read_rgb
+
+        paths = self.keep(info)
+        files = {name: PictureFile(str(path), path) for name, path in paths.items()}
+        texts = {
+            name: getattr(info, name) for name in ("id", "row", "target_text", "source_text", "source_class", "target_class")
+        }
+        return Sample(
+            **texts,
+            category=info.category,
+            image=read_rgb(files["source"]),
+            mask=read_mask(files["mask"]) if info.has_mask else None,
+            truth=read_rgb(files["truth"]) if info.has_truth else None,
+            source_id=info.source_id,
+            digest=info.digest,
+            instruction=info.instruction,
+        )
+
+    def keep(self, info: SampleInfo) -> dict[str, Path]:
+        """Where the run's copy of a planned sample is: `source` and, as far as the sample has them, `truth` and `mask`; made if need be.
+
+        Raises RunError as `sample` does.
+        """
+        folder = self.path / "samples" / info.digest[:24]
+        wanted = {"source": True, "truth": info.has_truth, "mask": info.has_mask}
+        paths = {name: folder / f"{name}.png" for name, there in wanted.items() if there}
+        if all(path.is_file() for path in paths.values()):
+            return paths
+        try:
+            loaded = self.manifest.load(self.manifest.index(info.id))
+        except ManifestError as error:
+            raise RunError(f"{self.path} has no copy of sample {info.id}, and the manifest does not give it: {error}") from error
+        if loaded.digest != info.digest:
+            where = f"sample {info.id} of manifest {self.manifest.name}"
+            raise RunError(f"{where} changed since {self.path} was planned; `etabench run` plans it anew")
+        pictures = {"source": loaded.image, "truth": loaded.truth, "mask": loaded.mask}
+        for name, path in paths.items():
+            if (picture := pictures[name]) is not None:
+                write_atomically(path, png_bytes(picture))
+        return paths
 
     def begin(self, spec: Spec, plan: Plan, manifest: Manifest, given: bytes = b"") -> None:
         """Write what is to be done: the resolved spec (and the text it was `given` as), the manifest's head, and the plan."""
@@ -160,8 +241,7 @@ class Run:
         head = {"name": manifest.name, "content_hash": manifest.content_hash, "policy": manifest.policy, "ids": manifest.ids}
         self.write_json("manifest.json", head)
         self.write_json("plan.json", plan.as_dict())
-        for name in ("spec", "plan", "manifest"):
-            self.__dict__.pop(name, None)
+        self.__dict__.update(spec=spec, plan=plan, manifest=manifest)
 
     def read_json(self, name: str) -> Any:
         """The content of a JSON file of the run; RunError where it is absent or damaged."""

@@ -147,7 +147,7 @@ class Worker:
 
     def _ready(self, units: Sequence[Unit]) -> tuple[Editor[Any], list[Sample]]:
         """What must be there before anything is tried: an error here ends the worker, not the unit."""
-        return self.editor(units[0].entry), [self.sample(unit.identity["sample_id"]) for unit in units]
+        return self.editor(units[0].entry), [self.sample(unit.sample) for unit in units]
 
     def _edit(self, units: Sequence[Unit], editor: Editor[Any], samples: Sequence[Sample]) -> list[Made]:
         entry = self.run.plan.entries[units[0].entry]
@@ -220,8 +220,8 @@ class Worker:
     def _about(self) -> dict[str, Any]:
         return {"device": self.device, "dtype": self.run.plan.dtype, "threads": self.threads}
 
-    def _load(self, id_: str) -> Sample:
-        return self.run.manifest.load(self.run.manifest.index(id_))
+    def _load(self, index: int) -> Sample:
+        return self.run.sample(self.run.plan.samples[index])
 
 
 def _check_edits(edits: Sequence[Any], values: Sequence[float], shape: tuple[int, ...]) -> None:

@@ -158,7 +158,7 @@ def test_a_reference_that_is_lacking_is_said_so(make_spec: SpecMaker, manifest_f
     (manifest_folder / "metadata.jsonl").write_text(rows)
     with pytest.raises(ScoreError, match="add `reference:` to the spec"):
         scored(make_spec(metrics=ALL_METRICS[2:]), tmp_path / "run")
-    with pytest.raises(ScoreError, match=r"sample sample-1 of manifest \S+ has no truth"):
+    with pytest.raises(ScoreError, match=r"reference truths: sample sample-1 has no truth; use another kind"):
         scored(make_spec(metrics=ALL_METRICS[2:], reference={"kind": "truths"}), tmp_path / "run")
 
 

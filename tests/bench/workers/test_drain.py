@@ -193,15 +193,6 @@ def test_a_changed_spec_reuses_the_units_it_shares(make_spec: SpecMaker, tmp_pat
     assert "NeedsMask" in (run.path / "spec.yaml").read_text()
 
 
-def test_another_manifest_is_refused_and_nothing_is_lost(make_spec: SpecMaker, manifest_folder: Path, tmp_path: Path) -> None:
-    before = fingerprint(api.run(make_spec(), tmp_path / "run", options=INLINE))
-    rows = (manifest_folder / "metadata.jsonl").read_text()
-    (manifest_folder / "metadata.jsonl").write_text(rows.replace("a zebra", "a striped zebra"))
-    with pytest.raises(RunError, match=r"belongs to manifest .*, the spec names .*; use another --out"):
-        api.run(make_spec(), tmp_path / "run", options=INLINE)
-    assert fingerprint(Run(tmp_path / "run")) == before
-
-
 def test_fail_on_error_stops_at_the_first_failure_and_keeps_its_record(make_spec: SpecMaker, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"sample sample-0, editor FailsOnce, seed 0\): EditorError: no zeros please"):
         api.run(make_spec(editor("FailsOnce")), tmp_path / "run", options=Options(executor="inline", fail_on_error=True))
