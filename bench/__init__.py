@@ -1,7 +1,7 @@
 """etabench in three calls: ``bench.run(spec, out=...)``, ``bench.score(run)``, ``bench.report(run)``.
 
-The conductor's modules: spec, manifest, plan, runner, store, scoring, aggregate, gate and the command line. Nothing heavy is
-imported before a call needs it.
+The conductor, room by room: spec, manifest, plan, store, workers, scoring, analysis, commands, and the command line on top. Nothing heavy
+is imported before a call needs it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bench.api import report, run, score
+    from bench.api import Options, Run, report, run, score
 
-__all__ = ["report", "run", "score"]
+__all__ = ["Options", "Run", "report", "run", "score"]
 
 
 def __getattr__(name: str) -> Any:

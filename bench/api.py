@@ -18,13 +18,13 @@ from bench.plan import Plan, make_plan, resolve_entries
 from bench.progress import Progress, silent
 from bench.spec import Spec, anchored, load_spec, shipped_specs
 from bench.store import Run
+from bench.workers.crew import Options
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest
     from bench.scoring import Scores
-    from bench.workers.crew import Options
 
-__all__ = ["Run", "plan", "report", "run", "score"]
+__all__ = ["Options", "Run", "plan", "report", "run", "score"]
 
 
 def run(
@@ -44,7 +44,6 @@ def run(
 
     from bench import environment
     from bench.devices import pick_device
-    from bench.workers.crew import Options
     from bench.workers.executors import execute
 
     resolved = anchored(spec, Path.cwd()) if isinstance(spec, Spec) else load_spec(spec, overrides)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +52,19 @@ def test_a_metric_in_a_training_loop_runs(capsys: pytest.CaptureFixture[str]) ->
     pictures = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     exec(code, {"loader": [{"image": pictures}, {"image": pictures[:1]}], "edit": lambda batch: 255 - batch["image"]})
     assert 0.1 < float(re.findall(r"[0-9.]+", capsys.readouterr().out)[0]) < 2
+
+
+def test_the_python_example_is_a_script(tmp_path: Path) -> None:
+    """Two worker processes, and no main guard."""
+    (tmp_path / "invert.py").write_text(_block("python", "class Invert"))
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nmanifest: toybox-mini\nlimit: 2\ndevice: cpu\neditors: [{name: invert.py:Invert}]\nmetrics: [psnr]\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(_block("python", "import bench").replace('"demo"', '"mine.yaml"'))
+    done = subprocess.run([sys.executable, script.name], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "demo" / "report" / "index.html").is_file()
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"^make ([a-z-]+)", README, flags=re.MULTILINE))))
