@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from enum import StrEnum
@@ -248,6 +249,9 @@ def doctor(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):  # names in any script are shown as far as the terminal's encoding goes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except Exception as error:

@@ -8,6 +8,7 @@ gone, and the worker stops at the next step.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -43,7 +44,10 @@ def main(arguments: list[str]) -> None:
 
 
 def _watch(orphaned: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    """Wait for the pipe's end; unbuffered, since a thread that waits inside a buffered reader stops the interpreter from ending."""
+    with suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1):
+            pass
     orphaned.set()
 
 

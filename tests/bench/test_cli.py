@@ -273,3 +273,16 @@ def test_help_names_every_command(etabench: Callable[..., Outcome]) -> None:
     assert code == 0
     for command in ("run", "score", "report", "check", "list", "lint", "doctor"):
         assert f" {command} " in out
+
+
+def test_names_in_any_script_are_printed_where_the_terminal_has_no_letters_for_them(spec_file: SpecFile, tmp_path: Path) -> None:
+    """A container without a home folder and with the C locale; the worker processes end without a word too."""
+    path = spec_file(editor("Fade", label="затухание"))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "none"), "LC_ALL": "C", "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "bench.cli", "run", str(path), "--out", str(tmp_path / "run"), "--workers", "2"]
+    done = subprocess.run(
+        command, env=environment | {"PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u0437\\u0430\\u0442" in done.stdout
+    assert b"Fatal" not in done.stderr
