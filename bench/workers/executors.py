@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.devices import pick_device
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.progress import Advance
 from bench.store import Record, Run
-from bench.workers.crew import Options
+from bench.workers.crew import Crew, Options
 from bench.workers.drain import drain, failure_line
 from bench.workers.local import LocalCrew
 from bench.workers.remote import RayCrew, SlurmCrew
 
-__all__ = ["EXECUTORS", "execute"]
+__all__ = ["CREWS", "execute"]
 
 MOST_CPU_WORKERS = 4
 POLL_SECONDS = 0.2
@@ -28,12 +28,18 @@ REMOTE = ("ray", "slurm")
 
 
 def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
-    """Work until every unit has a record; `advance` is called once per record. Raises what stops a worker for good."""
-    devices = _devices(options)
-    name = options.executor if options.executor != "auto" else "inline" if len(devices) == 1 else "local"
-    if name not in EXECUTORS:
-        raise RunError(f"unknown executor {name!r}: choose one of auto, {', '.join(EXECUTORS)}")
+    """Work until every unit has a record; `advance` is called once per record. Raises what stops a worker for good.
+
+    Where every unit has one already nothing is started. With fewer units to do than workers asked for, only as many are.
+    """
+    if options.executor not in ("auto", "inline", *CREWS):
+        raise RunError(f"unknown executor {options.executor!r}: choose one of auto, inline, {', '.join(CREWS)}")
     units = {unit.key: unit for unit in plan.units}
+    pending = {key for key in units if run.record(key) is None}
+    if not pending:
+        return
+    devices = _devices(options)[: len(pending)]
+    name = options.executor if options.executor != "auto" else "inline" if len(devices) == 1 else "local"
 
     def watch(record: Record) -> None:
         advance(1, failure_line(units[record.key], plan, record) if record.status == "failed" else "")
@@ -41,8 +47,7 @@ def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
     if name == "inline":
         drain(run.path, device=devices[0], threads=options.threads, watch=watch, fail_on_error=options.fail_on_error)
         return
-    pending = {key for key in units if run.record(key) is None}
-    with EXECUTORS[name](run, devices, options) as crew:
+    with CREWS[name](run, devices, options) as crew:
         while pending:
             working = crew.check()
             for record in list(run.records(pending)):
@@ -67,4 +72,5 @@ def _devices(options: Options) -> list[str]:
     return [device] * (options.workers or (min(cores, MOST_CPU_WORKERS) if device == "cpu" else 1))
 
 
-EXECUTORS: dict[str, Any] = {"inline": None, "local": LocalCrew, "ray": RayCrew, "slurm": SlurmCrew}
+CREWS: Mapping[str, Callable[[Run, Sequence[str], Options], Crew]] = {"local": LocalCrew, "ray": RayCrew, "slurm": SlurmCrew}
+"""Executors beside `inline`, which works in this process."""

@@ -18,6 +18,7 @@ from bench.errors import RunError
 from bench.progress import Advance, Progress
 from bench.spec import ManifestRef, Spec
 from bench.store import Run
+from bench.workers import executors
 from bench.workers.crew import Options
 
 INLINE = Options(executor="inline")
@@ -165,3 +166,11 @@ def test_scores_may_be_made_on_another_device_than_edits(make_spec: SpecMaker, t
     with pytest.raises(Exception, match="'cuda' was asked for"):
         api.score(Run.open(run.path))
     assert len(api.score(Run.open(run.path), device="cpu").pairs) > 0
+
+
+def test_a_finished_run_starts_nothing(make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = api.run(make_spec(), tmp_path / "run", options=INLINE)
+    monkeypatch.setattr(executors, "drain", None)
+    monkeypatch.setattr(executors, "CREWS", dict.fromkeys(("local", "ray", "slurm")))
+    for name in ("auto", "inline", "local"):
+        api.run(make_spec(), run.path, options=Options(executor=name, workers=2))
