@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from bench.errors import ModelError
@@ -53,14 +54,28 @@ def deterministic(threads: int | None = None) -> Iterator[None]:
 
 
 class PeakMemory:
-    """Peak memory of a unit in MiB: what torch allocated on the device, or on a CPU the process's highest resident size so far."""
+    """How much memory a unit took at its peak, in MiB, beyond what was held when it began: the weights and all that came before.
+
+    On CUDA it is what torch allocated on the device. On a CPU it is the process's resident size, whose high-water mark Linux can set
+    back; where that cannot be done, it is by how much the unit raised the mark, which says 0 of all but the largest.
+    """
 
     def __init__(self, device: str) -> None:
         self._device = device if device.startswith("cuda") else None
+        self._before, self._kind = self._now()
+
+    def _now(self) -> tuple[float, str]:
+        """MiB held now, with the mark set back to it, and what is measured."""
         if self._device:
             import torch
 
             torch.cuda.reset_peak_memory_stats(self._device)
+            return torch.cuda.memory_allocated(self._device) / 2**20, "cuda, allocated by the unit"
+        try:
+            (_PROCESS / "clear_refs").write_text("5")
+            return _resident("VmRSS"), "resident, taken by the unit"
+        except (OSError, ValueError):
+            return self._mark(), "resident, by how much the unit raised the process's mark"
 
     def wait(self) -> None:
         """Let queued kernels finish, so that clocks measure work."""
@@ -70,15 +85,31 @@ class PeakMemory:
             torch.cuda.synchronize(self._device)
 
     def read(self) -> dict[str, Any]:
+        """`mb`, MiB at the peak beyond the beginning, and `kind`, what was measured."""
         if self._device:
             import torch
 
-            return {"mb": round(torch.cuda.max_memory_allocated(self._device) / 2**20, 1), "kind": "cuda allocated by the unit"}
+            peak = torch.cuda.max_memory_allocated(self._device) / 2**20
+        else:
+            peak = _resident("VmHWM") if self._kind.endswith("the unit") else self._mark()
+        return {"mb": round(max(peak - self._before, 0.0), 1), "kind": self._kind}
+
+    @staticmethod
+    def _mark() -> float:
         import resource
 
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-        return {"mb": round(peak, 1), "kind": "resident high-water mark of the process"}
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+_PROCESS = Path("/proc/self")
+
+
+def _resident(field: str) -> float:
+    """MiB that Linux tells of this process: `VmRSS` now, `VmHWM` at the mark. ValueError where it does not."""
+    for line in (_PROCESS / "status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) / 2**10
+    raise ValueError(field)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -53,7 +53,7 @@ def test_every_unit_becomes_a_record_with_its_edits(make_spec: SpecMaker, tmp_pa
         assert record.fair_play["candidates"] == 3
         assert record.facts["undefined"] == "nan", "JSON has no NaN"
         assert record.worker == {"device": "cpu", "dtype": "float32", "threads": 1, "batch": 1}
-        assert record.peak_memory["mb"] > 0
+        assert record.peak_memory["mb"] >= 0
     assert list(run.claims.iterdir()) == []
     assert {"spec.yaml", "environment.json", "manifest.json", "plan.json"} <= {path.name for path in run.path.iterdir()}
 

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import devices
+from bench.devices import PeakMemory, pick_device
+from bench.errors import ModelError
+
+MEBIBYTES = 64
+
+
+def taken(size: int) -> dict[str, object]:
+    """What is measured of something that takes `size` MiB and gives them back."""
+    memory = PeakMemory("cpu")
+    block = np.ones(size * 2**20, dtype=np.uint8)
+    del block
+    return memory.read()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere the mark cannot be set back")
+def test_the_peak_is_that_of_the_unit_and_not_of_those_before() -> None:
+    large, small = taken(4 * MEBIBYTES), taken(MEBIBYTES)
+    # pages that the allocator kept or the system adds: far less than the blocks
+    assert large["mb"] == pytest.approx(4 * MEBIBYTES, abs=16)
+    assert small["mb"] == pytest.approx(MEBIBYTES, abs=16)
+    assert taken(0)["mb"] == pytest.approx(0, abs=16)
+    assert small["kind"] == "resident, taken by the unit"
+
+
+def test_where_the_mark_cannot_be_set_back_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(devices, "_PROCESS", tmp_path / "none")
+    measured = taken(1)
+    assert measured["kind"] == "resident, by how much the unit raised the process's mark"
+    assert isinstance(measured["mb"], float)
+
+
+def test_a_device_that_is_not_there_is_named() -> None:
+    import torch
+
+    assert pick_device("cpu") == "cpu"
+    if not torch.cuda.is_available():
+        assert pick_device("auto") in {"cpu", "mps"}
+        with pytest.raises(ModelError, match="'cuda:1' was asked for but torch sees no CUDA device"):
+            pick_device("cuda:1")
