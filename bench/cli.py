@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Measure text-guided image editors: edits over the whole range of their knobs, scored, drawn, compared.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 INTERRUPTED = 130
 LEAVES = {"editors.task": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
@@ -53,6 +53,23 @@ class Kind(StrEnum):
     specs = "specs"
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        out.print(f"etabench {version('etabench')}", markup=False, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """Measure text-guided image editors: edits over the whole range of their knobs, scored, drawn, compared."""
+
+
 @app.command()
 def run(
     spec: Annotated[
@@ -71,6 +88,7 @@ def run(
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
     ] = None,
     fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit failed")] = False,
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
@@ -89,15 +107,19 @@ def run(
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log))
-        _check_something_done(finished)
+        failed = _failed(finished)
         if no_score:
             out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
-            return
-        api.score(finished, progress=shown(log))
+        else:
+            api.score(finished, progress=shown(log))
     except KeyboardInterrupt:
         log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
-    _report(finished)
+    if not no_score:
+        _report(finished)
+    if failed:
+        log.print(failed, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1 if strict else 0)
 
 
 @app.command()
@@ -262,18 +284,20 @@ def main() -> None:
         sys.exit(getattr(error, "exit_code", 2))
 
 
-def _check_something_done(run: Run) -> None:
+def _failed(run: Run) -> str:
+    """How many units failed, and the first of them, in one line; "" where none did. Raises RunError where none is done."""
     from bench.workers.drain import failure_line
 
-    plan = run.plan
-    failed = []
+    plan, done, failed = run.plan, 0, list[str]()
     for unit in plan.units:
         record = run.record(unit.key)
         if record is not None and record.status == "done":
-            break
-        failed += [failure_line(unit, plan, record)] if record else []
-    else:
+            done += 1
+        elif record is not None:
+            failed.append(failure_line(unit, plan, record))
+    if not done:
         raise RunError(f"all {len(plan.units)} units failed; the first: {failed[0] if failed else 'none was run'}")
+    return f"{len(failed)} of {len(plan.units)} units failed; the first: {failed[0]}" if failed else ""
 
 
 def _report(run: Run) -> None:

@@ -30,10 +30,12 @@ STAIRS = (
     ("api",),
     ("studies", "benchmarks"),
     ("cli",),
+    ("alias",),
 )
 """The rooms of bench from the ground up. A room imports from the floors below it, and from itself; never from beside or above."""
 FACES: Mapping[str, str] = {
     "bench": "Options Run report run score",
+    "bench.alias": "Options Run report run score",
     "bench.spec": "EditorSpec MANIFEST_FIELDS ManifestRef MetricSpec ModelRef ReferenceSpec Spec anchored load_spec shipped_specs",
     "bench.manifest": "Manifest Sample open_manifest",
     "bench.plan": "Entry Plan SampleInfo Unit make_plan resolve_entries unit_seed",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["log", "out", "print_facts", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
 
-out = Console()
-log = Console(stderr=True)
+PIPED_WIDTH = 1000
+"""Columns where nobody looks: a table is as wide as it is, and nothing is cut."""
+
+
+def console(stderr: bool = False) -> Console:
+    """A console on a standard stream, as wide as the terminal if it is one."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else PIPED_WIDTH)
+
+
+out, log = console(), console(stderr=True)
 
 SHOWN_FINDINGS = 12
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,27 @@ def test_names_in_any_script_are_printed_where_the_terminal_has_no_letters_for_t
     assert done.returncode == 0, done.stderr
     assert b"\\u0437\\u0430\\u0442" in done.stdout
     assert b"Fatal" not in done.stderr
+
+
+def test_failed_units_are_the_last_word_and_with_strict_the_exit_code(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    path = spec_file(editor("Fade"), editor("FailsOnce"))
+    code, _, err = etabench("run", path, "--out", tmp_path / "a", "--workers", "1")
+    assert code == 0
+    assert err.splitlines()[-1].startswith("1 of 6 units failed; the first: unit ")
+    assert etabench("run", path, "--out", tmp_path / "b", "--workers", "1", "--strict", "--no-score")[0] == 1
+    assert etabench("run", spec_file(editor("Fade")), "--out", tmp_path / "c", "--workers", "1", "--strict", "--no-score")[0] == 0
+
+
+@pytest.mark.parametrize("command", [["-m", "etabench"], ["-m", "bench.cli"]])
+def test_the_version(command: list[str]) -> None:
+    done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"etabench {version('etabench')}\n"
+
+
+def test_a_table_that_is_piped_is_not_cut() -> None:
+    command = [sys.executable, "-m", "bench.cli", "list", "specs"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": ""}).stdout
+    row = next(line for line in shown.splitlines() if line.startswith("tedbench"))
+    assert row.rstrip().endswith(str(Path("bench/specs/tedbench.yaml"))), "the whole path, on the row's own line"
