@@ -2,67 +2,81 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
+import json
 import os
+import shutil
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import data_manifests
 from bench import environment, registry
 from bench.errors import EtabenchError
 from bench.spec import load_spec, shipped_specs
+from bench.store import write_atomically
 from bench.suggest import did_you_mean
 from bench.toybox import embedded
 
-__all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "specs"]
+__all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "specs", "write_facts"]
 
 Rows = list[dict[str, Any]]
 DETAILS = frozenset({"grid", "presets", "checkpoint", "target"})
 """Fields that a table has no room for."""
+FACTS = Path(__file__).parent / "facts.json"
+DRIVERS = ("nvidia-smi", "rocm-smi")
 EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
 
 
-def editors() -> Rows:
-    """Registered editors; one that cannot be imported says why."""
+def editors(live: bool = False) -> Rows:
+    """Registered editors; one that cannot be imported says why.
+
+    What comes with the package is told from `facts.json`, which took long to import once; `live` imports it.
+    """
+    return _listed(registry.editors(), "editors", _editor, live)
+
+
+def metrics(live: bool = False) -> Rows:
+    """Registered metrics; one that cannot be imported says why. `live` as in `editors`."""
+    return _listed(registry.metrics(), "metrics", _metric, live)
+
+
+def write_facts() -> None:
+    """Write `facts.json` anew."""
+    rows = {"editors": editors(live=True), "metrics": metrics(live=True)}
+    own = {kind: {row["target"]: row for row in found} for kind, found in rows.items()}
+    write_atomically(FACTS, (json.dumps(own, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _listed(points: Mapping[str, EntryPoint], kind: str, describe: Callable[[str], dict[str, Any]], live: bool) -> Rows:
+    known = {} if live else json.loads(FACTS.read_text(encoding="utf-8"))[kind]
     rows: Rows = []
-    for name, point in registry.editors().items():
-        row: dict[str, Any] = {
-            "name": name,
-            "knob": "",
-            "grid": [],
-            "presets": [],
-            "needs": [],
-            "tested_on": "",
-            "checkpoint": "",
-            "summary": "",
-            "target": point.value,
-        }
-        try:
-            cls = registry.load_editor(name)
-        except EtabenchError as error:
-            rows.append(row | {"summary": str(error)})
-            continue
-        knob = {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
-        about = {
-            "tested_on": getattr(cls, "tested_on", ""),
-            "checkpoint": getattr(cls, "checkpoint", ""),
-            "summary": _summary(cls),
-        }
-        rows.append(row | knob | {"presets": sorted(cls.presets), "needs": sorted(cls.needs)} | about)
+    for name, point in points.items():
+        ours = point.dist is not None and point.dist.name == "etabench" and point.value in known
+        rows.append(known[point.value] if ours else describe(name) | {"target": point.value})
     return rows
 
 
-def metrics() -> Rows:
-    """Registered metrics; one that cannot be imported says why."""
-    rows: Rows = []
-    for name, point in registry.metrics().items():
-        try:
-            cls = registry.load_metric(name)
-            kind, summary = "pair" if hasattr(cls, "score") else "set", _summary(cls)
-        except EtabenchError as error:
-            kind, summary = "", str(error)
-        rows.append({"name": name, "kind": kind, "summary": summary, "target": point.value})
-    return rows
+def _editor(name: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": name, "knob": "", "grid": [], "presets": [], "needs": [], "tested_on": "", "checkpoint": ""}
+    try:
+        cls = registry.load_editor(name)
+    except EtabenchError as error:
+        return row | {"summary": str(error)}
+    row |= {"presets": sorted(cls.presets), "needs": sorted(cls.needs), "tested_on": cls.tested_on, "checkpoint": cls.checkpoint}
+    row |= {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
+    return row | {"summary": _summary(cls)}
+
+
+def _metric(name: str) -> dict[str, Any]:
+    try:
+        cls = registry.load_metric(name)
+    except EtabenchError as error:
+        return {"name": name, "kind": "", "summary": str(error)}
+    from metrics.base import PairMetric
+
+    return {"name": name, "kind": "pair" if issubclass(cls, PairMetric) else "set", "summary": _summary(cls)}
 
 
 def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
@@ -112,11 +126,7 @@ def health() -> Rows:
     needed = [name for name in environment.PACKAGES if name not in EXTRAS and name not in have]
     rows += [{"item": name, "status": "missing", "detail": "pip install -e ."} for name in needed]
     rows += [{"item": name, "status": "absent", "detail": f"only for {use}"} for name, use in EXTRAS.items() if name not in have]
-    if importlib.util.find_spec("torch"):
-        import torch
-
-        devices = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-        rows.append({"item": "device", "status": "ok", "detail": ", ".join(devices) or f"cpu, {os.cpu_count()} cores"})
+    rows.append({"item": "device", "status": "ok", "detail": _devices() or f"cpu, {os.cpu_count()} cores"})
     for name, there, folder in embedded.health():
         detail = str(folder) if there else f"{folder} lacks {embedded.NETWORKS[name]}: `make train-toybox`"
         rows.append({"item": f"{embedded.NAME} {name}", "status": "ok" if there else "missing", "detail": detail})
@@ -127,6 +137,15 @@ def health() -> Rows:
             if "cannot be imported" in each["summary"]
         ]
     return rows
+
+
+def _devices() -> str:
+    """The CUDA devices that torch sees; it is asked, which takes long, only where there is a driver to see any by."""
+    if not any(map(shutil.which, DRIVERS)):
+        return ""
+    import torch
+
+    return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
 
 
 def _summary(cls: type) -> str:

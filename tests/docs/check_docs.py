@@ -1,7 +1,7 @@
-"""Check that the documents agree with the program: ``python tests/docs/check_docs.py`` (``--write`` brings docs/reference.md up to date).
+"""Check that the documents agree with the program: ``python tests/docs/check_docs.py`` (``--write`` brings both up to date).
 
-Three things are checked: docs/reference.md is what the program says of itself; every ``etabench`` command in a document exists with the
-options it is shown with; every relative link and picture points at a file.
+Four things are checked: docs/reference.md and the facts that ``etabench list`` shows are what the program says of itself; every
+``etabench`` command in a document exists with the options it is shown with; every relative link and picture points at a file.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def reference() -> str:
 
 
 def _editor_rows() -> Iterator[str]:
-    for row in catalogue.editors():
+    for row in catalogue.editors(live=True):
         knob = f"`{row['knob']}`" if row["grid"] else "anchor"
         cells = (f"`{row['name']}`", knob, ", ".join(row["needs"]), ", ".join(row["presets"]), row["tested_on"], row["summary"])
         yield f"| {' | '.join(cells)} |\n"
 
 
 def _metric_rows() -> Iterator[str]:
-    for row in catalogue.metrics():
+    for row in catalogue.metrics(live=True):
         yield f"| `{row['name']}` | {'edits' if row['kind'] == 'pair' else 'sets'} | {row['summary']} |\n"
 
 
@@ -86,10 +86,13 @@ def broken_links(document: Path) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     if "--write" in arguments:
+        catalogue.write_facts()
         REFERENCE.write_text(reference())
     problems = (
         [] if REFERENCE.read_text() == reference() else ["docs/reference.md is stale: python tests/docs/check_docs.py --write"]
     )
+    if (catalogue.editors(), catalogue.metrics()) != (catalogue.editors(live=True), catalogue.metrics(live=True)):
+        problems.append("bench/commands/facts.json is stale: python tests/docs/check_docs.py --write")
     for document in documents():
         found = [*stale_commands(document.read_text()), *broken_links(document)]
         problems += [f"{document.relative_to(ROOT)}: {problem}" for problem in found]
