@@ -77,7 +77,7 @@ def report(run: Run | str | Path) -> Path:
     """Write the report of a scored run and return the path of its page."""
     from bench.commands.report import report_run
 
-    return report_run(run if isinstance(run, Run) else Run.open(run))
+    return report_run(run if isinstance(run, Run) else Run.open(run))[0]
 
 
 def plan(spec: Spec) -> tuple[Plan, Manifest]:

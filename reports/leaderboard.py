@@ -24,7 +24,7 @@ _COUNTS = {
     "expected": "units planned",
     "done": "units finished",
     "failed": "units that ended in an error",
-    "scored": "units with every score",
+    "scored": "units with every score, as far as the metrics define one",
 }
 _MADE = {"edits_percent": ("edits %", "share of the planned edits that were made, in per cent")}
 _FLAGS = {
@@ -139,7 +139,7 @@ def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
 
 
 def board(data: ReportData, look: Mapping[str, Look]) -> Board:
-    """The leaderboard of ``data``. Known columns come first in a fixed order, all others follow as they are."""
+    """The leaderboard of ``data``: the axes first, then the other metrics as they are given, then all else in a fixed order."""
     frame = _with_counts(data)
     names = [str(name) for name in frame["editor"]]
     anchors = [look[name].anchor for name in names]
@@ -151,6 +151,7 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     texts = [""] * len(names)
     given = [str(c) for c in frame.columns]
     metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given)]
+    metrics.sort(key=lambda n: data.plane.columns.index(n) if n in data.plane.columns else len(data.plane.columns))
     used = {"editor", "anchor", "knob", "value", "candidates", "selector", *_FLAGS, *_COSTS, *_MADE, *_COUNTS, *metrics}
     used |= {f"{n}_{end}" for n in metrics for end in ("low", "high")}
     if "value" in given:

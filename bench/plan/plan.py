@@ -105,6 +105,7 @@ def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | N
     """
     entries = resolve_entries(spec)
     _check_metrics(spec)
+    _check_axes(spec)
     first, about = min(spec.seeds), {"model": model, "resolution": resolution, "dtype": spec.dtype}
     real = RealPictures(spec.reference, manifest, resolution)
     infos: list[SampleInfo] = []
@@ -150,6 +151,25 @@ def _check_metrics(spec: Spec) -> None:
                 inspect.signature(cls).bind(**item.params, device="cpu")
             except TypeError as error:
                 raise SpecError(f"metrics: {item.name}: {error}; see `etabench list metrics`") from error
+
+
+def _check_axes(spec: Spec) -> None:
+    """Find an axis that is no pair metric of the spec before the edits are made. The metrics of default axes are not imported."""
+    if spec.axes == type(spec.axes)():
+        return
+
+    def own(name: str) -> str:
+        return str(registry.load_metric(name).name) if registry.is_file_target(name) else name
+
+    kinds = dict(zip(spec.table_names(own), (item.name for item in spec.metrics), strict=True))
+    sets = [
+        name
+        for name in spec.axes.model_dump().values()
+        if name in kinds and not hasattr(registry.load_metric(kinds[name]), "score")
+    ]
+    mistake = spec.axes.mistake(kinds.keys() - set(sets), sets)
+    if mistake:
+        raise SpecError(mistake)
 
 
 def _identified(

@@ -83,7 +83,7 @@ def test_csv_files_hold_the_numbers_given(data: ReportData, report: Path) -> Non
     for name in (*TABLES, "attainment"):
         holds(read(name), getattr(data, name))
     trade = read("tradeoff")
-    holds([row for row in trade if row["anchor"] == "False"], data.tradeoff)
+    holds([row for row in trade if row["anchor"] == "False"], data.tradeoff.drop(columns="n"))
     assert [row["editor"] for row in trade if row["anchor"] == "True"] == ["copy", "oracle"]
     csfid = data.curves[data.curves["metric"] == "csfid"]
     assert [float(row["csfid_mean"]) for row in read("lpips_csfid")] == list(csfid["mean"])
@@ -151,7 +151,22 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
         differences=data.differences.replace({"metric": {"clip": evil}, "first": {"alpha": evil}}),
         gains=data.gains.replace({"first": {"alpha": evil}}),
         seeds=data.seeds.replace({"metric": {"clip": evil}}),
-        judges=pd.DataFrame([{"metric": evil, "truth": evil, "rho": 0.5, "low": 0.4, "high": 0.6, "agreement": 0.7, "n": 3}]),
+        judges=pd.DataFrame(
+            [
+                {
+                    "metric": evil,
+                    "truth": evil,
+                    "rho": 0.5,
+                    "low": 0.4,
+                    "high": 0.6,
+                    "agreement": 0.7,
+                    "agreement_low": 0.6,
+                    "agreement_high": 0.8,
+                    "n": 3,
+                    "undefined": 0.0,
+                }
+            ]
+        ),
         judges_note=evil,
     )
     text = write_report(tmp_path / "report", hostile).read_text(encoding="utf-8")
@@ -164,21 +179,21 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
 
 def test_dollar_signs_and_underscores_are_not_markup(data: ReportData, tmp_path: Path) -> None:
     curves = data.curves.replace({"editor": {"alpha": "_a_$x$", "copy": "_copy"}})
-    folder = write_report(tmp_path / "report", ReportData(title="x", curves=curves)).parent
+    folder = write_report(tmp_path / "report", ReportData("x", data.plane, curves=curves)).parent
     svg = (folder / "tradeoff.svg").read_text(encoding="utf-8")
     assert ">_copy<" in svg
     assert ">_a_$x$<" in (folder / "knob_curves.svg").read_text(encoding="utf-8")
 
 
-def test_an_empty_run_says_why_each_part_is_absent(tmp_path: Path) -> None:
-    index = write_report(tmp_path / "report", ReportData(title="nothing yet"))
+def test_an_empty_run_says_why_each_part_is_absent(data: ReportData, tmp_path: Path) -> None:
+    index = write_report(tmp_path / "report", ReportData("nothing yet", data.plane))
     text = index.read_text(encoding="utf-8")
     assert "<figure" not in text
     for sentence in (
-        "No editor with a knob has a CLIP score or an LPIPS in this run.",
-        "No edit of this run has both a CLIP score and an LPIPS.",
+        "No editor with a knob has scores of CLIP or 1 − LPIPS in this run.",
+        "No edit of this run has scores of both CLIP and 1 − LPIPS.",
         "This run has no scores of LPIPS or CSFID.",
-        "No editor has a CLIP score and an LPIPS at every knob value.",
+        "No editor has scores of CLIP and 1 − LPIPS at every knob value.",
         "No metric of this run has a value.",
         "There is no table here.",
         "There is no gallery here.",
@@ -189,22 +204,22 @@ def test_an_empty_run_says_why_each_part_is_absent(tmp_path: Path) -> None:
     assert (index.parent / "curves.csv").read_text().startswith("editor,anchor,knob,value,metric,mean,low,high,n,")
 
 
-def test_frames_without_any_column_count_as_empty(tmp_path: Path) -> None:
+def test_frames_without_any_column_count_as_empty(data: ReportData, tmp_path: Path) -> None:
     nothing = pd.DataFrame()
-    data = ReportData("x", nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
-    assert "There is no table here." in write_report(tmp_path / "report", data).read_text(encoding="utf-8")
+    bare = ReportData("x", data.plane, *[nothing] * 8)
+    assert "There is no table here." in write_report(tmp_path / "report", bare).read_text(encoding="utf-8")
 
 
-def test_a_figure_that_can_no_longer_be_drawn_leaves_no_stale_files(report: Path, tmp_path: Path) -> None:
+def test_a_figure_that_can_no_longer_be_drawn_leaves_no_stale_files(data: ReportData, report: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(report, tmp_path / "report"))
     assert len(list(folder.glob("lpips_csfid.*"))) == 3
     assert (folder / "gains.csv").is_file()
-    write_report(folder, ReportData(title="nothing yet"))
+    write_report(folder, ReportData("nothing yet", data.plane))
     assert {p.name for p in folder.iterdir()} == {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
 
 
 def test_a_run_without_csfid_says_so(data: ReportData) -> None:
-    drawing = distance_plane(data.curves[data.curves["metric"] != "csfid"], data.sets, {}, "i")
+    drawing = distance_plane(replace(data, curves=data.curves[data.curves["metric"] != "csfid"]), {})
     assert drawing.figure is None
     assert drawing.absent == "This run has no scores of CSFID."
 

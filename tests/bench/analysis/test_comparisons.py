@@ -13,10 +13,12 @@ from scipy import stats
 from bench.analysis import comparisons
 from bench.plan import Entry, Plan, SampleInfo
 from bench.scoring import Scores
+from bench.scoring.axes import Axes, Axis
 from bench.scoring.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, frame
 
 VALUES = (0.0, 0.5, 1.0)
 CARDS = {"c": {"higher_is_better": True}, "l": {"higher_is_better": False}, "f": {"higher_is_better": False}}
+AXES = Axes(Axis("clip"), Axis("lpips", higher_is_better=False, bounds=(0.0, None)))
 PRINTS = {"clip": "c", "lpips": "l", "fid": "f"}
 
 
@@ -112,7 +114,7 @@ def test_hypervolume_against_the_anchors_by_hand() -> None:
         clip, lpips = curve(label, value, 0, seed)
         return clip, lpips
 
-    table = comparisons.hypervolumes(TWO, scores_of(TWO, make)).set_index("editor")
+    table = comparisons.hypervolumes(TWO, scores_of(TWO, make), AXES).set_index("editor")
     # CLIP 20..40 and 1-LPIPS 0.2..1 become 0..1: beta's points are (1, 0), (0.625, 0.25), (0.25, 0.5).
     assert table.loc["beta", "hypervolume"] == pytest.approx(0.375 * 0.25 + 0.25 * 0.5, abs=1e-12)
     assert table.loc["alpha", "hypervolume"] == pytest.approx(0.375 * 0.1 + 0.375 * 0.35 + 0.25 * 0.6, abs=1e-12)
@@ -123,14 +125,14 @@ def test_hypervolume_against_the_anchors_by_hand() -> None:
 def test_longer_grids_are_cut_to_the_shortest() -> None:
     anchors = (entry("copy", (0.0,), True), entry("regenerate", (0.0,), True))
     plan = plan_of(entry("alpha", tuple(np.linspace(0, 1, 9))), entry("beta"), *anchors)
-    assert comparisons.hypervolumes(plan, scores_of(plan, curve))["knob_values"].tolist() == [3, 3]
+    assert comparisons.hypervolumes(plan, scores_of(plan, curve), AXES)["knob_values"].tolist() == [3, 3]
 
 
 def test_without_anchors_there_is_no_box() -> None:
     plan = plan_of(entry("alpha"), entry("beta"))
     scores = scores_of(plan, curve)
-    assert comparisons.hypervolumes(plan, scores).empty
-    assert len(comparisons.gains(plan, scores)) == 1, "but curves can be compared"
+    assert comparisons.hypervolumes(plan, scores, AXES).empty
+    assert len(comparisons.gains(plan, scores, AXES)) == 1, "but curves can be compared"
 
 
 def test_gain_at_equal_fidelity_has_an_interval_around_it() -> None:
@@ -143,7 +145,7 @@ def test_gain_at_equal_fidelity_has_an_interval_around_it() -> None:
         return clip + noise[side, place, number] if label in POINTS and value in VALUES else clip, lpips
 
     plan = plan_of(*TWO.entries[:2], samples=120)
-    row = comparisons.gains(plan, scores_of(plan, make)).iloc[0]
+    row = comparisons.gains(plan, scores_of(plan, make), AXES).iloc[0]
     assert tuple(row[["first", "second", "n"]]) == ("alpha", "beta", 120)
     assert (row["fidelity_low"], row["fidelity_high"]) == pytest.approx((0.4, 1.0))
     # At equal LPIPS the trapezoid weighs the three points 1/4, 1/2, 1/4, so with unit noise on both sides the error of the gain is
@@ -159,12 +161,12 @@ def test_curves_without_common_fidelity_have_no_gain() -> None:
         clip, lpips = curve(label, value, 0, seed)
         return clip, lpips / 10 if label == "alpha" else 0.5 + lpips / 10
 
-    row = comparisons.gains(plan_of(*TWO.entries[:2]), scores_of(plan_of(*TWO.entries[:2]), make)).iloc[0]
+    row = comparisons.gains(plan_of(*TWO.entries[:2]), scores_of(plan_of(*TWO.entries[:2]), make), AXES).iloc[0]
     assert row[["gain", "low", "high", "fidelity_low"]].isna().all()
 
 
 def test_attainment_covers_the_range_of_the_curves() -> None:
-    table = comparisons.attained(TWO, scores_of(TWO, curve))
+    table = comparisons.attained(TWO, scores_of(TWO, curve), AXES)
     assert set(table["editor"]) == {"alpha", "beta"}
     alpha, beta = (table[table["editor"] == name].reset_index(drop=True) for name in ("alpha", "beta"))
     both = alpha["median"].notna() & beta["median"].notna()
@@ -189,7 +191,7 @@ def test_seeds_are_told_only_where_there_are_several() -> None:
 def test_a_run_with_other_metrics_has_no_curves_to_compare() -> None:
     scores = scores_of(TWO, curve)
     only = replace(scores, pairs=scores.pairs[scores.pairs["metric"] == "clip"])
-    assert comparisons.hypervolumes(TWO, only).empty
-    assert comparisons.gains(TWO, only).empty
-    assert comparisons.attained(TWO, only).empty
+    assert comparisons.hypervolumes(TWO, only, AXES).empty
+    assert comparisons.gains(TWO, only, AXES).empty
+    assert comparisons.attained(TWO, only, AXES).empty
     assert len(comparisons.differences(TWO, only, POINTS)) == 1
