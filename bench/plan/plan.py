@@ -161,13 +161,14 @@ def _check_axes(spec: Spec) -> None:
     def own(name: str) -> str:
         return str(registry.load_metric(name).name) if registry.is_file_target(name) else name
 
-    kinds = dict(zip(spec.table_names(own), (item.name for item in spec.metrics), strict=True))
-    sets = [
-        name
-        for name in spec.axes.model_dump().values()
-        if name in kinds and not hasattr(registry.load_metric(kinds[name]), "score")
-    ]
-    mistake = spec.axes.mistake(kinds.keys() - set(sets), sets)
+    known = dict(zip(spec.table_names(own), (item.name for item in spec.metrics), strict=True))
+
+    def of_sets(name: str) -> bool:
+        return not hasattr(registry.load_metric(known[name]), "score")
+
+    wrong = any(of_sets(name) for name in spec.axes.model_dump().values() if name in known)
+    sets = [name for name in known if of_sets(name)] if wrong else []
+    mistake = spec.axes.mistake(known.keys() - set(sets), sets)
     if mistake:
         raise SpecError(mistake)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench.errors import SpecError
 from bench.plan import Plan
 from bench.scoring.tables import Scores
 
@@ -77,7 +78,11 @@ class Axes:
 
     @classmethod
     def of(cls, named: AxesSpec, scores: Scores) -> Axes:
-        """The axes that a spec names, with the directions that the cards of the scores give them."""
+        """The axes that a spec names, with the directions that the cards of the scores give them. SpecError for a set metric."""
+        sets = set(scores.sets["metric"])
+        mistake = named.mistake({*scores.pairs["metric"], *named.model_dump().values()} - sets, sets)
+        if mistake:
+            raise SpecError(mistake)
         return cls(Axis.of(named.editability, scores), Axis.of(named.fidelity, scores))
 
     def __iter__(self) -> Iterator[Axis]:

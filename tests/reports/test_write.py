@@ -14,7 +14,8 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from reports import GalleryRow, ReportData, ReportError, write_report
+from reports import GalleryRow, Plane, ReportData, ReportError, write_report
+from reports.style import looks
 from reports.tradeoff import distance_plane
 
 FIGURES = ("knob_curves", "tradeoff", "lpips_csfid", "attainment", "metric_curves")
@@ -249,3 +250,60 @@ def test_header_shows_warnings_identity_and_environment(report: Path) -> None:
         assert part in text
     # Four captions, the leaderboard, three tables.
     assert text.count("95 % bootstrap interval over source images") == 8
+
+
+def turned(data: ReportData) -> ReportData:
+    """The same numbers under other names, fidelity a loss that an axis turns round."""
+    names = {"clip": "word_match", "lpips": "gap", "one_minus_lpips": "minus_gap"}
+    plane = Plane("word_match", "minus_gap", {"minus_gap": "gap"})
+    board = data.leaderboard.rename(
+        columns=lambda name: name.replace("clip", "word_match", 1) if name != "clip_in_loop" else name
+    )
+    pairs = [frame.replace({"metric": names}) for frame in (data.curves, data.pairs, data.differences)]
+    return replace(data, plane=plane, curves=pairs[0], pairs=pairs[1], differences=pairs[2], leaderboard=board)
+
+
+def test_figures_tables_and_files_follow_the_plane(data: ReportData, report: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    text = write_report(folder, turned(data)).read_text(encoding="utf-8")
+    expected = {path.name.replace("lpips_csfid", "gap_csfid") for path in report.iterdir()}
+    assert {path.name for path in folder.iterdir()} == expected, "and no figure of the other plane is left"
+    for part in (
+        "word match (left axis)",
+        "−gap (right axis)",
+        "gap   (← more faithful)",
+        "A&#39;s word match is",
+        "put −gap on a scale",
+    ):
+        assert part in text, part
+    assert "LPIPS" not in text
+    assert "CLIP score" not in text
+    for name in ("knob_zones.csv", "tradeoff.csv"):
+        assert (folder / name).read_bytes() == (report / name).read_bytes(), "the same positions"
+    root = ET.parse(folder / "metric_curves.svg").getroot()
+    words = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"gap ↓", "word match ↑"} <= words
+    assert "−gap ↑" not in words, "a metric has one panel, as it is scored"
+
+
+def test_a_plane_of_likeness_runs_to_the_right(data: ReportData) -> None:
+    higher = data.curves.assign(higher_is_better=True).replace({"metric": {"one_minus_lpips": "ssim"}})
+    drawing = distance_plane(
+        replace(data, curves=higher, plane=Plane("clip", "ssim")), looks(["alpha", "beta<&>"], ["copy", "oracle"])
+    )
+    assert drawing.name == "ssim_csfid"
+    assert drawing.title.startswith("Likeness to the source")
+    assert drawing.caption.startswith("Down and right is better")
+    assert drawing.figure is not None
+    assert drawing.figure.axes[0].get_xlabel() == "SSIM to the source   (more faithful →)"
+
+
+def test_files_are_named_without_signs(data: ReportData) -> None:
+    curves = data.curves.replace({"metric": {"lpips": "lpips[region=background]"}})
+    plane = Plane(
+        "clip", "one_minus_lpips[region=background]", {"one_minus_lpips[region=background]": "lpips[region=background]"}
+    )
+    drawing = distance_plane(replace(data, curves=curves, plane=plane), looks(["alpha", "beta<&>"], ["copy", "oracle"]))
+    assert drawing.name == "lpips_region_background_csfid"
+    assert drawing.figure is not None
+    assert drawing.figure.axes[0].get_xlabel() == "LPIPS (background) to the source   (← more faithful)"

@@ -15,6 +15,7 @@ from bench.plan import Entry, Plan, SampleInfo
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, Axis
 from bench.scoring.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, frame
+from bench.spec import AxesSpec
 
 VALUES = (0.0, 0.5, 1.0)
 CARDS = {"c": {"higher_is_better": True}, "l": {"higher_is_better": False}, "f": {"higher_is_better": False}}
@@ -195,3 +196,36 @@ def test_a_run_with_other_metrics_has_no_curves_to_compare() -> None:
     assert comparisons.gains(TWO, only, AXES).empty
     assert comparisons.attained(TWO, only, AXES).empty
     assert len(comparisons.differences(TWO, only, POINTS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("turn", "card", "column"),
+    [
+        (lambda lpips: 1 - lpips, {"higher_is_better": True}, "likeness"),
+        (lambda lpips: lpips, {"higher_is_better": False, "bounds": (0.0, 1.0)}, "one_minus_likeness"),
+        (lambda lpips: lpips - 1, {"higher_is_better": False, "bounds": (None, 0.0)}, "minus_likeness"),
+    ],
+    ids=["higher is better", "distance", "negative"],
+)
+def test_other_axes_with_the_same_positions_give_the_same_tables(turn: Any, card: dict[str, Any], column: str) -> None:
+    """Within 1e-12: a position that is turned twice has another last bit."""
+    scores = scores_of(TWO, curve)
+    pairs = scores.pairs.replace({"metric": {"clip": "word", "lpips": "likeness"}})
+    pairs["score"] = pairs["score"].where(pairs["metric"] == "word", turn(pairs["score"]))
+    other = replace(scores, pairs=pairs, cards=CARDS | {"l": card})
+    axes = Axes.of(AxesSpec(editability="word", fidelity="likeness"), other)
+    assert axes.fidelity.column == column
+    for name in ("hypervolumes", "gains", "attained"):
+        table = getattr(comparisons, name)
+        found = table(TWO, other, axes)
+        assert len(found)
+        pd.testing.assert_frame_equal(found, table(TWO, scores, AXES), rtol=0, atol=1e-12)
+        assert table(TWO, other, AXES).empty, "these have no scores of the others"
+
+
+def test_swap_tests_at_other_knob_values_are_left_out() -> None:
+    row = {"metric": "fid", "first": "alpha", "first_value": 0.5, "second": "beta", "second_value": 1.0, "difference": 3.0}
+    pairs = frame([row | {"p": 0.02, "n": 12, "fingerprint": "f", "inputs": ""}], SET_PAIR_COLUMNS)
+    scores = replace(scores_of(TWO, curve), set_pairs=pairs)
+    assert "fid" not in set(comparisons.differences(TWO, scores, POINTS)["metric"])
+    assert "fid" in set(comparisons.differences(TWO, scores, POINTS | {"beta": 1.0})["metric"])

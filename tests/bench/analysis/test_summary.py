@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_specs import ALL_METRICS, SpecMaker, editor, metric
+from fake_specs import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
 from fixtures_manifest import row, write_folder
 
 from bench import api
@@ -82,6 +82,25 @@ def test_counts_separate_failed_from_never_run(make_spec: SpecMaker, tmp_path: P
     assert units.set_index("status").loc["failed", "reason"] == "EditorError: no zeros please"
     counts = summary.counts(plan, units, scores).iloc[0]
     assert (counts["expected"], counts["done"], counts["failed"]) == (3, 1, 1)
+
+
+def test_scored_is_what_every_metric_has_answered_for_every_edit(make_spec: SpecMaker, tmp_path: Path) -> None:
+    metrics = [PAIR_METRICS[0], metric("Distance", undefined_on="number"), ALL_METRICS[2]]
+    run, plan, scores = done(make_spec(editor("Gaps"), editor("FailsOnce"), metrics=metrics), tmp_path / "run")
+    units = summary.units(plan, summary.records_by_unit(run, plan))
+
+    def scored(given: Scores) -> dict[str, int]:
+        return summary.counts(plan, units, given).set_index("editor")["scored"].to_dict()
+
+    assert scores.pairs.loc[scores.pairs["metric"] == "lpips", "score"].isna().all()
+    assert scored(scores) == {"Gaps": 3, "FailsOnce": 2}, (
+        "undefined is an answer, an edit that is absent asks nothing, a failure has none"
+    )
+    one = (scores.pairs["metric"] == "lpips") & (scores.pairs["editor"] == "Gaps") & (scores.pairs["value"] == 1.0)
+    lacking = Scores(scores.pairs.drop(scores.pairs.index[one][:1]), scores.sets, scores.cards)
+    assert scored(lacking) == {"Gaps": 2, "FailsOnce": 2}
+    only_sets = Scores(scores.pairs[:0], scores.sets, scores.cards)
+    assert scored(only_sets) == {"Gaps": 3, "FailsOnce": 2}, "where no metric is of single edits, none lacks an answer"
 
 
 def test_mixed_fingerprints_are_refused(make_spec: SpecMaker, tmp_path: Path) -> None:
