@@ -13,7 +13,7 @@ from reports.data import ReportData
 from reports.names import MetricName, metric_names
 from reports.style import Look, knob_name, number, swatch
 
-__all__ = ["Board", "Row", "board"]
+__all__ = ["Board", "BoardRow", "board"]
 
 _COSTS = {
     "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
@@ -37,7 +37,7 @@ _FLAGS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One editor or anchor."""
 
     editor: str
@@ -53,7 +53,7 @@ class Board:
     """Columns after the editor's name, and rows."""
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
 
 def _metric_cells(frame: pd.DataFrame, name: str, better: str, anchors: list[bool], notes: Sequence[str]) -> list[Cell]:
@@ -182,5 +182,5 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
             columns.append(Column(name, meaning))
             cells.append(_count_cells(frame, name))
     across = list(zip(*cells, strict=True)) if cells else [() for _ in names]
-    rows = [Row(n, swatch(look[n]), a, p, tuple(c)) for n, a, p, c in zip(names, anchors, texts, across, strict=True)]
+    rows = [BoardRow(n, swatch(look[n]), a, p, tuple(c)) for n, a, p, c in zip(names, anchors, texts, across, strict=True)]
     return Board(tuple(columns), tuple(rows))

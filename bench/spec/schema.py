@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench import registry
-from bench.registry import is_file_target
 from bench.spec.text import expand_shorthands
 from bench.suggest import did_you_mean
 
@@ -130,7 +129,7 @@ class EditorSpec(_Strict):
     def _default_label(cls, data: Any) -> Any:
         if isinstance(data, dict) and not data.get("label") and isinstance(data.get("name"), str):
             name = data["name"]
-            return {**data, "label": name.rpartition(":")[2] if is_file_target(name) else name}
+            return {**data, "label": name.rpartition(":")[2] if registry.is_file_target(name) else name}
         return data
 
     @field_validator("grid")
@@ -249,7 +248,7 @@ class Spec(_Strict):
     @model_validator(mode="after")
     def _axes_are_metrics(self) -> Spec:
         """Where all metrics are registered; those of files have names that are known when the files are read."""
-        if not any(is_file_target(metric.name) for metric in self.metrics):
+        if not any(registry.is_file_target(metric.name) for metric in self.metrics):
             mistake = self.axes.mistake(self.table_names())
             if mistake:
                 raise ValueError(mistake)

@@ -30,7 +30,7 @@ from editors import EditTask
 from editors.toolbox.diffusion import derive_seed
 from editors.toolbox.mask import MaskParams, auto_mask
 
-__all__ = ["Claim", "imagic", "main", "masks", "thin_masks", "tradeoffs"]
+__all__ = ["PaperClaim", "imagic", "main", "masks", "thin_masks", "tradeoffs"]
 
 RATIOS = (0.1, 0.2, 0.3, 0.5, 0.8)
 ETAS = (0.0, 0.5, 0.75, 1.0)
@@ -56,7 +56,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 
 
 @dataclass(frozen=True)
-class Claim:
+class PaperClaim:
     """What a paper says, and the difference that would show it."""
 
     paper: str
@@ -77,7 +77,7 @@ class Claim:
         return "contradicted" if self.high < 0 else "not shown"
 
 
-def tradeoffs(lab: Laboratory, count: int, leave_out: Collection[str] = ()) -> list[Claim]:
+def tradeoffs(lab: Laboratory, count: int, leave_out: Collection[str] = ()) -> list[PaperClaim]:
     """DiffEdit's ablation and its threshold, on changes of the object, as in its ImageNet protocol; some variants may be left out."""
     drawn = scenes(count, "object")
     runs: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -103,7 +103,7 @@ def tradeoffs(lab: Laboratory, count: int, leave_out: Collection[str] = ()) -> l
     return [*found, _paired(last[0] - last[1], "DiffEdit", "threshold 0.75 edits less than 0.5", measure)]
 
 
-def masks(lab: Laboratory, count: int) -> list[Claim]:
+def masks(lab: Laboratory, count: int) -> list[PaperClaim]:
     """DiffEdit's automatic mask against the true one."""
     drawn, model = scenes(count), lab.model
     schedule, rng = model.schedule(25), np.random.default_rng(SEED)
@@ -143,7 +143,7 @@ def masks(lab: Laboratory, count: int) -> list[Claim]:
     return rows
 
 
-def imagic(lab: Laboratory, count: int) -> list[Claim]:
+def imagic(lab: Laboratory, count: int) -> list[PaperClaim]:
     """Imagic's ablation of fine-tuning, and changes of state, which masked editors are said not to make."""
     drawn = scenes(count, "state")
     tuned = lab.edit("imagic", drawn, ETAS)
@@ -170,7 +170,7 @@ def imagic(lab: Laboratory, count: int) -> list[Claim]:
     return rows
 
 
-def thin_masks(lab: Laboratory, count: int) -> list[Claim]:
+def thin_masks(lab: Laboratory, count: int) -> list[PaperClaim]:
     """Blended Latent Diffusion's progressive mask shrinking, on masks one or two latent cells wide."""
     drawn = scenes(count, "add", "object")
     plain = lab.edit("blended_latent", drawn, (1.0,), mask=_strip, dilations=(1,))
@@ -201,22 +201,22 @@ def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return float((one & other).sum() / union) if union else 1.0
 
 
-def _paired(differences: Floats, paper: str, says: str, measure: str) -> Claim:
+def _paired(differences: Floats, paper: str, says: str, measure: str) -> PaperClaim:
     interval = mean_interval(differences, [str(number) for number in range(len(differences))])
     p = float(sign_flip(differences[None])[0])
-    return Claim(paper, says, measure, interval.mean, interval.low, interval.high, p, len(differences))
+    return PaperClaim(paper, says, measure, interval.mean, interval.low, interval.high, p, len(differences))
 
 
-def _gain(one: Measured, other: Measured, says: str, paper: str = "DiffEdit") -> Claim:
+def _gain(one: Measured, other: Measured, says: str, paper: str = "DiffEdit") -> PaperClaim:
     """Difference of the mean curves in CLIP score at equal 1-LPIPS, with the percentile interval over resampled scenes."""
     n, rng = len(one.clip), np.random.default_rng(SEED)
     draws = [np.arange(n), *(rng.integers(n, size=n) for _ in range(RESAMPLES))]
     gains = np.array([matched_gain(*one.at(rows), *other.at(rows))[0] for rows in draws])
     low, high = np.nanquantile(gains[1:], [0.025, 0.975])
-    return Claim(paper, says, "CLIP score at equal 1-LPIPS", float(gains[0]), float(low), float(high), np.nan, n)
+    return PaperClaim(paper, says, "CLIP score at equal 1-LPIPS", float(gains[0]), float(low), float(high), np.nan, n)
 
 
-EXPERIMENTS: tuple[tuple[Callable[[Laboratory, int], list[Claim]], int], ...] = (
+EXPERIMENTS: tuple[tuple[Callable[[Laboratory, int], list[PaperClaim]], int], ...] = (
     (tradeoffs, 40),
     (masks, 96),
     (imagic, 12),
@@ -225,7 +225,7 @@ EXPERIMENTS: tuple[tuple[Callable[[Laboratory, int], list[Claim]], int], ...] = 
 """Experiments and the scenes of each."""
 
 
-def page(findings: Sequence[Claim]) -> str:
+def page(findings: Sequence[PaperClaim]) -> str:
     """The table in Markdown."""
     lines = [
         "# What the papers found, tried on ToyBox",

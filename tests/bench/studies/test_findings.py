@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.studies import findings
-from bench.studies.findings import PAGE, Claim
+from bench.studies.findings import PAGE, PaperClaim
 from bench.studies.laboratory import Laboratory, scenes
 
 
@@ -15,7 +15,7 @@ def lab() -> Laboratory:
     return Laboratory()
 
 
-def about(found: list[Claim], says: str) -> Claim:
+def about(found: list[PaperClaim], says: str) -> PaperClaim:
     return next(claim for claim in found if claim.says == says)
 
 
