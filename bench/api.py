@@ -85,9 +85,7 @@ def report(run: Run | str | Path) -> Path:
     """Write the report of a scored run and return the path of its page. Raises RunError where another spec is at work in the folder."""
     from bench.commands.report import report_run
 
-    opened = run if isinstance(run, Run) else Run.open(run)
-    with opened.hold(opened.spec, opened.plan):
-        return report_run(opened)
+    return report_run(run if isinstance(run, Run) else Run.open(run))[0]
 
 
 def plan(spec: Spec) -> tuple[Plan, Manifest]:

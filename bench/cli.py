@@ -301,12 +301,10 @@ def _failed(run: Run) -> str:
 
 
 def _report(run: Run) -> None:
-    from bench.commands.report import report_data
-    from reports import write_report
+    from bench.commands.report import report_run
 
-    data = report_data(run)
-    page = write_report(run.report, data)
-    print_leaderboard(data.leaderboard)
+    page, data = report_run(run)
+    print_leaderboard(data)
     for warning in data.warnings:
         log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.data import GalleryRow, ReportData, ReportError
+from reports.data import GalleryRow, Plane, ReportData, ReportError
 from reports.write import write_report
 
-__all__ = ["GalleryRow", "ReportData", "ReportError", "write_report"]
+__all__ = ["GalleryRow", "Plane", "ReportData", "ReportError", "write_report"]

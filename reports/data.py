@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "EditRow", "GalleryRow", "ReportData", "ReportError", "empty"]
+__all__ = ["COLUMNS", "EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "empty"]
 
 EditRow = tuple[str, Sequence[tuple[float, Path]], Mapping[str, Path]]
 """Editor label, its edits as (knob value, PNG) in ascending order of the knob, further pictures by name."""
@@ -63,12 +63,16 @@ COLUMNS: dict[str, dict[str, str]] = {
         "anchor": "true for control rows (copy, oracle, ...), which have one point",
         "knob": "name of the knob; missing for anchors",
         "value": "knob value; more means more edit",
-        "metric": "clip, lpips, one_minus_lpips, fid, csfid or any other name",
+        "metric": "name of the metric, or of an axis that turns one round",
         "mean": "mean over samples of a pair metric, or the value of a set metric",
         "low": "lower end of the 95 % interval; NaN where there is none",
         "high": "upper end of the 95 % interval; NaN where there is none",
         "n": "number of edits scored",
         "expected": "number of edits planned",
+        "undefined": "number of edits made whose score the metric leaves undefined by its own rule",
+        "coverage": "share of the planned edits that were made and scored, 0..1",
+        "bound_low": "between this",
+        "bound_high": "and this lies the mean over all planned edits, whatever the missing ones would have scored; infinite where open",
         "fingerprint": "identity of the metric",
         "higher_is_better": "direction of the metric",
     },
@@ -76,12 +80,13 @@ COLUMNS: dict[str, dict[str, str]] = {
         "editor": "label of the editor",
         "knob": "name of the knob",
         "value": "knob value",
-        "x_mean": "mean 1-LPIPS to the source; higher is more faithful",
+        "x_mean": "mean fidelity; higher is more faithful",
         "x_low": "lower end of its 95 % interval",
         "x_high": "upper end of its 95 % interval",
-        "y_mean": "mean CLIP score to the target text; higher is better aligned",
+        "y_mean": "mean editability; higher is better aligned",
         "y_low": "lower end of its 95 % interval",
         "y_high": "upper end of its 95 % interval",
+        "n": "number of edits with both",
     },
     "leaderboard": {
         "editor": "label of the editor or anchor; every other column is optional and shown in the order given",
@@ -91,7 +96,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "expected": "units planned",
         "done": "units finished",
         "failed": "units that ended in an error",
-        "scored": "units with every pair score",
+        "scored": "units with every pair score, as far as the metrics define one",
     },
     "differences": {
         "metric": "name of the metric",
@@ -119,19 +124,20 @@ COLUMNS: dict[str, dict[str, str]] = {
     "gains": {
         "first": "label of an editor",
         "second": "label of another editor",
-        "gain": "CLIP score of the first less that of the second at equal 1-LPIPS; NaN where the curves do not overlap",
+        "gain": "editability of the first less that of the second at equal fidelity; NaN where the curves do not overlap",
         "low": "lower end of the 95 % interval",
         "high": "upper end of it",
-        "fidelity_low": "smallest 1-LPIPS that both curves reach",
+        "fidelity_low": "smallest fidelity that both curves reach",
         "fidelity_high": "largest one",
         "n": "samples that both have",
     },
     "attainment": {
         "editor": "label of the editor",
-        "fidelity": "1-LPIPS",
-        "low": "CLIP score that three quarters of the samples reach at that fidelity or better; NaN where so many do not get there",
+        "fidelity": "the fidelity that is asked for",
+        "low": "editability that three quarters of the samples reach there or at a better one; NaN where so many do not get there",
         "median": "that half of the samples reach",
         "high": "that a quarter of the samples reaches",
+        "n": "samples with both scores at every knob value",
     },
     "seeds": {
         "editor": "label of the editor",
@@ -151,14 +157,13 @@ COLUMNS: dict[str, dict[str, str]] = {
         "low": "lower end of its 95 % interval",
         "high": "upper end of it",
         "agreement": "share of pairs of editors that it orders as the truth does, 0..1; NaN where not known",
+        "agreement_low": "lower end of its 95 % interval",
+        "agreement_high": "upper end of it",
         "n": "number of edits",
+        "undefined": "share of the edits for which it gives no number, 0..1",
     },
 }
-"""Required columns of each frame and their meaning. Frames may have more; an empty frame needs none.
-
-Where ``curves`` also has ``undefined`` (scores undefined by the metric's own rule), ``coverage`` (share of planned edits made and
-scored), ``bound_low`` and ``bound_high`` (between what the mean over all planned edits lies), the page tells what is missing.
-"""
+"""Required columns of each frame, in the order of its file, and their meaning. Frames may have more; an empty frame needs none."""
 
 
 def empty(frame: str) -> pd.DataFrame:
@@ -189,11 +194,30 @@ class GalleryRow:
 
 
 @dataclass(frozen=True)
+class Plane:
+    """The plane in which editors are drawn and compared: what ``curves`` and ``leaderboard`` call its two axes, on which more is better."""
+
+    editability: str
+    """The vertical axis: how far an edit does what the text asks."""
+    fidelity: str
+    """The horizontal axis: how much of the source it keeps."""
+    made_of: Mapping[str, str] = field(default_factory=dict)
+    """An axis that is no metric of its own, and the metric of which lower is better that it turns round."""
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """Editability and fidelity."""
+        return self.editability, self.fidelity
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All that a report shows. The columns of every frame are described in :data:`COLUMNS`."""
 
     title: str
     """Name of the run."""
+    plane: Plane
+    """Its axes."""
     pairs: pd.DataFrame = field(default_factory=lambda: empty("pairs"))
     """One row per edit and pair metric; shown beside the enlarged pictures (the smallest seed's, as in the gallery)."""
     sets: pd.DataFrame = field(default_factory=lambda: empty("sets"))
@@ -203,7 +227,7 @@ class ReportData:
     samples: pd.DataFrame = field(default_factory=lambda: empty("samples"))
     """One row per manifest sample of the run."""
     curves: pd.DataFrame = field(default_factory=lambda: empty("curves"))
-    """One row per editor, knob value and metric."""
+    """One row per editor, knob value and metric; an axis that turns a metric round has rows beside those of the metric."""
     tradeoff: pd.DataFrame = field(default_factory=lambda: empty("tradeoff"))
     """One row per editor and knob value, with both intervals."""
     leaderboard: pd.DataFrame = field(default_factory=lambda: empty("leaderboard"))

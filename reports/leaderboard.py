@@ -13,7 +13,7 @@ from reports.data import ReportData
 from reports.names import MetricName, metric_names
 from reports.style import Look, knob_name, number, swatch
 
-__all__ = ["Board", "Row", "board"]
+__all__ = ["Board", "BoardRow", "board"]
 
 _COSTS = {
     "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
@@ -24,7 +24,7 @@ _COUNTS = {
     "expected": "units planned",
     "done": "units finished",
     "failed": "units that ended in an error",
-    "scored": "units with every score",
+    "scored": "units with every score, as far as the metrics define one",
 }
 _MADE = {"edits_percent": ("edits %", "share of the planned edits that were made, in per cent")}
 _FLAGS = {
@@ -37,7 +37,7 @@ _FLAGS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """One editor or anchor."""
 
     editor: str
@@ -53,7 +53,7 @@ class Board:
     """Columns after the editor's name, and rows."""
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[BoardRow, ...]
 
 
 def _metric_cells(frame: pd.DataFrame, name: str, better: str, anchors: list[bool], notes: Sequence[str]) -> list[Cell]:
@@ -139,7 +139,7 @@ def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
 
 
 def board(data: ReportData, look: Mapping[str, Look]) -> Board:
-    """The leaderboard of ``data``. Known columns come first in a fixed order, all others follow as they are."""
+    """The leaderboard of ``data``: the axes first, then the other metrics as they are given, then all else in a fixed order."""
     frame = _with_counts(data)
     names = [str(name) for name in frame["editor"]]
     anchors = [look[name].anchor for name in names]
@@ -151,6 +151,7 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     texts = [""] * len(names)
     given = [str(c) for c in frame.columns]
     metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given)]
+    metrics.sort(key=lambda n: data.plane.columns.index(n) if n in data.plane.columns else len(data.plane.columns))
     used = {"editor", "anchor", "knob", "value", "candidates", "selector", *_FLAGS, *_COSTS, *_MADE, *_COUNTS, *metrics}
     used |= {f"{n}_{end}" for n in metrics for end in ("low", "high")}
     if "value" in given:
@@ -181,5 +182,5 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
             columns.append(Column(name, meaning))
             cells.append(_count_cells(frame, name))
     across = list(zip(*cells, strict=True)) if cells else [() for _ in names]
-    rows = [Row(n, swatch(look[n]), a, p, tuple(c)) for n, a, p, c in zip(names, anchors, texts, across, strict=True)]
+    rows = [BoardRow(n, swatch(look[n]), a, p, tuple(c)) for n, a, p, c in zip(names, anchors, texts, across, strict=True)]
     return Board(tuple(columns), tuple(rows))

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from reports.data import ReportData
 
-__all__ = ["MetricName", "metric_names"]
+__all__ = ["MetricName", "metric_name", "metric_names"]
 
 _KNOWN = {
     "clip": ("CLIP", "CLIP score of the edit with the target text", True),
     "clip_directional": ("CLIP direction", "whether the picture changed in the direction in which the text did", True),
     "clip_region": ("CLIP region", "CLIP score of the edited region", True),
-    "one_minus_lpips": ("1 − LPIPS", "likeness to the source", True),
     "lpips": ("LPIPS", "distance to the source", False),
     "psnr": ("PSNR", "peak signal-to-noise ratio to the source, in dB", True),
     "ssim": ("SSIM", "structural similarity to the source", True),
@@ -30,6 +29,14 @@ _KNOWN = {
     "sfid": ("SFID", "distance of feature means to the reference, classes pooled", False),
 }
 """Name to title, meaning and whether higher is better."""
+_NOUNS = {"clip": "CLIP score"}
+"""What a sentence or an axis calls a metric, where that is not its title."""
+_COMPARED = {
+    "clip": "to the target text",
+    **dict.fromkeys(("lpips", "psnr", "ssim", "mse", "l1", "dino_structure", "dreamsim"), "to the source"),
+}
+_SIGNS = {"one_minus_": "1 − ", "minus_": "−"}
+"""How an axis is named that turns a metric round, and how it is written."""
 
 
 @dataclass(frozen=True)
@@ -39,27 +46,43 @@ class MetricName:
     title: str
     meaning: str
     better: str
+    noun: str = ""
+    """What a sentence calls it."""
+    label: str = ""
+    """What an axis calls it."""
 
     @property
     def arrow(self) -> str:
         return {"higher": "↑", "lower": "↓", "": ""}[self.better]
 
 
+def metric_name(name: str, definition: str = "", better: str = "", made_of: str = "") -> MetricName:
+    """How a metric is called, or the axis that turns round the metric ``made_of``.
+
+    What is not known here has the meaning and the direction that are given. Parameters, as in ``lpips[region=background]``, stand in
+    brackets without their names.
+    """
+    if made_of:
+        scored, sign = metric_name(made_of, definition), _SIGNS.get(name.removesuffix(made_of), "")
+        meaning = f"{scored.meaning}, turned round" if scored.meaning else ""
+        return MetricName(sign + scored.title, meaning, "higher", sign + scored.noun, sign + scored.label)
+    plain, _, given = name.partition("[")
+    title, meaning, up = _KNOWN.get(plain, (plain.replace("_", " "), definition, better == "higher"))
+    if given:
+        title = f"{title} ({', '.join(part.rpartition('=')[2] for part in given.removesuffix(']').split(','))})"
+    elif plain in _KNOWN:
+        definition, better = meaning, "higher" if up else "lower"
+    noun = _NOUNS.get(name, title)
+    return MetricName(title, definition, better, noun, f"{noun} {_COMPARED.get(plain, '')}".rstrip())
+
+
 def metric_names(data: ReportData) -> Mapping[str, MetricName]:
-    """Every metric of the curves, and the known ones; what is not known here is told by its card."""
-    found = {name: MetricName(title, meaning, "higher" if up else "lower") for name, (title, meaning, up) in _KNOWN.items()}
+    """Every metric of the curves and of the plane, and the known ones; what is not known here is told by its card."""
+    made_of = data.plane.made_of
+    found = {name: metric_name(name, made_of=made_of.get(name, "")) for name in (*_KNOWN, *data.plane.columns)}
     if len(data.curves):
         rows = data.curves.drop_duplicates("metric")
         for name, print_, up in zip(rows["metric"], rows["fingerprint"], rows["higher_is_better"], strict=True):
-            if name not in found:
-                definition = str(data.cards.get(print_, {}).get("definition", "")).partition(". ")[0].rstrip(".")
-                found[name] = MetricName(_title(str(name), found), definition, "higher" if up else "lower")
+            definition = str(data.cards.get(print_, {}).get("definition", "")).partition(". ")[0].rstrip(".")
+            found[name] = metric_name(str(name), definition, "higher" if up else "lower", made_of.get(name, ""))
     return found
-
-
-def _title(name: str, known: Mapping[str, MetricName]) -> str:
-    """The words of a name; parameters, as in ``lpips[region=background]``, stand in brackets without theirs."""
-    plain, _, given = name.partition("[")
-    title = known[plain].title if plain in known else plain.replace("_", " ")
-    values = [part.rpartition("=")[2] for part in given.removesuffix("]").split(",")] if given else []
-    return f"{title} ({', '.join(values)})" if values else title

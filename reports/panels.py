@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from reports.data import ReportData
 from reports.drawing import Drawing, blank, mixed
-from reports.names import MetricName
+from reports.names import metric_names
 from reports.style import INK, MUTED, RC, Look
 
 __all__ = ["attainment_panels", "metric_panels"]
@@ -21,12 +22,10 @@ _ANCHOR_PLACE = 1.07
 """Where anchors stand, right of the largest knob value."""
 
 
-def metric_panels(
-    curves: pd.DataFrame, look: Mapping[str, Look], names: Mapping[str, MetricName], interval: str, set_interval: str
-) -> Drawing:
-    """One panel per metric, all editors in each, along their own knobs from smallest to largest value."""
-    name, title = "metric_curves", "Every metric along the knob"
-    kept = curves[(curves["metric"] != "one_minus_lpips") & curves["mean"].notna()]
+def metric_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
+    """One panel per metric as it is scored, all editors in each, along their own knobs from smallest to largest value."""
+    name, title, names, curves = "metric_curves", "Every metric along the knob", metric_names(data), data.curves
+    kept = curves[~curves["metric"].isin(data.plane.made_of) & curves["mean"].notna()]
     metrics = [str(metric) for metric in dict.fromkeys(kept["metric"]) if not mixed(kept, str(metric))]
     rows = kept[kept["metric"].isin(metrics)]
     if rows.empty:
@@ -45,7 +44,7 @@ def metric_panels(
         for ax in axes[len(metrics) :]:
             ax.set_visible(False)
         _legend(figure, look, rows)
-    bands = "; ".join(part for part in (interval, set_interval) if part)
+    bands = "; ".join(part for part in (data.interval, data.set_interval) if part)
     caption = (
         "From left to right each editor's own knob grows from its smallest to its largest value; anchors stand at the right edge. "
         f"↑ higher is better, ↓ lower is better. Bands: {bands}."
@@ -85,13 +84,14 @@ def _legend(figure: Any, look: Mapping[str, Look], rows: pd.DataFrame) -> None:
     figure.legend(handles, shown, loc="outside upper left", ncols=min(len(shown), 6), borderaxespad=0.2)
 
 
-def attainment_panels(attainment: pd.DataFrame, look: Mapping[str, Look]) -> Drawing:
-    """One panel per editor: what alignment half of the samples reach at a fidelity, with the band between three and one quarter."""
-    name, title = "attainment", "What share of the samples gets there"
+def attainment_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
+    """One panel per editor: what editability half of the samples reach at a fidelity, with the band between three and one quarter."""
+    name, title, names, attainment = "attainment", "What share of the samples gets there", metric_names(data), data.attainment
+    y, x = (names[column] for column in data.plane.columns)
     rows = attainment[attainment["median"].notna() | attainment["high"].notna()]
     editors = [str(editor) for editor in dict.fromkeys(rows["editor"])]
     if not editors:
-        return Drawing(name, title, "", attainment, None, "No editor has a CLIP score and an LPIPS at every knob value.")
+        return Drawing(name, title, "", attainment, None, f"No editor has scores of {y.title} and {x.title} at every knob value.")
     columns = min(len(editors), 2 if len(editors) in (2, 4) else 3)
     lines = math.ceil(len(editors) / columns)
     with mpl.rc_context(RC):
@@ -107,9 +107,9 @@ def attainment_panels(attainment: pd.DataFrame, look: Mapping[str, Look]) -> Dra
             ax.step(own["fidelity"], own["median"], where="post", color=style.colour, linestyle=style.dash, zorder=4)
             ax.set_title(editor, loc="left", color=style.colour, fontweight="bold")
             if i % columns == 0:
-                ax.set_ylabel("CLIP score (better aligned →)")
+                ax.set_ylabel(f"{y.noun} (better aligned →)")
             if i >= len(editors) - columns:
-                ax.set_xlabel("1 − LPIPS (more faithful →)")
+                ax.set_xlabel(f"{x.noun} (more faithful →)")
                 ax.tick_params(labelbottom=True)
         for ax in axes[len(editors) :]:
             ax.set_visible(False)
@@ -117,7 +117,7 @@ def attainment_panels(attainment: pd.DataFrame, look: Mapping[str, Look]) -> Dra
         labels = ["half of the samples", "three quarters to one quarter", "half of the samples, the other editors"]
         figure.legend(handles, labels, loc="outside upper left", ncols=3, borderaxespad=0.2)
     caption = (
-        "The empirical attainment function: at each fidelity, the CLIP score that a share of the samples reaches with some knob value "
+        f"The empirical attainment function: at each fidelity, the {y.noun} that a share of the samples reaches with some knob value "
         "that keeps at least this fidelity. The line is what half of the samples reach, the band spans what three quarters and what one "
         "quarter reach: it shows how much samples differ, not how sure a mean is. Where a line ends, fewer samples get that far."
     )

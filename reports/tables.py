@@ -46,8 +46,8 @@ def tables(data: ReportData, look: Mapping[str, Look]) -> list[Table]:
     names = metric_names(data)
     made = (
         _differences(data, look, names),
-        _hypervolumes(data, look),
-        _gains(data, look),
+        _hypervolumes(data, look, names),
+        _gains(data, look, names),
         _seeds(data, look, names),
         _coverage(data, look, names),
     )
@@ -102,7 +102,7 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
     return Table("differences", "Editor against editor", lead, columns, tuple(lines), frame, titles)
 
 
-def _hypervolumes(data: ReportData, look: Mapping[str, Look]) -> Table:
+def _hypervolumes(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
     frame = data.hypervolumes
     rows = frame.to_dict("records")
     if not rows:
@@ -123,8 +123,9 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look]) -> Table:
         Column("knob values", "how many points of the curve count, the same for all where they have as many"),
         Column("n", "samples with a score at every knob value"),
     )
+    y, x = (names[column].noun for column in data.plane.columns)
     lead = (
-        "Hypervolume: put 1 − LPIPS on a scale from 0 (regenerate, which keeps nothing of the source) to 1 (copy), and the CLIP score "
+        f"Hypervolume: put {x} on a scale from 0 (regenerate, which keeps nothing of the source) to 1 (copy), and {y} "
         "from 0 (copy, which edits nothing) to 1 (regenerate); it is the share of that square in which some knob value is at least as "
         "faithful and at least as well aligned. Only knob values that were run count, nothing between them, and the same number for "
         f"every editor, since more points alone would cover more. Brackets: {data.interval}, with the square held fixed."
@@ -132,7 +133,7 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look]) -> Table:
     return Table("hypervolumes", "The whole curve as one number", lead, columns, tuple(lines), frame)
 
 
-def _gains(data: ReportData, look: Mapping[str, Look]) -> Table:
+def _gains(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
     frame = data.gains
     rows = frame.to_dict("records")
     if not rows:
@@ -151,16 +152,17 @@ def _gains(data: ReportData, look: Mapping[str, Look]) -> Table:
             whole_cell(row["n"]),
         )
         lines.append(Line(cells))
+    y, x = (names[column].noun for column in data.plane.columns)
     columns = (
         Column("A", "", numeric=False),
         Column("B", "", numeric=False),
-        Column("gain of A over B", "CLIP score of A less that of B at equal 1 − LPIPS"),
-        Column("1 − LPIPS", "range of fidelity that both curves reach"),
+        Column("gain of A over B", f"{y} of A less that of B at equal {x}"),
+        Column(x, "range of fidelity that both curves reach"),
         Column("n", "samples that both have at every knob value"),
     )
     lead = (
-        "Matched-fidelity gain: how much higher A's CLIP score is than B's when both are set so that they keep as much of the source "
-        "(equal 1 − LPIPS), averaged over all fidelities that both curves reach; above zero A edits better at no cost in fidelity. "
+        f"Matched-fidelity gain: how much higher A's {y} is than B's when both are set so that they keep as much of the source "
+        f"(equal {x}), averaged over all fidelities that both curves reach; above zero A edits better at no cost in fidelity. "
         f"Points of a curve are joined by straight lines. Brackets: {data.interval}; each resample draws the curves anew."
     )
     return Table("gains", "At equal fidelity", lead, columns, tuple(lines), frame)
@@ -206,13 +208,13 @@ def _seeds(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
 
 
 def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, MetricName]) -> Table:
-    """Points that miss edits or have undefined scores. Curves without these columns have no such table."""
+    """Points that miss edits or have undefined scores; of a metric that an axis turns round, the axis's points."""
     frame = data.curves
-    wanted = ["undefined", "coverage", "bound_low", "bound_high"]
-    if not len(frame) or not set(wanted) <= set(frame.columns):
+    if not len(frame):
         return _nothing("coverage")
-    frame = frame[((frame["coverage"] < 1) | (frame["undefined"] > 0)) & (frame["metric"] != "lpips")]
-    kept = ["editor", "knob", "value", "metric", "n", "expected", *wanted, "mean"]
+    short = (frame["coverage"] < 1) | (frame["undefined"] > 0)
+    frame = frame[short & ~frame["metric"].isin(data.plane.made_of.values())]
+    kept = ["editor", "knob", "value", "metric", "n", "expected", "undefined", "coverage", "bound_low", "bound_high", "mean"]
     lines = []
     for row in frame.to_dict("records"):
         title = names[row["metric"]].title

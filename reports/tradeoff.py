@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -14,8 +15,10 @@ from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
+from reports.data import ReportData
 from reports.drawing import Drawing, blank, mixed, paired
 from reports.labels import Label, place
+from reports.names import metric_names
 from reports.style import INK, RC, Look, knob_name, number
 
 __all__ = ["distance_plane", "ribbon", "tradeoff_plane"]
@@ -137,52 +140,57 @@ def _plane(frame: pd.DataFrame, look: Mapping[str, Look], x_label: str, y_label:
     return figure
 
 
-def tradeoff_plane(tradeoff: pd.DataFrame, curves: pd.DataFrame, look: Mapping[str, Look], interval: str) -> Drawing:
-    """CLIP score against 1-LPIPS: one curve per editor with its joint band, anchors as points. Up and right is better."""
-    name, title = "tradeoff", "Editability against fidelity"
-    points = paired(curves, "one_minus_lpips", "clip")
+def tradeoff_plane(data: ReportData, look: Mapping[str, Look]) -> Drawing:
+    """Editability against fidelity: one curve per editor with its joint band, anchors as points. Up and right is better."""
+    name, title, names, tradeoff = "tradeoff", "Editability against fidelity", metric_names(data), data.tradeoff
+    y, x = (names[column] for column in data.plane.columns)
+    points = paired(data.curves, data.plane.fidelity, data.plane.editability)
     own = tradeoff.assign(anchor=False).dropna(subset=["x_mean", "y_mean"])
     own = own[~own["editor"].isin(set(points.loc[points["anchor"].astype(bool), "editor"]))]
     parts = [part[_COLUMNS] for part in (own, points[points["anchor"].astype(bool)]) if len(part)]
     frame = pd.concat(parts, ignore_index=True) if parts else tradeoff.reindex(columns=_COLUMNS)
-    reason = mixed(curves, "one_minus_lpips", "clip")
+    reason = mixed(data.curves, data.plane.fidelity, data.plane.editability)
     if reason or not parts:
-        return Drawing(name, title, "", frame, None, reason or "No edit of this run has both a CLIP score and an LPIPS.")
-    x_label, y_label = "1 − LPIPS to the source   (more faithful →)", "CLIP score to the target text   (better aligned →)"
-    figure = _plane(frame, look, x_label, y_label)
+        reason = reason or f"No edit of this run has scores of both {y.title} and {x.title}."
+        return Drawing(name, title, "", frame, None, reason)
+    figure = _plane(frame, look, f"{x.label}   (more faithful →)", f"{y.label}   (better aligned →)")
     caption = (
         "Each curve is one editor swept over its knob, the ends marked with their values; up and right is better, and a curve "
         "that lies above another gives more edit at the same fidelity. Black markers are anchors: controls that show what the "
         "axes mean. Ribbons join ellipses whose half-axes are the two intervals at each dot, crosses show them at anchors: "
-        f"{interval}."
+        f"{data.interval}."
     )
     return Drawing(name, title, caption, frame, figure)
 
 
-def distance_plane(
-    curves: pd.DataFrame, sets: pd.DataFrame, look: Mapping[str, Look], interval: str, set_interval: str = ""
-) -> Drawing:
-    """LPIPS against CSFID, the plane of the DiffEdit paper (arXiv 2210.11427). Down and left is better."""
-    name, title = "lpips_csfid", "Distance to the source against distance to the target class"
-    frame = paired(curves, "lpips", "csfid")[_COLUMNS]
-    table = frame.rename(columns=lambda c: c.replace("x_", "lpips_").replace("y_", "csfid_"))
-    reason = mixed(curves, "lpips", "csfid")
+def distance_plane(data: ReportData, look: Mapping[str, Look]) -> Drawing:
+    """The metric of fidelity, as it is scored, against CSFID: with LPIPS the plane of the DiffEdit paper (arXiv 2210.11427)."""
+    names, curves, metric = metric_names(data), data.curves, data.plane.made_of.get(data.plane.fidelity, data.plane.fidelity)
+    own, word = names[metric], re.sub(r"\W+", "_", metric).strip("_")
+    name, likeness = f"{word}_csfid", own.better == "higher"
+    title = f"{'Likeness' if likeness else 'Distance'} to the source against distance to the target class"
+    frame = paired(curves, metric, "csfid")[_COLUMNS]
+    table = frame.rename(columns=lambda c: c.replace("x_", f"{word}_").replace("y_", "csfid_"))
+    reason = mixed(curves, metric, "csfid")
     if reason or frame.empty:
         scored = set(curves["metric"])
-        lacking = " or ".join(label for key, label in (("lpips", "LPIPS"), ("csfid", "CSFID")) if key not in scored)
+        lacking = " or ".join(names[key].title for key in (metric, "csfid") if key not in scored)
         reason = reason or (
-            f"This run has no scores of {lacking}." if lacking else "No edit of this run has both an LPIPS and a CSFID."
+            f"This run has no scores of {lacking}."
+            if lacking
+            else f"No edit of this run has scores of both {own.title} and CSFID."
         )
         return Drawing(name, title, "", table, None, reason)
-    figure = _plane(frame, look, "LPIPS to the source   (← more faithful)", "CSFID to the target class   (↓ closer)")
-    shares = sets.loc[sets["metric"] == "csfid", "per_class"].dropna()
+    x_label = f"{own.label}   ({'more faithful →' if likeness else '← more faithful'})"
+    figure = _plane(frame, look, x_label, "CSFID to the target class   (↓ closer)")
+    shares = data.sets.loc[data.sets["metric"] == "csfid", "per_class"].dropna()
     share = f" (here {shares.mean():.3g} edits per class on average)" if len(shares) else ""
-    band = f"Bands: of LPIPS, {interval}; of CSFID, {set_interval or interval}."
+    band = f"Bands: of {own.title}, {data.interval}; of CSFID, {data.set_interval or data.interval}."
     if frame["y_low"].isna().all():
-        band = f"Horizontal bars: {interval} of LPIPS; CSFID is one number per set and has none."
+        band = f"Horizontal bars: {data.interval} of {own.title}; CSFID is one number per set and has none."
     caption = (
-        "Down and left is better: close to the source, yet close to real pictures of the target class. CSFID compares feature "
-        f"means only, and a small class inflates it in proportion to one over its size{share}: compare points of this figure "
-        f"with each other, not with other tables. {band}"
+        f"Down and {'right' if likeness else 'left'} is better: close to the source, yet close to real pictures of the target class. "
+        "CSFID compares feature means only, and a small class inflates it in proportion to one over its size"
+        f"{share}: compare points of this figure with each other, not with other tables. {band}"
     )
     return Drawing(name, title, caption, table, figure)

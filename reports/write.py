@@ -11,7 +11,6 @@ from reports.data import ReportData
 from reports.drawing import Drawing, rendered
 from reports.html import page
 from reports.judges import judges_figure, judges_table
-from reports.names import metric_names
 from reports.panels import attainment_panels, metric_panels
 from reports.style import Look, looks
 from reports.tables import Table, tables
@@ -19,11 +18,15 @@ from reports.tradeoff import distance_plane, tradeoff_plane
 
 __all__ = ["write_report"]
 
-_FILES = {
-    **dict.fromkeys(("knob_curves", "tradeoff", "lpips_csfid", "attainment", "metric_curves", "judges"), ("svg", "png", "csv")),
-    **dict.fromkeys(("differences", "hypervolumes", "gains", "seeds", "coverage"), ("csv",)),
-}
-"""What may lie beside the page, by figure or table."""
+_FILES = (
+    *(
+        f"{name}.{ending}"
+        for name in ("knob_curves", "tradeoff", "*_csfid", "attainment", "metric_curves", "judges")
+        for ending in ("svg", "png", "csv")
+    ),
+    *(f"{name}.csv" for name in ("differences", "hypervolumes", "gains", "seeds", "coverage")),
+)
+"""What may lie beside the page from this report or an earlier one, of figures and of tables."""
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -54,11 +57,11 @@ def _draw(data: ReportData, look: dict[str, Look]) -> list[Drawing]:
     if data.judges_only:
         return judges
     return [
-        knob_curves(data.curves, look, data.interval),
-        tradeoff_plane(data.tradeoff, data.curves, look, data.interval),
-        distance_plane(data.curves, data.sets, look, data.interval, data.set_interval),
-        attainment_panels(data.attainment, look),
-        metric_panels(data.curves, look, metric_names(data), data.interval, data.set_interval),
+        knob_curves(data, look),
+        tradeoff_plane(data, look),
+        distance_plane(data, look),
+        attainment_panels(data, look),
+        metric_panels(data, look),
         *judges,
     ]
 
@@ -70,10 +73,10 @@ def _tabulate(data: ReportData, look: dict[str, Look]) -> list[Table]:
 def write_report(folder: Path, data: ReportData) -> Path:
     """Write the report of ``data`` into ``folder`` (made if needed) and return the path of its ``index.html``.
 
-    Beside the page: ``<figure>.svg``, ``.png`` and ``.csv`` for ``knob_curves``, ``tradeoff``, ``lpips_csfid``, ``attainment``,
-    ``metric_curves`` and ``judges``; ``<table>.csv`` for ``differences``, ``hypervolumes``, ``gains``, ``seeds`` and ``coverage``;
-    ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the data no longer has are removed. The same data
-    gives the same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
+    Beside the page: ``<figure>.svg``, ``.png`` and ``.csv`` for ``knob_curves``, ``tradeoff``, ``<fidelity>_csfid`` (as a rule
+    ``lpips_csfid``), ``attainment``, ``metric_curves`` and ``judges``; ``<table>.csv`` for ``differences``, ``hypervolumes``, ``gains``,
+    ``seeds`` and ``coverage``; ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the data no longer has are
+    removed. The same data gives the same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
     """
     data = data.checked()
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +86,7 @@ def write_report(folder: Path, data: ReportData) -> Path:
     if not data.judges_only:
         _put(folder / "curves.csv", _csv(data.curves))
         _put(folder / "leaderboard.csv", _csv(data.leaderboard))
-        _put(folder / "knob_zones.csv", _csv(zones(data.curves)))
+        _put(folder / "knob_zones.csv", _csv(zones(data)))
         links["knob_curves"] = ["knob_zones.csv"]
     drawings, tabulated = _draw(data, look), _tabulate(data, look)
     for drawing in drawings:
@@ -98,9 +101,9 @@ def write_report(folder: Path, data: ReportData) -> Path:
             _put(folder / f"{table.name}.csv", _csv(table.frame))
             links[table.name] = [f"{table.name}.csv"]
     kept = {linked for files in links.values() for linked in files}
-    for file in (f"{name}.{ending}" for name, endings in _FILES.items() for ending in endings):
-        if file not in kept:
-            (folder / file).unlink(missing_ok=True)
+    for file in (found for pattern in _FILES for found in folder.glob(pattern)):
+        if file.name not in kept:
+            file.unlink()
     index = folder / "index.html"
     _put(index, page(data, drawings, tabulated, svgs=svgs, look=look, links=links).encode("utf-8"))
     return index

@@ -36,7 +36,7 @@ STAIRS = (
 FACES: Mapping[str, str] = {
     "bench": "Options Run report run score",
     "bench.alias": "Options Run report run score",
-    "bench.spec": "EditorSpec MANIFEST_FIELDS ManifestRef MetricSpec ModelRef ReferenceSpec Spec anchored load_spec shipped_specs",
+    "bench.spec": "AxesSpec EditorSpec MANIFEST_FIELDS ManifestRef MetricSpec ModelRef ReferenceSpec Spec anchored load_spec shipped_specs",
     "bench.manifest": "Manifest Sample open_manifest",
     "bench.plan": "Entry Plan SampleInfo Unit make_plan resolve_entries unit_seed",
     "bench.store": "EditFile Record Run png_bytes write_atomically",

@@ -31,7 +31,7 @@ from bench.store import Run, write_atomically
 if TYPE_CHECKING:
     from bench.scoring import Scores
 
-__all__ = ["Finding", "Verdict", "compare", "write_baseline"]
+__all__ = ["Difference", "Verdict", "compare", "write_baseline"]
 
 SCHEMA = 1
 MEAN_SHARE, WORST_SHARE, SMALLEST_TOLERANCE = 0.1, 1.0, 1e-6
@@ -39,8 +39,8 @@ Key = tuple[str, str, float, int, str]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One difference: `loss` is positive where the run is worse. `sample` is empty for the mean over samples."""
+class Difference:
+    """Of a run from its baseline: `loss` is positive where the run is worse. `sample` is empty for the mean over samples."""
 
     editor: str
     value: float
@@ -58,19 +58,19 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Findings, worst first in units of their tolerance; `compared` scores; `extra` scores of the run that the baseline lacks."""
+    """Differences, worst first in units of their tolerance; `compared` scores; `extra` scores of the run that the baseline lacks."""
 
-    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
     compared: int
     extra: int
 
     @property
-    def regressions(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.regressed]
+    def regressions(self) -> list[Difference]:
+        return [each for each in self.differences if each.regressed]
 
     @property
-    def improvements(self) -> list[Finding]:
-        return [finding for finding in reversed(self.findings) if -finding.loss > finding.tolerance]
+    def improvements(self) -> list[Difference]:
+        return [each for each in reversed(self.differences) if -each.loss > each.tolerance]
 
 
 def write_baseline(run: Run, path: Path) -> int:
@@ -122,22 +122,22 @@ def compare(run: Run, path: Path) -> Verdict:
         raise BaselineError(
             f"{run.path} lacks {len(lost)} of {len(before)} scores of {path} (first: {where}); run and score it fully"
         )
-    findings = sorted(_findings(baseline, before, table), key=lambda finding: -finding.loss / finding.tolerance)
-    return Verdict(tuple(findings), len(before), len(table.keys() - before.keys()))
+    differences = sorted(_differences(baseline, before, table), key=lambda each: -each.loss / each.tolerance)
+    return Verdict(tuple(differences), len(before), len(table.keys() - before.keys()))
 
 
-def _findings(baseline: dict[str, Any], before: dict[Key, float], table: dict[Key, float]) -> Iterable[Finding]:
-    cells: dict[tuple[str, float, str], list[Finding]] = defaultdict(list)
+def _differences(baseline: dict[str, Any], before: dict[Key, float], table: dict[Key, float]) -> Iterable[Difference]:
+    cells: dict[tuple[str, float, str], list[Difference]] = defaultdict(list)
     for key, old in before.items():
         sample, editor, value, _, metric = key
         if not math.isnan(old):
             loss = (old - table[key]) * (1 if baseline["higher_is_better"][metric] else -1)
             tolerance = baseline["tolerances"][metric]["worst"]
-            cells[editor, value, metric].append(Finding(editor, value, metric, sample, old, table[key], loss, tolerance))
+            cells[editor, value, metric].append(Difference(editor, value, metric, sample, old, table[key], loss, tolerance))
     for (editor, value, metric), found in cells.items():
         columns = ([each.before for each in found], [each.after for each in found], [each.loss for each in found])
         before_, after, loss = (float(np.mean(column)) for column in columns)
-        yield Finding(editor, value, metric, "", before_, after, loss, baseline["tolerances"][metric]["mean"])
+        yield Difference(editor, value, metric, "", before_, after, loss, baseline["tolerances"][metric]["mean"])
         yield from found
 
 

@@ -21,33 +21,13 @@ from bench.analysis.intervals import mean_interval, seed_spread, weighted_interv
 from bench.analysis.paired import cluster_sums, holm, sign_flip
 from bench.plan import Plan
 from bench.scoring import Scores
-from bench.scoring.axes import anchor_ends, mean_table
+from bench.scoring.axes import Axes, anchor_ends, mean_table
+from reports.data import COLUMNS, empty
 
 __all__ = ["attained", "differences", "gains", "hypervolumes", "seeds"]
 
 Floats = NDArray[np.float64]
 
-DIFFERENCE_COLUMNS = (
-    *(
-        "metric",
-        "first",
-        "first_value",
-        "second",
-        "second_value",
-        "difference",
-        "low",
-        "high",
-        "p",
-        "p_holm",
-        "n",
-        "test",
-        "better",
-    ),
-)
-HYPERVOLUME_COLUMNS = ("editor", "hypervolume", "low", "high", "knob_values", "n")
-GAIN_COLUMNS = ("first", "second", "gain", "low", "high", "fidelity_low", "fidelity_high", "n")
-ATTAINED_COLUMNS = ("editor", "fidelity", "low", "median", "high", "n")
-SEED_COLUMNS = ("editor", "value", "metric", "seed_sd", "sample_sd", "share", "shift", "samples", "seeds")
 SHARES = (0.75, 0.5, 0.25)
 LEVELS = 61
 
@@ -55,7 +35,8 @@ LEVELS = 61
 def differences(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.DataFrame:
     """First less second, per metric and pair of editors: interval, p value, Holm's p value, and which is better.
 
-    Pair metrics: mean over samples, interval by source picture, sign-flip test. Set metrics: swap test, no interval.
+    Pair metrics: mean over samples, interval by source picture, sign-flip test. Set metrics: swap test, no interval; a test that was
+    made at other knob values than `points`, as before the axes changed, is left out.
     """
     editors = [entry.label for entry in plan.entries if not entry.anchor]
     cells = _cells(scores.pairs, points)
@@ -64,10 +45,11 @@ def differences(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.D
         here = {name: cells[name, metric] for name in editors if (name, metric) in cells}
         rows += _paired(str(metric), here, points)
     for row in scores.set_pairs.to_dict("records"):
-        if row["first"] in editors and row["second"] in editors:
+        ends = {row["first"]: row["first_value"], row["second"]: row["second_value"]}
+        if ends.keys() <= set(editors) and all(points[name] == value for name, value in ends.items()):
             keep = ("metric", "first", "first_value", "second", "second_value", "difference", "p", "n")
             rows.append({key: row[key] for key in keep} | {"low": np.nan, "high": np.nan, "test": "swap"})
-    table = pd.DataFrame(rows, columns=list(DIFFERENCE_COLUMNS))
+    table = pd.DataFrame(rows, columns=list(COLUMNS["differences"]))
     for _, group in table.groupby("metric", sort=False):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(dtype=np.float64))
     higher = _directions(scores)
@@ -77,41 +59,42 @@ def differences(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.D
     return table.astype({"p_holm": "float64"})
 
 
-def hypervolumes(plan: Plan, scores: Scores) -> pd.DataFrame:
+def hypervolumes(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
     """Per editor the share of the box between copy and regenerate that its step hull covers, at one number of knob values for all.
 
-    That number is the smallest of any editor with a knob; of longer grids evenly spread values are taken. Empty without the anchors.
+    That number is the smallest of any editor with a knob; of longer grids evenly spread values are taken. Empty without the anchors,
+    and where they span no box.
     """
-    ends, found = anchor_ends(plan, mean_table(scores.pairs)), _curves(plan, scores)
-    if not ends or any(low >= high for low, high in ends.values()):
-        return pd.DataFrame(columns=list(HYPERVOLUME_COLUMNS))
+    ends, found = anchor_ends(plan, mean_table(scores.pairs, axes), axes), _curves(plan, scores, axes)
+    if not ends:
+        return empty("hypervolumes")
     several = [len(curve.values) for curve in found.values() if len(curve.values) > 1]
     rows = []
     for label, curve in found.items():
         chosen = spread_over(len(curve.values), min(several, default=1))
-        boxed = curve.scaled(ends["one_minus_lpips"], ends["clip"], chosen)
+        boxed = curve.scaled(ends[axes.fidelity.column], ends[axes.editability.column], chosen)
         interval = np.clip(weighted_interval(partial(_volume, boxed), len(curve.names)), 0.0, 1.0)
         rows.append([label, *interval.tolist(), len(chosen), len(curve.x)])
-    return pd.DataFrame(rows, columns=list(HYPERVOLUME_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS["hypervolumes"]))
 
 
-def gains(plan: Plan, scores: Scores) -> pd.DataFrame:
-    """Per pair of editors the CLIP score of the first less that of the second at equal 1-LPIPS, over what both curves reach."""
-    found, rows = _curves(plan, scores), []
+def gains(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
+    """Per pair of editors the editability of the first less that of the second at equal fidelity, over what both curves reach."""
+    found, rows = _curves(plan, scores, axes), []
     for one, two in combinations(found, 2):
         first, second = _common(found[one], found[two])
         interval = weighted_interval(partial(_gain, first, second), len(first.names))
         whole = np.ones((1, len(first.names)))
         reach = _matched(first, second, whole)[0][1:] if len(first.x) else (np.nan, np.nan)
         rows.append([one, two, *interval, *reach, len(first.x)])
-    return pd.DataFrame(rows, columns=list(GAIN_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS["gains"]))
 
 
-def attained(plan: Plan, scores: Scores) -> pd.DataFrame:
-    """Per editor and fidelity the CLIP score that three quarters, half and a quarter of the samples reach at that fidelity or better."""
-    found = {label: curve for label, curve in _curves(plan, scores).items() if len(curve.x)}
+def attained(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
+    """Per editor and fidelity the editability that three quarters, half and a quarter of the samples reach there or at a better one."""
+    found = {label: curve for label, curve in _curves(plan, scores, axes).items() if len(curve.x)}
     if not found:
-        return pd.DataFrame(columns=list(ATTAINED_COLUMNS))
+        return empty("attainment")
     reach = np.concatenate([curve.x.mean(axis=0) for curve in found.values()])
     levels = np.linspace(reach.min(), reach.max(), LEVELS)
     tables = []
@@ -129,12 +112,12 @@ def seeds(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.DataFra
         spread = seed_spread(cell["score"].to_numpy(), cell["sample_id"].tolist())
         if spread is not None:
             rows.append({"editor": editor, "value": points[editor], "metric": metric} | vars(spread))
-    return pd.DataFrame(rows, columns=list(SEED_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS["seeds"]))
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """Fidelity and alignment (n, k) of the samples that have both at each of k knob values; the source picture of each."""
+    """Fidelity x and editability y (n, k) of the samples that have both at each of k knob values; the source picture of each."""
 
     values: tuple[float, ...]
     samples: list[str]
@@ -177,21 +160,23 @@ def _gain(first: _Curve, second: _Curve, weights: Floats) -> Floats:
     return np.array([gain for gain, _, _ in _matched(first, second, weights)])
 
 
-def _curves(plan: Plan, scores: Scores) -> dict[str, _Curve]:
+def _curves(plan: Plan, scores: Scores, axes: Axes) -> dict[str, _Curve]:
     """The curve of each editor that has one: seeds averaged, samples in the plan's order."""
-    pairs = scores.pairs[scores.pairs["metric"].isin(["clip", "lpips"])]
-    if set(pairs["metric"]) != {"clip", "lpips"}:
+    metrics = [axis.metric for axis in axes]
+    pairs = scores.pairs[scores.pairs["metric"].isin(metrics)]
+    if set(pairs["metric"]) != set(metrics):
         return {}
     table = pairs.pivot_table(index=["editor", "sample_id"], columns=["metric", "value"], values="score", aggfunc="mean")
     found = {}
     for entry in plan.entries:
-        wanted = [(metric, value) for metric in ("clip", "lpips") for value in entry.values]
+        wanted = [(metric, value) for metric in metrics for value in entry.values]
         if entry.anchor or entry.label not in table.index.get_level_values(0) or not set(wanted) <= set(table.columns):
             continue
         own = table.loc[entry.label][wanted].dropna()
         about = {sample.id: sample.source_id for sample in plan.samples if sample.id in own.index}
         points, half = own.loc[list(about)].to_numpy(dtype=np.float64), len(entry.values)
-        found[entry.label] = _Curve(entry.values, list(about), list(about.values()), 1 - points[:, half:], points[:, :half])
+        x, y = axes.fidelity.position(points[:, half:]), axes.editability.position(points[:, :half])
+        found[entry.label] = _Curve(entry.values, list(about), list(about.values()), x, y)
     return found
 
 

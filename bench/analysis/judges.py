@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from bench.errors import ScoreError
+from reports.data import COLUMNS, empty
 
 if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.scoring import Scores
 
-__all__ = ["COLUMNS", "HOW", "TRUTHS", "brief", "judge", "judges_of", "markdown", "note"]
+__all__ = ["HOW", "TRUTHS", "brief", "judge", "judges_of", "markdown", "note"]
 
 TRUTHS: Mapping[str, str] = {
     "toybox_success": "edit success",
@@ -37,7 +38,6 @@ TRUTHS: Mapping[str, str] = {
     "toybox_truth_distance": "closeness to the right edit",
 }
 """Metrics that are the truth, and what each is called on the page."""
-COLUMNS = ("metric", "truth", "rho", "low", "high", "agreement", "agreement_low", "agreement_high", "n", "undefined")
 HOW = (
     "ToyBox renders its pictures, so three things are known of every edit that elsewhere are matters of opinion. **Edit success**: a "
     "network that reads object, state, background and accessory (and never met the editors' model) reads from the edit what it reads "
@@ -52,7 +52,7 @@ Floats = NDArray[np.float64]
 
 
 def judge(pairs: pd.DataFrame, sets: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], *, seed: int = 0) -> pd.DataFrame:
-    """One row per metric and truth, with ``COLUMNS``; ``pairs`` and ``sets`` are the score tables without anchors.
+    """One row per metric and truth, as a report wants its judges; ``pairs`` and ``sets`` are the score tables without anchors.
 
     ``n`` counts edits (cells for a set metric); ``undefined`` is the share of edits that the metric gave no number.
     Raises ScoreError where the run has no truth.
@@ -81,7 +81,7 @@ def judge(pairs: pd.DataFrame, sets: pd.DataFrame, cards: Mapping[str, Mapping[s
             metric = str(name)
             both = pd.concat([values.set_index(["editor", "value"])["score"], cells], axis=1, join="inner").dropna()
             rows.append({"metric": metric, "truth": TRUTHS[truth], **_judged_set(both), "undefined": 1 - len(both) / len(cells)})
-    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    found = pd.DataFrame(rows, columns=list(COLUMNS["judges"]))
     return pd.concat([each.sort_values("rho", ascending=False, kind="stable") for _, each in found.groupby("truth", sort=False)])
 
 
@@ -90,7 +90,7 @@ def judges_of(plan: Plan, scores: Scores) -> pd.DataFrame:
     anchors = [entry.label for entry in plan.entries if entry.anchor]
     pairs, sets = (table[~table["editor"].isin(anchors)] for table in (scores.pairs, scores.sets))
     if not set(TRUTHS) & set(pairs["metric"]):
-        return pd.DataFrame(columns=list(COLUMNS))
+        return empty("judges")
     return judge(pairs, sets, scores.cards)
 
 

@@ -17,20 +17,15 @@ import pandas as pd
 from bench.analysis.intervals import joint_intervals, mean_interval, missing_bounds
 from bench.plan import Plan
 from bench.scoring import Scores
-from bench.scoring.axes import balance, operating_points
+from bench.scoring.axes import Axes, Axis, balance, operating_points
 from bench.scoring.tables import check_unmixed
 from bench.store import Record, Run
+from reports.data import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["counts", "curves", "leaderboard", "records_by_unit", "tradeoff", "units"]
-
-CURVE_COLUMNS = (
-    *("editor", "anchor", "knob", "value", "metric", "mean", "low", "high", "n", "expected", "undefined", "coverage"),
-    *("bound_low", "bound_high", "fingerprint", "higher_is_better"),
-)
-BAND_COLUMNS = ("editor", "knob", "value", "x_mean", "x_low", "x_high", "y_mean", "y_low", "y_high", "n")
 
 
 def records_by_unit(run: Run, plan: Plan) -> dict[str, Record]:
@@ -64,32 +59,32 @@ def units(plan: Plan, records: Mapping[str, Record]) -> pd.DataFrame:
 
 
 def counts(plan: Plan, unit_table: pd.DataFrame, scores: Scores) -> pd.DataFrame:
-    """Units expected, done, failed and scored per editor; scored has a finite score of every pair metric at every knob value.
+    """Units expected, done, failed and scored per editor.
 
-    `coverage` is the percentage of the planned edits that were made or delivered.
+    Scored is a unit of whose every edit every pair metric has said what it says, a number or that there is none: a table has a row,
+    with NaN, where a metric leaves a score undefined by its own rule. `coverage` is the percentage of the planned edits that were made
+    or delivered.
     """
-    pairs = scores.pairs
-    metrics = pairs["metric"].nunique()
+    metrics, answers = scores.pairs["metric"].nunique(), scores.pairs.groupby("unit").size()
     rows = []
     for entry in plan.entries:
         mine = unit_table[unit_table["editor"] == entry.label]
-        finite = pairs[(pairs["editor"] == entry.label) & np.isfinite(pairs["score"])]
-        full = finite.groupby("unit").size() >= metrics * len(entry.values) if metrics else pd.Series(dtype=bool)
+        answered = mine["unit"].map(answers).fillna(0) >= metrics * mine["edits"]
         rows.append(
             {
                 "editor": entry.label,
                 "expected": len(mine),
                 "done": int((mine["status"] == "done").sum()),
                 "failed": int((mine["status"] == "failed").sum()),
-                "scored": int(full.sum()),
+                "scored": int((answered & (mine["edits"] > 0)).sum()),
                 "coverage": 100.0 * float(mine["edits"].sum()) / max(len(mine) * len(entry.values), 1),
             }
         )
     return pd.DataFrame(rows)
 
 
-def curves(plan: Plan, scores: Scores) -> pd.DataFrame:
-    """One row per editor, knob value and metric; `lpips` also appears as `one_minus_lpips`, higher is better."""
+def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
+    """One row per editor, knob value and metric; a metric that an axis turns round also appears under the axis's column."""
     check_unmixed(scores.pairs)
     check_unmixed(scores.sets)
     cells = _cells(scores.pairs)
@@ -107,35 +102,48 @@ def curves(plan: Plan, scores: Scores) -> pd.DataFrame:
                 point = _point(metric, here, len(planned), card.get("bounds", (None, None)))
                 point |= {"fingerprint": print_, "higher_is_better": bool(card.get("higher_is_better", False))}
                 rows.append(base | point)
-                if metric == "lpips":
-                    rows.append(base | _flipped(point))
+                rows += [base | _placed(point, axis) for axis in axes if metric == axis.metric != axis.column]
             for metric in dict.fromkeys(scores.sets["metric"]):
                 row = sets.get((entry.label, metric, value))
                 if row is not None:
                     rows.append(base | _set_point(row, first, scores.cards.get(row["fingerprint"], {})))
-    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS["curves"]))
 
 
-def tradeoff(plan: Plan, scores: Scores) -> pd.DataFrame:
-    """1-LPIPS (x) and CLIP score (y) per editor and knob value over the edits that have both, under the same resamples."""
+def tradeoff(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
+    """Fidelity (x) and editability (y) per editor and knob value over the edits that have both, under the same resamples."""
     rows, cells = [], _cells(scores.pairs)
-    if {"clip", "lpips"} <= set(scores.pairs["metric"]):
+    if {axis.metric for axis in axes} <= set(scores.pairs["metric"]):
         for entry in plan.entries:
             for value in entry.values:
-                clip, lpips = (cells.get((entry.label, value, name), scores.pairs[:0]) for name in ("clip", "lpips"))
-                both = _joined(clip, lpips)
-                x, y = joint_intervals([1 - both["score_lpips"].to_numpy(), both["score"].to_numpy()], both["source_id"].tolist())
+                vertical, horizontal = (cells.get((entry.label, value, axis.metric), scores.pairs[:0]) for axis in axes)
+                both = vertical.merge(horizontal[["unit", "value", "score"]], on=["unit", "value"], suffixes=("_y", "_x"))
+                places = [
+                    axes.fidelity.position(both["score_x"].to_numpy()),
+                    axes.editability.position(both["score_y"].to_numpy()),
+                ]
+                x, y = joint_intervals(places, both["source_id"].tolist())
                 ends = {"x_mean": x.mean, "x_low": x.low, "x_high": x.high, "y_mean": y.mean, "y_low": y.low, "y_high": y.high}
                 rows.append({"editor": entry.label, "knob": entry.knob or None, "value": value, **ends, "n": x.n})
-    return pd.DataFrame(rows, columns=list(BAND_COLUMNS))
+    return pd.DataFrame(rows, columns=list(COLUMNS["tradeoff"]))
 
 
 def leaderboard(
-    plan: Plan, records: Mapping[str, Record], unit_table: pd.DataFrame, count_table: pd.DataFrame, curve_table: pd.DataFrame
+    plan: Plan,
+    records: Mapping[str, Record],
+    unit_table: pd.DataFrame,
+    count_table: pd.DataFrame,
+    curve_table: pd.DataFrame,
+    *,
+    axes: Axes,
 ) -> pd.DataFrame:
-    """One row per editor at its operating point: metrics with intervals, fair-play flags, costs, counts. Best balance first."""
-    points, rated = operating_points(plan, curve_table), balance(plan, curve_table)
-    metrics = [name for name in dict.fromkeys(curve_table["metric"]) if name != "lpips"]
+    """One row per editor at its operating point: metrics with intervals, fair-play flags, costs, counts. Best balance first.
+
+    A metric that an axis turns round is there as the axis shows it and not a second time as it was scored.
+    """
+    points, rated = operating_points(plan, curve_table, axes), balance(plan, curve_table, axes)
+    metrics = [name for name in dict.fromkeys(curve_table["metric"]) if name not in axes.made_of.values()]
+    columns = {axis.column for axis in axes}
     rows = []
     for index, entry in enumerate(plan.entries):
         value = points[entry.label]
@@ -146,7 +154,7 @@ def leaderboard(
             ]
             point = here.iloc[0] if len(here) else {}
             row[metric] = point.get("mean", np.nan)
-            if metric in {"clip", "one_minus_lpips"} or np.isfinite(point.get("low", np.nan)):
+            if metric in columns or np.isfinite(point.get("low", np.nan)):
                 row[f"{metric}_low"], row[f"{metric}_high"] = point.get("low", np.nan), point.get("high", np.nan)
         done = [records[unit.key] for unit in plan.units if unit.entry == index and unit.key in records]
         row |= next((record.fair_play for record in done if record.status == "done"), {})
@@ -173,11 +181,6 @@ def _cells(pairs: pd.DataFrame) -> dict[tuple[str, float, str], pd.DataFrame]:
     return {(str(editor), float(value), str(metric)): cell for (editor, value, metric), cell in groups}
 
 
-def _joined(clip: pd.DataFrame, lpips: pd.DataFrame) -> pd.DataFrame:
-    keys: Sequence[str] = ("unit", "value")
-    return clip.merge(lpips[[*keys, "score"]], on=list(keys), suffixes=("", "_lpips"))
-
-
 def _point(metric: str, cell: pd.DataFrame, expected: int, ends: Sequence[float | None]) -> dict[str, Any]:
     interval = mean_interval(cell["score"].to_numpy(), cell["source_id"].tolist())
     undefined, missing = len(cell) - interval.n, expected - len(cell)
@@ -202,11 +205,11 @@ def _within(value: float, ends: Sequence[float | None]) -> float:
     return float(np.clip(value, low, high))
 
 
-def _flipped(point: dict[str, Any]) -> dict[str, Any]:
-    """The point of `lpips` as 1-LPIPS."""
+def _placed(point: dict[str, Any], axis: Axis) -> dict[str, Any]:
+    """The point of a metric of which lower is better, as the axis turns it round."""
     mirrored = {"mean": "mean", "low": "high", "high": "low", "bound_low": "bound_high", "bound_high": "bound_low"}
-    turned = {name: 1 - point[other] for name, other in mirrored.items()}
-    return point | turned | {"metric": "one_minus_lpips", "higher_is_better": True}
+    turned = {name: axis.position(point[other]) for name, other in mirrored.items()}
+    return point | turned | {"metric": axis.column, "higher_is_better": True}
 
 
 def _set_point(row: Mapping[Any, Any], expected: int, card: dict[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.analysis.baseline import Verdict
     from bench.plan import Plan
+    from reports import ReportData
 
 __all__ = ["log", "out", "print_facts", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
 
@@ -33,7 +32,7 @@ def console(stderr: bool = False) -> Console:
 
 out, log = console(), console(stderr=True)
 
-SHOWN_FINDINGS = 12
+SHOWN_DIFFERENCES = 12
 
 
 def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()) -> None:
@@ -75,12 +74,14 @@ def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()
 
 def print_verdict(verdict: Verdict) -> None:
     """The worst regressions and the largest improvements of a check."""
-    for title, findings in (("regressions", verdict.regressions), ("improvements", verdict.improvements)):
-        if findings:
-            table = Table(title=f"{len(findings)} {title}", box=None, header_style="bold", title_justify="left", pad_edge=False)
+    for title, differences in (("regressions", verdict.regressions), ("improvements", verdict.improvements)):
+        if differences:
+            table = Table(
+                title=f"{len(differences)} {title}", box=None, header_style="bold", title_justify="left", pad_edge=False
+            )
             for name in ("editor", "value", "metric", "sample", "baseline", "run", "difference", "tolerance"):
                 table.add_column(name)
-            for item in findings[:SHOWN_FINDINGS]:
+            for item in differences[:SHOWN_DIFFERENCES]:
                 numbers = (f"{item.before:.5g}", f"{item.after:.5g}", f"{item.after - item.before:+.3g}", f"{item.tolerance:.3g}")
                 table.add_row(
                     escape(item.editor), f"{item.value:g}", escape(item.metric), escape(item.sample or "mean"), *numbers
@@ -128,16 +129,20 @@ def _cell(value: Any) -> str:
     return "" if value is None else escape(str(value))
 
 
-def print_leaderboard(leaderboard: pd.DataFrame) -> None:
-    """The columns of a leaderboard that fit a terminal."""
-    columns = {"clip": "CLIP", "one_minus_lpips": "1-LPIPS", "fid": "FID", "csfid": "CSFID", "seconds_per_edit": "s/edit"}
-    present = {name: title for name, title in columns.items() if name in leaderboard}
+def print_leaderboard(data: ReportData) -> None:
+    """The columns of a leaderboard that fit a terminal: the run's axes and set metrics, and what an edit costs."""
+    from reports.names import metric_names
+
+    names, leaderboard = metric_names(data), data.leaderboard
+    shown = dict.fromkeys([data.plane.editability, data.plane.fidelity, *map(str, data.sets["metric"])])
+    columns = {name: names[name].title.replace(" − ", "-").replace("−", "-") for name in shown if name in leaderboard}
+    columns |= {"seconds_per_edit": "s/edit"}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("editor", no_wrap=True)
-    for title in ("knob", *present.values(), "done", "scored"):
-        table.add_column(title, justify="right")
+    for title in ("knob", *columns.values(), "done", "scored"):
+        table.add_column(escape(title), justify="right")
     for row in leaderboard.to_dict("records"):
         knob = f"{row['value']:g}" if isinstance(row["knob"], str) else ""
         counts = (f"{row['done']}/{row['expected']}", f"{row['scored']}/{row['expected']}")
-        table.add_row(escape(row["editor"]), escape(knob), *(_cell(row[name]) for name in present), *counts)
+        table.add_row(escape(row["editor"]), escape(knob), *(_cell(row[name]) for name in columns), *counts)
     out.print(table)

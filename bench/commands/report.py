@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from bench.analysis import comparisons, judges, summary
+from bench.analysis.intervals import FEWEST_CLUSTERS_FOR_BOOTSTRAP
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
-from bench.scoring.axes import operating_points
+from bench.scoring.axes import Axes, anchor_ends, balance, operating_points
 from bench.store import Record, Run
 
 if TYPE_CHECKING:
@@ -30,48 +32,55 @@ SET_INTERVAL = (
 )
 
 
-def report_run(run: Run) -> Path:
-    """Write `report/` from the scores of the run and return its index.html. Raises RunError where nothing is scored."""
+def report_run(run: Run) -> tuple[Path, ReportData]:
+    """Write `report/` from the scores of the run; its index.html and what that shows.
+
+    Raises RunError where nothing is scored, or where another spec is at work in the folder.
+    """
     from reports import ReportError, write_report
 
-    try:
-        return write_report(run.report, report_data(run))
-    except ReportError as error:
-        raise RunError(str(error)) from error
+    with run.hold(run.spec, run.plan):
+        data = report_data(run)
+        try:
+            return write_report(run.report, data), data
+        except ReportError as error:
+            raise RunError(str(error)) from error
 
 
 def report_data(run: Run) -> ReportData:
     """All that a report shows of a run."""
-    from reports import ReportData
+    from reports import Plane, ReportData
 
     plan, scores = run.plan, read_scores(run)
     if not len(scores.pairs) and not len(scores.sets):
         raise RunError(f"{run.path} has no scores: run `etabench score {run.path}` first")
+    axes = Axes.of(run.spec.axes, scores)
     records = summary.records_by_unit(run, plan)
     unit_table = summary.units(plan, records)
     count_table = summary.counts(plan, unit_table, scores)
-    curve_table = summary.curves(plan, scores)
-    points = operating_points(plan, curve_table)
+    curve_table = summary.curves(plan, scores, axes)
+    points = operating_points(plan, curve_table, axes)
     return ReportData(
         title=run.spec.name,
+        plane=Plane(axes.editability.column, axes.fidelity.column, axes.made_of),
         pairs=scores.pairs,
         sets=scores.sets,
         units=unit_table,
         samples=_samples(plan),
         curves=curve_table,
-        tradeoff=summary.tradeoff(plan, scores),
-        leaderboard=summary.leaderboard(plan, records, unit_table, count_table, curve_table),
+        tradeoff=summary.tradeoff(plan, scores, axes),
+        leaderboard=summary.leaderboard(plan, records, unit_table, count_table, curve_table, axes=axes),
         counts=count_table,
         cards=scores.cards,
-        meta=_meta(run),
+        meta=_meta(run) | {"operating_point": _choice(plan, curve_table, axes)} | _environment(run),
         gallery=_gallery(run, records),
-        warnings=_warnings(count_table, unit_table, scores),
+        warnings=_warnings(count_table, unit_table, scores, points),
         interval=_interval(plan),
         set_interval=_set_interval(scores),
         differences=comparisons.differences(plan, scores, points),
-        hypervolumes=comparisons.hypervolumes(plan, scores),
-        gains=comparisons.gains(plan, scores),
-        attainment=comparisons.attained(plan, scores),
+        hypervolumes=comparisons.hypervolumes(plan, scores, axes),
+        gains=comparisons.gains(plan, scores, axes),
+        attainment=comparisons.attained(plan, scores, axes),
         seeds=comparisons.seeds(plan, scores, points),
         judges=judges.judges_of(plan, scores),
         judges_note=judges.note(plan),
@@ -94,10 +103,10 @@ def _samples(plan: Plan) -> pd.DataFrame:
 
 def _meta(run: Run) -> dict[str, str]:
     spec, plan = run.spec, run.plan
-    manifest, environment = run.read_json("manifest.json"), run.read_json("environment.json")
+    manifest = run.read_json("manifest.json")
     model = (spec.model.name or spec.model.path or spec.model.hub) if spec.model else None
     written = datetime.datetime.fromtimestamp((run.path / "plan.json").stat().st_mtime, tz=datetime.UTC)
-    meta = {
+    return {
         "date": written.strftime("%Y-%m-%d %H:%M UTC"),
         "spec": spec.description or spec.name,
         "model": f"{model} ({plan.model[:12]})" if plan.model else "none",
@@ -106,9 +115,28 @@ def _meta(run: Run) -> dict[str, str]:
         "seeds": ", ".join(map(str, spec.seeds)),
         "dtype": plan.dtype,
         "resolution": f"{plan.resolution} px" if plan.resolution else "as given",
-        "operating_point": "highest mean of CLIP score and 1-LPIPS, scaled between copy and regenerate where the run has both",
     }
-    return meta | {f"environment.{key}": str(value) for key, value in _flat(environment).items() if value is not None}
+
+
+def _environment(run: Run) -> dict[str, str]:
+    found = _flat(run.read_json("environment.json"))
+    return {f"environment.{key}": str(value) for key, value in found.items() if value is not None}
+
+
+def _choice(plan: Plan, means: pd.DataFrame, axes: Axes) -> str:
+    """By what rule the operating points were chosen."""
+    from reports.names import metric_name
+
+    first, second = (metric_name(axis.column, made_of=axes.made_of.get(axis.column, "")).noun for axis in axes)
+    rated = {point for point, score in balance(plan, means, axes).items() if math.isfinite(score)}
+    if not rated:
+        return f"middle of each grid, for lack of edits with scores of both {first} and {second}"
+    scale = "copy and regenerate" if anchor_ends(plan, means, axes) else "the smallest and the largest mean of any editor"
+    unrated = [
+        entry.label for entry in plan.entries if entry.knob and not any((entry.label, value) in rated for value in entry.values)
+    ]
+    rest = f"; middle of the grid where there is no such mean ({', '.join(unrated)})" if unrated else ""
+    return f"highest mean of {first} and {second}, scaled between {scale}{rest}"
 
 
 def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -118,7 +146,7 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores) -> list[str]:
+def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores, points: Mapping[str, float]) -> list[str]:
     totals = count_table[["expected", "done", "failed"]].sum()
     said = []
     if totals["done"] < totals["expected"]:
@@ -143,6 +171,13 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
         said.append(
             f"{undefined} of {len(scores.pairs)} scores are undefined and left out of every mean; n says how many remain."
         )
+    tested = scores.set_pairs
+    if (tested["first"].map(points) != tested["first_value"]).any() or (
+        tested["second"].map(points) != tested["second_value"]
+    ).any():
+        said.append(
+            "set metrics were compared at other operating points than this report's: score the run again to compare them here."
+        )
     sizes = scores.sets["n"]
     if len(sizes) and sizes.max() < FEW_IN_A_SET:
         names = ", ".join(dict.fromkeys(scores.sets["metric"]))
@@ -154,7 +189,7 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
 
 def _interval(plan: Plan) -> str:
     clusters = len({sample.source_id for sample in plan.samples})
-    kind = "bootstrap (BCa)" if clusters >= 50 else "Student t"
+    kind = "bootstrap (BCa)" if clusters >= FEWEST_CLUSTERS_FOR_BOOTSTRAP else "Student t"
     return f"95 % {kind} interval clustered by source image ({clusters} sources)"
 
 

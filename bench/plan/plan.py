@@ -126,6 +126,7 @@ def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | N
     """
     entries = resolve_entries(spec)
     _check_metrics(spec)
+    _check_axes(spec)
     first, about = min(spec.seeds), {"model": model, "resolution": resolution, "dtype": spec.dtype}
     real = RealPictures(spec.reference, manifest, resolution)
     infos: list[SampleInfo] = []
@@ -172,6 +173,26 @@ def _check_metrics(spec: Spec) -> None:
                 signature.bind(**(networks | device | item.params))
             except TypeError as error:
                 raise SpecError(f"metrics: {item.name}: {error}; see `etabench list metrics`") from error
+
+
+def _check_axes(spec: Spec) -> None:
+    """Find an axis that is no pair metric of the spec before the edits are made. The metrics of default axes are not imported."""
+    if spec.axes == type(spec.axes)():
+        return
+
+    def own(name: str) -> str:
+        return str(registry.load_metric(name).name) if registry.is_file_target(name) else name
+
+    known = dict(zip(spec.table_names(own), (item.name for item in spec.metrics), strict=True))
+
+    def of_sets(name: str) -> bool:
+        return not hasattr(registry.load_metric(known[name]), "score")
+
+    wrong = any(of_sets(name) for name in spec.axes.model_dump().values() if name in known)
+    sets = [name for name in known if of_sets(name)] if wrong else []
+    mistake = spec.axes.mistake(known.keys() - set(sets), sets)
+    if mistake:
+        raise SpecError(mistake)
 
 
 def _identified(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.devices import deterministic, pick_device
-from bench.errors import EtabenchError, ScoreError
+from bench.errors import EtabenchError, ScoreError, SpecError
 from bench.manifest.reference import collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
-from bench.scoring.axes import mean_table, operating_points
+from bench.scoring.axes import Axes, mean_table, operating_points
 from bench.scoring.edits import Finished, walk
 from bench.scoring.features import FeatureStore
 from bench.scoring.pairs import PairScoring, reads_features
@@ -37,7 +37,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     Every edit is decoded once for all metrics, and goes through an extractor once for all that share it. An interruption keeps
     the features that are done and, but for a minute's work, the scores.
 
-    Raises ScoreError where a metric cannot score what it is given.
+    Raises ScoreError where a metric cannot score what it is given, SpecError where an axis is no pair metric of the spec.
     """
     from metrics.base import PairMetric, SetMetric
 
@@ -46,6 +46,9 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     metrics = open_metrics(spec, pick_device(device or spec.device))
     pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
     set_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
+    mistake = spec.axes.mistake(pair_metrics, set_metrics)
+    if mistake:
+        raise SpecError(f"{run.path}: {mistake}")
     cards = {metric.card.fingerprint: _card(metric, run.plan) for metric in pair_metrics.values()}
     sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
     with deterministic():
@@ -60,7 +63,8 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
             pairs = singles.finish()
             if whole:
                 sets = whole.finish(progress)
-                set_pairs = whole.compare(operating_points(run.plan, mean_table(pairs)), progress)
+                axes = Axes.of(spec.axes, Scores(pairs, sets, cards))
+                set_pairs = whole.compare(operating_points(run.plan, mean_table(pairs, axes), axes), progress)
         finally:
             store.save()
     write_table(run, "sets", sets)
@@ -72,7 +76,8 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
 def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:
     """The spec's metrics by the name they have in tables: their own, with parameters added where two share it."""
     opened: dict[str, PairMetric | SetMetric] = {}
-    for item in spec.metrics:
+    names = spec.table_names(lambda name: str(registry.load_metric(name).name))
+    for item, name in zip(spec.metrics, names, strict=True):
         cls: type[Any] = registry.load_metric(item.name)
         try:
             metric = cls(**_parameters(cls, item, spec, device))
@@ -80,9 +85,6 @@ def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:
             raise
         except TypeError as error:
             raise ScoreError(f"metric {item.name}: {error}; see `etabench list metrics`") from error
-        name = str(cls.name)
-        if name in opened:
-            name += f"[{','.join(f'{key}={value}' for key, value in sorted(item.params.items()))}]"
         opened[name] = metric
     return opened
 

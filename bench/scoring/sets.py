@@ -36,7 +36,7 @@ SWAPS = 1000
 
 
 @dataclass(frozen=True)
-class Cell:
+class EditSet:
     """The edits of one editor at one knob value. `inputs` hashes them and their classes."""
 
     entry: Entry
@@ -72,7 +72,7 @@ class SetScoring:
         from metrics.base import PROSE, fingerprint
 
         self._finished, self._metrics, self._reference, self._store = finished, metrics, reference, store
-        self._before, self._cells = before, _cells(finished)
+        self._before, self._sets = before, _sets(finished)
         about = {name: asdict(metric.card) | {"reference": reference.identity} for name, metric in metrics.items()}
         self._prints = {
             name: fingerprint({key: value for key, value in card.items() if key not in PROSE}) for name, card in about.items()
@@ -87,29 +87,29 @@ class SetScoring:
     def jobs(self) -> list[Job]:
         """Extraction of the edits of the sets that have no score yet."""
         return [
-            extraction(self._store, metric.extractor, metric.features, [edit for cell in cells for edit in cell.edits])
+            extraction(self._store, metric.extractor, metric.features, [edit for edit_set in sets for edit in edit_set.edits])
             for name, metric in self._metrics.items()
-            if (cells := [cell for cell in self._cells if (cell.inputs, self._prints[name]) not in self._known])
+            if (sets := [edit_set for edit_set in self._sets if (edit_set.inputs, self._prints[name]) not in self._known])
         ]
 
     def finish(self, progress: Progress) -> pd.DataFrame:
         """The table of set scores. Raises ScoreError where a metric refuses; what it only warns of goes into the column `note`."""
         rows = []
-        with progress("score sets", len(self._cells) * len(self._metrics)) as advance:
+        with progress("score sets", len(self._sets) * len(self._metrics)) as advance:
             for name, metric in self._metrics.items():
-                for cell in self._cells:
-                    key = (cell.inputs, self._prints[name])
+                for edit_set in self._sets:
+                    key = (edit_set.inputs, self._prints[name])
                     if key not in self._known:
-                        self._known[key] = self._score(metric, cell)
+                        self._known[key] = self._score(metric, edit_set)
                     found = dict(zip(("score", "low", "high", "note"), self._known[key], strict=True))
-                    rows.append(_row(name, metric, cell) | found | {"fingerprint": self._prints[name]})
+                    rows.append(_row(name, metric, edit_set) | found | {"fingerprint": self._prints[name]})
                     advance()
         return frame(rows, SET_COLUMNS)
 
     def compare(self, points: Mapping[str, float], progress: Progress) -> pd.DataFrame:
         """Swap tests of all pairs of editors, each at its knob value in `points`, on the samples that both have."""
-        cells = [cell for cell in self._cells if points.get(cell.entry.label) == cell.value and cell.edits]
-        pairs = [(one, two) for i, one in enumerate(cells) for two in cells[i + 1 :]]
+        sets = [edit_set for edit_set in self._sets if points.get(edit_set.entry.label) == edit_set.value and edit_set.edits]
+        pairs = [(one, two) for i, one in enumerate(sets) for two in sets[i + 1 :]]
         known = {tuple(row[key] for key in ("inputs", "fingerprint")): row for row in self._before.set_pairs.to_dict("records")}
         rows = []
         with progress("compare sets", len(pairs) * len(self._metrics)) as advance:
@@ -125,27 +125,27 @@ class SetScoring:
                     advance()
         return frame(rows, SET_PAIR_COLUMNS)
 
-    def _score(self, metric: SetMetric, cell: Cell) -> list[Any]:
+    def _score(self, metric: SetMetric, edit_set: EditSet) -> list[Any]:
         from metrics.base import FeatureSet, MetricError, MetricWarning
         from metrics.toolbox.two_sample import subsample
 
-        if len(cell.edits) < max(metric.min_samples, 1):
-            few = f"{metric.name}: n = {len(cell.edits)} is fewer than the {max(metric.min_samples, 1)} it needs; no value"
+        if len(edit_set.edits) < max(metric.min_samples, 1):
+            few = f"{metric.name}: n = {len(edit_set.edits)} is fewer than the {max(metric.min_samples, 1)} it needs; no value"
             return [math.nan, math.nan, math.nan, few]
-        edits, theirs = FeatureSet(self._features(metric, cell.edits), cell.classes), self._theirs(metric)
+        edits, theirs = FeatureSet(self._features(metric, edit_set.edits), edit_set.classes), self._theirs(metric)
         try:
             with warnings.catch_warnings(record=True) as heard:
                 warnings.simplefilter("always", MetricWarning)
                 score = float(metric.value(edits, theirs))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", MetricWarning)
-                spread = subsample(lambda masks: metric.values(edits, theirs, masks), len(edits), units=cell.clusters)
+                spread = subsample(lambda masks: metric.values(edits, theirs, masks), len(edits), units=edit_set.clusters)
         except MetricError as error:
-            raise ScoreError(f"metric {metric.name}, editor {cell.entry.label} at {cell.value:g}: {error}") from error
+            raise ScoreError(f"metric {metric.name}, editor {edit_set.entry.label} at {edit_set.value:g}: {error}") from error
         notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
         return [score, spread.low, spread.high, "; ".join(notes)]
 
-    def _test(self, metric: SetMetric, one: Cell, two: Cell) -> dict[str, float]:
+    def _test(self, metric: SetMetric, one: EditSet, two: EditSet) -> dict[str, float]:
         """Difference and p value on the samples that both have."""
         from metrics.base import FeatureSet, MetricWarning
         from metrics.toolbox.two_sample import swap_test
@@ -187,25 +187,25 @@ class SetScoring:
         return FeatureSet(shelf.rows(reference.keys), reference.classes)
 
 
-def _cells(finished: Finished) -> list[Cell]:
-    """One cell per editor and knob value, those without any edit included."""
+def _sets(finished: Finished) -> list[EditSet]:
+    """One set per editor and knob value, those without any edit included."""
     found: dict[tuple[int, float], list[Edit]] = {}
     for edit in finished.edits:
         if edit.unit.seed == finished.run.plan.first_seed:
             found.setdefault((edit.unit.entry, edit.name[1]), []).append(edit)
     entries = enumerate(finished.run.plan.entries)
-    return [Cell(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
+    return [EditSet(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
 
 
-def _row(name: str, metric: SetMetric, cell: Cell) -> dict[str, Any]:
-    n, classes = len(cell.edits), len(set(cell.classes))
+def _row(name: str, metric: SetMetric, edit_set: EditSet) -> dict[str, Any]:
+    n, classes = len(edit_set.edits), len(set(edit_set.classes))
     grouped = metric.uses_classes and classes
     return {
-        "editor": cell.entry.label,
-        "knob": cell.entry.knob or None,
-        "value": cell.value,
+        "editor": edit_set.entry.label,
+        "knob": edit_set.entry.knob or None,
+        "value": edit_set.value,
         "metric": name,
         "n": n,
         "per_class": n / classes if grouped else math.nan,
-        "inputs": cell.inputs,
+        "inputs": edit_set.inputs,
     }

@@ -16,11 +16,30 @@ if TYPE_CHECKING:
 __all__ = ["PAIR_COLUMNS", "SET_COLUMNS", "SET_PAIR_COLUMNS", "Scores", "check_unmixed", "frame", "read_scores", "write_table"]
 
 PAIR_COLUMNS = (
-    *("unit", "sample_id", "source_id", "category", "editor", "knob", "value", "seed", "metric", "score", "fingerprint"),
+    "unit",
+    "sample_id",
+    "source_id",
+    "category",
+    "editor",
+    "knob",
+    "value",
+    "seed",
+    "metric",
+    "score",
+    "fingerprint",
 )
 SET_COLUMNS = ("editor", "knob", "value", "metric", "score", "low", "high", "n", "fingerprint", "per_class", "inputs", "note")
 SET_PAIR_COLUMNS = (
-    *("metric", "first", "first_value", "second", "second_value", "difference", "p", "n", "fingerprint", "inputs"),
+    "metric",
+    "first",
+    "first_value",
+    "second",
+    "second_value",
+    "difference",
+    "p",
+    "n",
+    "fingerprint",
+    "inputs",
 )
 FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p")
 INTEGERS = ("seed", "n")

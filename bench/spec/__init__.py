@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.spec.load import anchored, load_spec, shipped_specs
 from bench.spec.schema import (
     MANIFEST_FIELDS,
+    AxesSpec,
     EditorSpec,
     ManifestRef,
     MetricSpec,
@@ -15,6 +16,7 @@ from bench.spec.schema import (
 
 __all__ = [
     "MANIFEST_FIELDS",
+    "AxesSpec",
     "EditorSpec",
     "ManifestRef",
     "MetricSpec",

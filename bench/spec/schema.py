@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from bench.registry import is_file_target
+from bench import registry
 from bench.spec.text import expand_shorthands
 from bench.suggest import did_you_mean
 
 __all__ = [
     "MANIFEST_FIELDS",
+    "AxesSpec",
     "EditorSpec",
     "ManifestRef",
     "MetricSpec",
@@ -24,7 +25,16 @@ __all__ = [
 ]
 
 MANIFEST_FIELDS = (
-    *("id", "image", "target_text", "source_text", "instruction", "mask", "truth", "source_class", "target_class", "category"),
+    "id",
+    "image",
+    "target_text",
+    "source_text",
+    "instruction",
+    "mask",
+    "truth",
+    "source_class",
+    "target_class",
+    "category",
 )
 """What a sample can hold; the left side of a column mapping."""
 
@@ -119,7 +129,7 @@ class EditorSpec(_Strict):
     def _default_label(cls, data: Any) -> Any:
         if isinstance(data, dict) and not data.get("label") and isinstance(data.get("name"), str):
             name = data["name"]
-            return {**data, "label": name.rpartition(":")[2] if is_file_target(name) else name}
+            return {**data, "label": name.rpartition(":")[2] if registry.is_file_target(name) else name}
         return data
 
     @field_validator("grid")
@@ -159,6 +169,33 @@ class ReferenceSpec(_Strict):
         return self
 
 
+class AxesSpec(_Strict):
+    """The two pair metrics, by their names in tables, whose plane a run is drawn and its editors are compared in."""
+
+    editability: Text = Field(default="clip", description="says how far an edit does what the text asks")
+    fidelity: Text = Field(default="lpips", description="says how much of the source an edit keeps")
+
+    @model_validator(mode="after")
+    def _two(self) -> AxesSpec:
+        if self.editability == self.fidelity:
+            raise ValueError(f"both axes are '{self.fidelity}'; name two metrics")
+        return self
+
+    def mistake(self, pairs: Collection[str], sets: Collection[str] = ()) -> str:
+        """Why these cannot be the axes of a run with these pair and set metrics; empty where they can.
+
+        A default may be absent: such a run has no plane, and is not told to have one.
+        """
+        for role, field in type(self).model_fields.items():
+            name = getattr(self, role)
+            if name in sets:
+                return f"axes.{role}: {name} scores sets, an axis needs a score of every edit; {did_you_mean(name, pairs)}"
+            if name not in pairs and name != field.default:
+                advice = "" if name in registry.metrics() else did_you_mean(name, pairs)
+                return f"axes.{role}: no metric of the spec is called '{name}'; {advice or 'add it to metrics'}"
+        return ""
+
+
 class Spec(_Strict):
     """A whole run. Samples named in ``samples`` are taken first, then the first ``limit`` of them."""
 
@@ -176,6 +213,7 @@ class Spec(_Strict):
     metrics: list[MetricSpec] = Field(min_length=1)
     reference: ReferenceSpec | None = None
     anchors: list[str] = []
+    axes: AxesSpec = AxesSpec()
 
     @model_validator(mode="before")
     @classmethod
@@ -206,6 +244,28 @@ class Spec(_Strict):
         if metric is not None:
             raise ValueError(f"metrics: the same metric is there twice: {metric}")
         return self
+
+    @model_validator(mode="after")
+    def _axes_are_metrics(self) -> Spec:
+        """Where all metrics are registered; those of files have names that are known when the files are read."""
+        if not any(registry.is_file_target(metric.name) for metric in self.metrics):
+            mistake = self.axes.mistake(self.table_names())
+            if mistake:
+                raise ValueError(mistake)
+        return self
+
+    def table_names(self, own: Callable[[str], str] = str) -> list[str]:
+        """The names of the metrics in tables: their own, with parameters added where another has it already.
+
+        `own` gives the name of a metric's class for its name in the spec; a registered metric has one name for both.
+        """
+        names: list[str] = []
+        for item in self.metrics:
+            name = own(item.name)
+            if name in names:
+                name += f"[{','.join(f'{key}={value}' for key, value in sorted(item.params.items()))}]"
+            names.append(name)
+        return names
 
     def resolved(self) -> dict[str, Any]:
         """Every value, defaults included, as plain data for YAML or JSON; ``Spec.model_validate`` reads it back."""

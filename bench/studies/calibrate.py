@@ -15,6 +15,7 @@ import pandas as pd
 
 from bench import api
 from bench.analysis import summary
+from bench.scoring.axes import Axes
 
 __all__ = ["PAGE", "main", "measure", "read_page"]
 
@@ -35,8 +36,9 @@ def measure(folder: Path) -> pd.DataFrame:
     """Means by metric (rows) and anchor (columns), from a run of the spec in ``folder``."""
     run = api.run("calibration", folder)
     scores = api.score(run)
-    curves = summary.curves(run.plan, scores)
-    curves = curves[curves["metric"] != "one_minus_lpips"]
+    axes = Axes.of(run.spec.axes, scores)
+    curves = summary.curves(run.plan, scores, axes)
+    curves = curves[~curves["metric"].isin(axes.made_of)]
     table = curves.pivot_table(index="metric", columns="editor", values="mean", sort=False, dropna=False)
     return table[list(ANCHORS)]
 

@@ -23,14 +23,14 @@ from torch.nn.functional import adaptive_max_pool2d
 from bench.analysis.frontier import matched_gain
 from bench.analysis.intervals import mean_interval
 from bench.analysis.paired import sign_flip
-from bench.studies.laboratory import SEED, Floats, Laboratory, Scores, scenes
+from bench.studies.laboratory import SEED, Floats, Laboratory, Measured, scenes
 from bench.toybox.manifests import Edit
 from bench.toybox.world import render
 from editors import EditTask
 from editors.toolbox.diffusion import derive_seed
 from editors.toolbox.mask import MaskParams, auto_mask
 
-__all__ = ["Finding", "imagic", "main", "masks", "thin_masks", "tradeoffs"]
+__all__ = ["PaperClaim", "imagic", "main", "masks", "thin_masks", "tradeoffs"]
 
 RATIOS = (0.1, 0.2, 0.3, 0.5, 0.8)
 ETAS = (0.0, 0.5, 0.75, 1.0)
@@ -56,11 +56,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "findings.md"
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A paper's claim and the difference that would show it."""
+class PaperClaim:
+    """What a paper says, and the difference that would show it."""
 
     paper: str
-    claim: str
+    says: str
     measure: str
     difference: float
     low: float
@@ -77,7 +77,7 @@ class Finding:
         return "contradicted" if self.high < 0 else "not shown"
 
 
-def tradeoffs(lab: Laboratory, count: int, leave_out: Collection[str] = ()) -> list[Finding]:
+def tradeoffs(lab: Laboratory, count: int, leave_out: Collection[str] = ()) -> list[PaperClaim]:
     """DiffEdit's ablation and its threshold, on changes of the object, as in its ImageNet protocol; some variants may be left out."""
     drawn = scenes(count, "object")
     runs: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -103,7 +103,7 @@ def tradeoffs(lab: Laboratory, count: int, leave_out: Collection[str] = ()) -> l
     return [*found, _paired(last[0] - last[1], "DiffEdit", "threshold 0.75 edits less than 0.5", measure)]
 
 
-def masks(lab: Laboratory, count: int) -> list[Finding]:
+def masks(lab: Laboratory, count: int) -> list[PaperClaim]:
     """DiffEdit's automatic mask against the true one."""
     drawn, model = scenes(count), lab.model
     schedule, rng = model.schedule(25), np.random.default_rng(SEED)
@@ -143,7 +143,7 @@ def masks(lab: Laboratory, count: int) -> list[Finding]:
     return rows
 
 
-def imagic(lab: Laboratory, count: int) -> list[Finding]:
+def imagic(lab: Laboratory, count: int) -> list[PaperClaim]:
     """Imagic's ablation of fine-tuning, and changes of state, which masked editors are said not to make."""
     drawn = scenes(count, "state")
     tuned = lab.edit("imagic", drawn, ETAS)
@@ -170,7 +170,7 @@ def imagic(lab: Laboratory, count: int) -> list[Finding]:
     return rows
 
 
-def thin_masks(lab: Laboratory, count: int) -> list[Finding]:
+def thin_masks(lab: Laboratory, count: int) -> list[PaperClaim]:
     """Blended Latent Diffusion's progressive mask shrinking, on masks one or two latent cells wide."""
     drawn = scenes(count, "add", "object")
     plain = lab.edit("blended_latent", drawn, (1.0,), mask=_strip, dilations=(1,))
@@ -192,7 +192,7 @@ def _strip(scene: Edit, width: int = 8) -> NDArray[np.bool_]:
     return strip
 
 
-def _best(scores: Scores) -> Floats:
+def _best(scores: Measured) -> Floats:
     return scores.success.any(axis=1).astype(float)
 
 
@@ -201,22 +201,22 @@ def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return float((one & other).sum() / union) if union else 1.0
 
 
-def _paired(differences: Floats, paper: str, claim: str, measure: str) -> Finding:
+def _paired(differences: Floats, paper: str, says: str, measure: str) -> PaperClaim:
     interval = mean_interval(differences, [str(number) for number in range(len(differences))])
     p = float(sign_flip(differences[None])[0])
-    return Finding(paper, claim, measure, interval.mean, interval.low, interval.high, p, len(differences))
+    return PaperClaim(paper, says, measure, interval.mean, interval.low, interval.high, p, len(differences))
 
 
-def _gain(one: Scores, other: Scores, claim: str, paper: str = "DiffEdit") -> Finding:
+def _gain(one: Measured, other: Measured, says: str, paper: str = "DiffEdit") -> PaperClaim:
     """Difference of the mean curves in CLIP score at equal 1-LPIPS, with the percentile interval over resampled scenes."""
     n, rng = len(one.clip), np.random.default_rng(SEED)
     draws = [np.arange(n), *(rng.integers(n, size=n) for _ in range(RESAMPLES))]
     gains = np.array([matched_gain(*one.at(rows), *other.at(rows))[0] for rows in draws])
     low, high = np.nanquantile(gains[1:], [0.025, 0.975])
-    return Finding(paper, claim, "CLIP score at equal 1-LPIPS", float(gains[0]), float(low), float(high), np.nan, n)
+    return PaperClaim(paper, says, "CLIP score at equal 1-LPIPS", float(gains[0]), float(low), float(high), np.nan, n)
 
 
-EXPERIMENTS: tuple[tuple[Callable[[Laboratory, int], list[Finding]], int], ...] = (
+EXPERIMENTS: tuple[tuple[Callable[[Laboratory, int], list[PaperClaim]], int], ...] = (
     (tradeoffs, 40),
     (masks, 96),
     (imagic, 12),
@@ -225,7 +225,7 @@ EXPERIMENTS: tuple[tuple[Callable[[Laboratory, int], list[Finding]], int], ...] 
 """Experiments and the scenes of each."""
 
 
-def page(findings: Sequence[Finding]) -> str:
+def page(findings: Sequence[PaperClaim]) -> str:
     """The table in Markdown."""
     lines = [
         "# What the papers found, tried on ToyBox",
@@ -242,7 +242,7 @@ def page(findings: Sequence[Finding]) -> str:
         p = "" if np.isnan(f.p) else f"{f.p:.2g}"
         interval = f"{f.low:+.{digits}f} to {f.high:+.{digits}f}"
         lines.append(
-            f"| {f.paper} | {f.claim} | {f.measure} | {f.difference:+.{digits}f} | {interval} | {p} | {f.n} | {f.verdict} |"
+            f"| {f.paper} | {f.says} | {f.measure} | {f.difference:+.{digits}f} | {interval} | {p} | {f.n} | {f.verdict} |"
         )
     return "\n".join([*lines, "", READING])
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import ResNetForImageClassification
 
 from bench import registry
+from bench.scoring.axes import Axis
 from bench.toybox.embedded import TOYBOX
 from bench.toybox.evaluate import classify
 from bench.toybox.manifests import Edit, edits
@@ -24,7 +25,7 @@ from metrics.base import PairBatch
 from metrics.clip import CLIPScore
 from metrics.lpips import LPIPS
 
-__all__ = ["SEED", "Floats", "Laboratory", "Scores", "scenes"]
+__all__ = ["SEED", "Floats", "Laboratory", "Measured", "scenes"]
 
 SEED = 77
 """Of the scenes; the manifests have others."""
@@ -32,7 +33,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Scores:
+class Measured:
     """Scores of n scenes at k knob values, (n, k) each."""
 
     clip: Floats
@@ -73,7 +74,7 @@ class Laboratory:
         *,
         mask: Callable[[Edit], NDArray[np.bool_]] | None = None,
         **params: Any,
-    ) -> Scores:
+    ) -> Measured:
         """Edit every scene by an editor in its ToyBox preset, with ``params`` replaced, and score."""
         cls = registry.load_editor(name)
         editor = cls(self.model, cls.resolve("toybox", params))
@@ -85,7 +86,8 @@ class Laboratory:
             edits = [edit for edit in editor.render(editor.prepare(task), values) if edit is not None]
             rows.append(self._score(scene, source, edits))
         clip, lpips, success = (np.array(column) for column in zip(*rows, strict=True))
-        return Scores(clip, 1 - lpips, success)
+        fidelity = Axis(self.lpips.name, self.lpips.card.higher_is_better, self.lpips.bounds)
+        return Measured(clip, fidelity.position(lpips), success)
 
     def _score(self, scene: Edit, source: Image, pictures: Sequence[Image]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         k = len(pictures)

@@ -23,6 +23,7 @@ class Distance(PairMetric):
     """Mean absolute difference to the source, 0..1, lower is better; NaN on samples whose text holds `undefined_on`."""
 
     name: ClassVar[str] = "lpips"
+    bounds = (0.0, None)
     scored: ClassVar[int] = 0
 
     def __init__(self, undefined_on: str = "", version: str = "1", device: str = "cpu") -> None:

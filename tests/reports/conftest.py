@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reports import GalleryRow, ReportData, write_report
+from reports import GalleryRow, Plane, ReportData, write_report
 
 NAN = float("nan")
 PRINTS = {"clip": "c11p00000001", "lpips": "1p1p50000001", "one_minus_lpips": "1p1p50000001", "csfid": "c5f1d0000001"}
+PLANE = Plane("clip", "one_minus_lpips", {"one_minus_lpips": "lpips"})
 HIGHER = {"clip": True, "lpips": False, "one_minus_lpips": True, "csfid": False}
 
 
@@ -21,7 +22,8 @@ def _curve_rows(editor: str, anchor: bool, knob: str | None, value: float, score
         {
             "editor": editor, "anchor": anchor, "knob": knob, "value": value, "metric": metric, "mean": mean,
             "low": NAN if metric == "csfid" else mean - 0.05, "high": NAN if metric == "csfid" else mean + 0.04,
-            "n": 2, "expected": 2, "fingerprint": PRINTS[metric], "higher_is_better": HIGHER[metric],
+            "n": 2, "expected": 2, "undefined": 0, "coverage": 1.0,
+            "bound_low": mean, "bound_high": mean, "fingerprint": PRINTS[metric], "higher_is_better": HIGHER[metric],
         }
         for metric, mean in scores.items()
     ]  # fmt: skip
@@ -66,6 +68,7 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     for axis, metric in (("x", "one_minus_lpips"), ("y", "clip")):
         for end in ("mean", "low", "high"):
             tradeoff[f"{axis}_{end}"] = wide[metric][end]
+    tradeoff["n"] = 2
     names = ["alpha", "beta<&>", "copy", "oracle"]
     leaderboard = pd.DataFrame({
         "editor": names, "value": [0.5, 0.5, NAN, NAN], "uses_mask": [False, True, False, False],
@@ -106,13 +109,13 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     levels = np.linspace(0.4, 0.9, 5)
     attainment = pd.concat([
         pd.DataFrame({"editor": name, "fidelity": levels, "low": [0.2, 0.2, 0.19, NAN, NAN], "median": 0.3 - levels / 10,
-                      "high": 0.35 - levels / 10})
+                      "high": 0.35 - levels / 10, "n": 2})
         for name in ("alpha", "beta<&>")
     ])  # fmt: skip
     seeds = pd.DataFrame({"editor": ["alpha"], "value": [0.5], "metric": ["clip"], "seed_sd": [0.02], "sample_sd": [0.05],
                           "share": [0.14], "shift": [0.01], "samples": [2], "seeds": [2.0]})  # fmt: skip
     return ReportData(
-        title="small run", differences=differences, hypervolumes=hypervolumes, gains=gains, attainment=attainment, seeds=seeds,
+        title="small run", plane=PLANE, differences=differences, hypervolumes=hypervolumes, gains=gains, attainment=attainment, seeds=seeds,
         pairs=pairs, sets=sets, units=units, samples=samples, curves=curves, tradeoff=tradeoff,
         leaderboard=leaderboard, counts=counts, gallery=gallery, warnings=["Only two samples."],
         cards={PRINTS["clip"]: {"name": "clip", "network": "judge", "definition": "Cosine of picture and text."}},

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
+from reports import ReportData
 from reports.curves import knob_curves, knob_zone, zones
 from reports.style import looks
 
@@ -14,7 +17,7 @@ def test_zone_of_two_straight_lines_is_a_point_and_therefore_none() -> None:
 
 
 def test_zone_lies_between_the_crossings_of_one_half() -> None:
-    # clip scaled: 0, .25, 1, 1 crosses 1/2 a third of the way from 1 to 2; fidelity scaled: 1, 1, .75, 0 a third from 2 to 3
+    # editability scaled: 0, .25, 1, 1 crosses 1/2 a third of the way from 1 to 2; fidelity scaled: 1, 1, .75, 0 a third from 2 to 3
     ((low, high),) = knob_zone([0, 1, 2, 3], [10, 12, 18, 18], [0.9, 0.9, 0.7, 0.1])
     assert low == pytest.approx(4 / 3, abs=1e-12)  # rounding of one division
     assert high == pytest.approx(2 + 1 / 3, abs=1e-12)
@@ -30,33 +33,33 @@ def test_zone_reaching_the_end_of_the_grid_ends_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "clip", "fidelity"),
+    ("values", "editability", "fidelity"),
     [([0], [1], [1]), ([0, 1], [1, 1], [1, 0]), ([0, 1], [0, float("nan")], [1, 0]), ([], [], [])],
     ids=["one point", "flat", "not finite", "empty"],
 )
-def test_no_zone(values: list[float], clip: list[float], fidelity: list[float]) -> None:
-    assert knob_zone(values, clip, fidelity) == []
+def test_no_zone(values: list[float], editability: list[float], fidelity: list[float]) -> None:
+    assert knob_zone(values, editability, fidelity) == []
 
 
-def test_zones_ignore_anchors_and_the_order_of_rows(curves: pd.DataFrame) -> None:
-    found = zones(curves)
+def test_zones_ignore_anchors_and_the_order_of_rows(data: ReportData) -> None:
+    found = zones(data)
     assert list(found["editor"]) == ["alpha", "beta<&>"]
-    shuffled = zones(curves.iloc[::-1])
+    shuffled = zones(replace(data, curves=data.curves.iloc[::-1]))
     pd.testing.assert_frame_equal(found, shuffled.sort_values("editor", ignore_index=True))
 
 
-def test_caption_says_when_no_editor_has_a_zone(curves: pd.DataFrame) -> None:
-    look = looks(["alpha", "beta<&>"], ["copy", "oracle"])
+def test_caption_says_when_no_editor_has_a_zone(data: ReportData) -> None:
+    look, curves = looks(["alpha", "beta<&>"], ["copy", "oracle"]), data.curves
     flat = curves.assign(mean=curves["mean"].where(curves["metric"] != "clip", 0.25))
-    assert "no editor has one here" in knob_curves(flat, look, "an interval").caption
-    drawn = knob_curves(curves, look, "an interval").caption
+    assert "no editor has one here" in knob_curves(replace(data, curves=flat), look).caption
+    drawn = knob_curves(replace(data, interval="an interval"), look).caption
     assert "no editor has one here" not in drawn
     assert "are at least 0.5" in drawn
     assert "Bands: an interval." in drawn
 
 
-def test_one_metric_alone_is_still_drawn(curves: pd.DataFrame) -> None:
-    look = looks(["alpha", "beta<&>"], ["copy", "oracle"])
-    drawing = knob_curves(curves[curves["metric"] == "clip"], look, "an interval")
+def test_one_metric_alone_is_still_drawn(data: ReportData) -> None:
+    look, curves = looks(["alpha", "beta<&>"], ["copy", "oracle"]), data.curves
+    drawing = knob_curves(replace(data, curves=curves[curves["metric"] == "clip"]), look)
     assert drawing.figure is not None
     assert set(drawing.table["metric"]) == {"clip"}

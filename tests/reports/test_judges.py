@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports import ReportData, write_report
+from reports import Plane, ReportData, write_report
 from reports.judges import judges_figure, judges_table, verdicts
 
 NAN = float("nan")
+PLANE = Plane("clip", "ssim")
 
 
 def judged(*rows: tuple[str, str, float, float, float]) -> pd.DataFrame:
     columns = ["metric", "truth", "rho", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).assign(agreement=0.75, n=100)
+    return pd.DataFrame(rows, columns=columns).assign(agreement=0.75, agreement_low=0.7, agreement_high=0.8, n=100, undefined=0.0)
 
 
 JUDGES = judged(
@@ -38,7 +39,7 @@ def test_metrics_without_an_interval_count_where_there_is_no_other() -> None:
 
 
 def test_the_table_has_a_row_per_metric_and_says_what_to_trust() -> None:
-    found = judges_table(ReportData(title="x", judges=JUDGES))
+    found = judges_table(ReportData("x", PLANE, judges=JUDGES))
     assert [line.cells[0].text for line in found.lines] == ["FID", "MSE", "accuracy", "CLIP"]
     assert [column.title for column in found.columns] == ["metric", "edit success", "agrees", "background kept", "agrees", "n"]
     mse = found.lines[1].cells
@@ -48,14 +49,14 @@ def test_the_table_has_a_row_per_metric_and_says_what_to_trust() -> None:
 
 
 def test_the_figure_has_a_panel_per_truth_and_a_line_per_metric() -> None:
-    figure = judges_figure(ReportData(title="x", judges=JUDGES)).figure
+    figure = judges_figure(ReportData("x", PLANE, judges=JUDGES)).figure
     assert figure is not None
     assert [ax.get_title(loc="left") for ax in figure.axes] == ["edit success", "background kept"]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["FID", "MSE", "accuracy", "CLIP"]
 
 
 def test_a_page_of_judges_alone_leaves_a_runs_parts_out(tmp_path: Path) -> None:
-    page = write_report(tmp_path / "report", ReportData(title="judges", judges=JUDGES, judges_note="Of 100 edits."))
+    page = write_report(tmp_path / "report", ReportData("judges", PLANE, judges=JUDGES, judges_note="Of 100 edits."))
     text = page.read_text(encoding="utf-8")
     for part in ("Leaderboard", "There is no", "Gallery", "Identity of the numbers"):
         assert part not in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from reports.cells import Cell
-from reports.data import ReportData
+from reports.data import Plane, ReportData
 from reports.leaderboard import board
 from reports.style import looks
 
@@ -65,3 +65,13 @@ def test_flags_become_badges(data: ReportData) -> None:
 
 def test_operating_point_is_shown_for_editors_only(data: ReportData) -> None:
     assert [row.point for row in board(data, LOOK).rows] == ["η 0.5", "strength 0.5", "", ""]
+
+
+def test_the_axes_come_first_whatever_order_the_metrics_have(data: ReportData) -> None:
+    assert [c.title for c in board(data, LOOK).columns][:2] == ["CLIP", "CSFID"]
+    frame = data.leaderboard.assign(ssim=0.5)
+    assert [c.title for c in board(replace(data, leaderboard=frame, plane=Plane("ssim", "csfid")), LOOK).columns][:3] == [
+        "SSIM",
+        "CSFID",
+        "CLIP",
+    ]

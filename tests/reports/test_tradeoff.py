@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from reports.data import ReportData
+from reports.data import ReportData, empty
 from reports.drawing import paired
 from reports.style import looks
 from reports.tradeoff import distance_plane, ribbon, tradeoff_plane
@@ -45,7 +47,7 @@ def test_paired_joins_rows_of_the_same_edit_only(curves: pd.DataFrame) -> None:
 
 
 def test_distance_plane_names_its_columns_and_says_that_csfid_has_no_interval(data: ReportData) -> None:
-    drawing = distance_plane(data.curves, data.sets, LOOK, "an interval")
+    drawing = distance_plane(replace(data, interval="an interval"), LOOK)
     assert list(drawing.table.columns)[4:] == [f"{m}_{e}" for m in ("lpips", "csfid") for e in ("mean", "low", "high")]
     assert "Horizontal bars: an interval of LPIPS" in drawing.caption
     assert drawing.figure is not None
@@ -53,21 +55,21 @@ def test_distance_plane_names_its_columns_and_says_that_csfid_has_no_interval(da
 
 def test_tradeoff_without_anchors_or_without_editors(data: ReportData) -> None:
     own = data.curves[~data.curves["anchor"]]
-    assert tradeoff_plane(data.tradeoff, own, LOOK, "i").figure is not None
+    assert tradeoff_plane(replace(data, curves=own), LOOK).figure is not None
     anchors = data.curves[data.curves["anchor"]]
-    drawing = tradeoff_plane(ReportData("x").tradeoff, anchors, LOOK, "i")
+    drawing = tradeoff_plane(replace(data, curves=anchors, tradeoff=empty("tradeoff")), LOOK)
     assert drawing.figure is not None
     assert list(drawing.table["editor"]) == ["copy", "oracle"]
 
 
 def test_an_anchor_is_drawn_once_when_both_frames_have_it(data: ReportData) -> None:
     extra = data.tradeoff.iloc[:1].assign(editor="copy")
-    table = tradeoff_plane(pd.concat([data.tradeoff, extra]), data.curves, LOOK, "i").table
+    table = tradeoff_plane(replace(data, tradeoff=pd.concat([data.tradeoff, extra])), LOOK).table
     assert (table["editor"] == "copy").sum() == 1
 
 
 def test_labels_keep_clear_of_each_other(data: ReportData) -> None:
-    figure = tradeoff_plane(data.tradeoff, data.curves, LOOK, "i").figure
+    figure = tradeoff_plane(data, LOOK).figure
     assert figure is not None
     (ax,) = figure.axes
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in ax.texts]  # type: ignore[attr-defined]

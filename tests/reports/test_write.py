@@ -14,7 +14,8 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from reports import GalleryRow, ReportData, ReportError, write_report
+from reports import GalleryRow, Plane, ReportData, ReportError, write_report
+from reports.style import looks
 from reports.tradeoff import distance_plane
 
 FIGURES = ("knob_curves", "tradeoff", "lpips_csfid", "attainment", "metric_curves")
@@ -83,7 +84,7 @@ def test_csv_files_hold_the_numbers_given(data: ReportData, report: Path) -> Non
     for name in (*TABLES, "attainment"):
         holds(read(name), getattr(data, name))
     trade = read("tradeoff")
-    holds([row for row in trade if row["anchor"] == "False"], data.tradeoff)
+    holds([row for row in trade if row["anchor"] == "False"], data.tradeoff.drop(columns="n"))
     assert [row["editor"] for row in trade if row["anchor"] == "True"] == ["copy", "oracle"]
     csfid = data.curves[data.curves["metric"] == "csfid"]
     assert [float(row["csfid_mean"]) for row in read("lpips_csfid")] == list(csfid["mean"])
@@ -151,7 +152,22 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
         differences=data.differences.replace({"metric": {"clip": evil}, "first": {"alpha": evil}}),
         gains=data.gains.replace({"first": {"alpha": evil}}),
         seeds=data.seeds.replace({"metric": {"clip": evil}}),
-        judges=pd.DataFrame([{"metric": evil, "truth": evil, "rho": 0.5, "low": 0.4, "high": 0.6, "agreement": 0.7, "n": 3}]),
+        judges=pd.DataFrame(
+            [
+                {
+                    "metric": evil,
+                    "truth": evil,
+                    "rho": 0.5,
+                    "low": 0.4,
+                    "high": 0.6,
+                    "agreement": 0.7,
+                    "agreement_low": 0.6,
+                    "agreement_high": 0.8,
+                    "n": 3,
+                    "undefined": 0.0,
+                }
+            ]
+        ),
         judges_note=evil,
     )
     text = write_report(tmp_path / "report", hostile).read_text(encoding="utf-8")
@@ -164,21 +180,21 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
 
 def test_dollar_signs_and_underscores_are_not_markup(data: ReportData, tmp_path: Path) -> None:
     curves = data.curves.replace({"editor": {"alpha": "_a_$x$", "copy": "_copy"}})
-    folder = write_report(tmp_path / "report", ReportData(title="x", curves=curves)).parent
+    folder = write_report(tmp_path / "report", ReportData("x", data.plane, curves=curves)).parent
     svg = (folder / "tradeoff.svg").read_text(encoding="utf-8")
     assert ">_copy<" in svg
     assert ">_a_$x$<" in (folder / "knob_curves.svg").read_text(encoding="utf-8")
 
 
-def test_an_empty_run_says_why_each_part_is_absent(tmp_path: Path) -> None:
-    index = write_report(tmp_path / "report", ReportData(title="nothing yet"))
+def test_an_empty_run_says_why_each_part_is_absent(data: ReportData, tmp_path: Path) -> None:
+    index = write_report(tmp_path / "report", ReportData("nothing yet", data.plane))
     text = index.read_text(encoding="utf-8")
     assert "<figure" not in text
     for sentence in (
-        "No editor with a knob has a CLIP score or an LPIPS in this run.",
-        "No edit of this run has both a CLIP score and an LPIPS.",
+        "No editor with a knob has scores of CLIP or 1 − LPIPS in this run.",
+        "No edit of this run has scores of both CLIP and 1 − LPIPS.",
         "This run has no scores of LPIPS or CSFID.",
-        "No editor has a CLIP score and an LPIPS at every knob value.",
+        "No editor has scores of CLIP and 1 − LPIPS at every knob value.",
         "No metric of this run has a value.",
         "There is no table here.",
         "There is no gallery here.",
@@ -189,22 +205,22 @@ def test_an_empty_run_says_why_each_part_is_absent(tmp_path: Path) -> None:
     assert (index.parent / "curves.csv").read_text().startswith("editor,anchor,knob,value,metric,mean,low,high,n,")
 
 
-def test_frames_without_any_column_count_as_empty(tmp_path: Path) -> None:
+def test_frames_without_any_column_count_as_empty(data: ReportData, tmp_path: Path) -> None:
     nothing = pd.DataFrame()
-    data = ReportData("x", nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
-    assert "There is no table here." in write_report(tmp_path / "report", data).read_text(encoding="utf-8")
+    bare = ReportData("x", data.plane, *[nothing] * 8)
+    assert "There is no table here." in write_report(tmp_path / "report", bare).read_text(encoding="utf-8")
 
 
-def test_a_figure_that_can_no_longer_be_drawn_leaves_no_stale_files(report: Path, tmp_path: Path) -> None:
+def test_a_figure_that_can_no_longer_be_drawn_leaves_no_stale_files(data: ReportData, report: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(report, tmp_path / "report"))
     assert len(list(folder.glob("lpips_csfid.*"))) == 3
     assert (folder / "gains.csv").is_file()
-    write_report(folder, ReportData(title="nothing yet"))
+    write_report(folder, ReportData("nothing yet", data.plane))
     assert {p.name for p in folder.iterdir()} == {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
 
 
 def test_a_run_without_csfid_says_so(data: ReportData) -> None:
-    drawing = distance_plane(data.curves[data.curves["metric"] != "csfid"], data.sets, {}, "i")
+    drawing = distance_plane(replace(data, curves=data.curves[data.curves["metric"] != "csfid"]), {})
     assert drawing.figure is None
     assert drawing.absent == "This run has no scores of CSFID."
 
@@ -234,3 +250,60 @@ def test_header_shows_warnings_identity_and_environment(report: Path) -> None:
         assert part in text
     # Four captions, the leaderboard, three tables.
     assert text.count("95 % bootstrap interval over source images") == 8
+
+
+def turned(data: ReportData) -> ReportData:
+    """The same numbers under other names, fidelity a loss that an axis turns round."""
+    names = {"clip": "word_match", "lpips": "gap", "one_minus_lpips": "minus_gap"}
+    plane = Plane("word_match", "minus_gap", {"minus_gap": "gap"})
+    board = data.leaderboard.rename(
+        columns=lambda name: name.replace("clip", "word_match", 1) if name != "clip_in_loop" else name
+    )
+    pairs = [frame.replace({"metric": names}) for frame in (data.curves, data.pairs, data.differences)]
+    return replace(data, plane=plane, curves=pairs[0], pairs=pairs[1], differences=pairs[2], leaderboard=board)
+
+
+def test_figures_tables_and_files_follow_the_plane(data: ReportData, report: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(report, tmp_path / "report"))
+    text = write_report(folder, turned(data)).read_text(encoding="utf-8")
+    expected = {path.name.replace("lpips_csfid", "gap_csfid") for path in report.iterdir()}
+    assert {path.name for path in folder.iterdir()} == expected, "and no figure of the other plane is left"
+    for part in (
+        "word match (left axis)",
+        "−gap (right axis)",
+        "gap   (← more faithful)",
+        "A&#39;s word match is",
+        "put −gap on a scale",
+    ):
+        assert part in text, part
+    assert "LPIPS" not in text
+    assert "CLIP score" not in text
+    for name in ("knob_zones.csv", "tradeoff.csv"):
+        assert (folder / name).read_bytes() == (report / name).read_bytes(), "the same positions"
+    root = ET.parse(folder / "metric_curves.svg").getroot()
+    words = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"gap ↓", "word match ↑"} <= words
+    assert "−gap ↑" not in words, "a metric has one panel, as it is scored"
+
+
+def test_a_plane_of_likeness_runs_to_the_right(data: ReportData) -> None:
+    higher = data.curves.assign(higher_is_better=True).replace({"metric": {"one_minus_lpips": "ssim"}})
+    drawing = distance_plane(
+        replace(data, curves=higher, plane=Plane("clip", "ssim")), looks(["alpha", "beta<&>"], ["copy", "oracle"])
+    )
+    assert drawing.name == "ssim_csfid"
+    assert drawing.title.startswith("Likeness to the source")
+    assert drawing.caption.startswith("Down and right is better")
+    assert drawing.figure is not None
+    assert drawing.figure.axes[0].get_xlabel() == "SSIM to the source   (more faithful →)"
+
+
+def test_files_are_named_without_signs(data: ReportData) -> None:
+    curves = data.curves.replace({"metric": {"lpips": "lpips[region=background]"}})
+    plane = Plane(
+        "clip", "one_minus_lpips[region=background]", {"one_minus_lpips[region=background]": "lpips[region=background]"}
+    )
+    drawing = distance_plane(replace(data, curves=curves, plane=plane), looks(["alpha", "beta<&>"], ["copy", "oracle"]))
+    assert drawing.name == "lpips_region_background_csfid"
+    assert drawing.figure is not None
+    assert drawing.figure.axes[0].get_xlabel() == "LPIPS (background) to the source   (← more faithful)"

@@ -44,7 +44,7 @@ def test_a_run_does_not_differ_from_itself(run: Run, baseline: Path) -> None:
     verdict = compare(run, baseline)
     assert verdict.compared == 18
     assert verdict.regressions == verdict.improvements == []
-    assert all(finding.loss == 0 for finding in verdict.findings)
+    assert all(each.loss == 0 for each in verdict.differences)
 
 
 @pytest.mark.parametrize(("name", "bad"), [("clip", -1.0), ("lpips", 1.0)])
@@ -58,7 +58,7 @@ def test_worse_beyond_tolerance_is_a_regression_and_better_is_not(run: Run, base
     change(run, name, -2.02 * bad * tolerance)
     verdict = compare(run, baseline)
     assert verdict.regressions == []
-    assert [(finding.metric, finding.value, finding.sample) for finding in verdict.improvements] == [(name, 0.5, "")]
+    assert [(each.metric, each.value, each.sample) for each in verdict.improvements] == [(name, 0.5, "")]
 
 
 def test_within_tolerance_is_no_regression(run: Run, baseline: Path) -> None:
@@ -132,14 +132,14 @@ def test_what_was_undefined_before_is_not_compared(run: Run, tmp_path: Path) -> 
     change(run, "clip", float("nan"), samples=1)
     write_baseline(run, tmp_path / "b.json")
     verdict = compare(run, tmp_path / "b.json")
-    assert len([finding for finding in verdict.findings if finding.sample and finding.metric == "clip"]) == 8
+    assert len([each for each in verdict.differences if each.sample and each.metric == "clip"]) == 8
 
 
 def test_new_editors_are_counted_not_judged(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
     api.score(api.run(make_spec(editor("Fade"), editor("Unchanged")), run.path, options=INLINE))
     verdict = compare(run, baseline)
     assert verdict.extra == 6
-    assert {finding.editor for finding in verdict.findings} == {"Fade"}
+    assert {each.editor for each in verdict.differences} == {"Fade"}
 
 
 def test_an_unfinished_run_gives_no_baseline(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_an_absent_baseline_says_how_to_get_one(run: Run, tmp_path: Path) -> Non
         compare(run, tmp_path / "none.json")
 
 
-def test_findings_come_worst_first(run: Run, baseline: Path) -> None:
+def test_differences_come_worst_first(run: Run, baseline: Path) -> None:
     change(run, "lpips", 0.9, samples=1)
-    losses = pd.Series([finding.loss / finding.tolerance for finding in compare(run, baseline).findings])
+    losses = pd.Series([each.loss / each.tolerance for each in compare(run, baseline).differences])
     assert losses.is_monotonic_decreasing

@@ -13,10 +13,13 @@ from scipy import stats
 from bench.analysis import comparisons
 from bench.plan import Entry, Plan, SampleInfo
 from bench.scoring import Scores
+from bench.scoring.axes import Axes, Axis
 from bench.scoring.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, frame
+from bench.spec import AxesSpec
 
 VALUES = (0.0, 0.5, 1.0)
 CARDS = {"c": {"higher_is_better": True}, "l": {"higher_is_better": False}, "f": {"higher_is_better": False}}
+AXES = Axes(Axis("clip"), Axis("lpips", higher_is_better=False, bounds=(0.0, None)))
 PRINTS = {"clip": "c", "lpips": "l", "fid": "f"}
 
 
@@ -112,7 +115,7 @@ def test_hypervolume_against_the_anchors_by_hand() -> None:
         clip, lpips = curve(label, value, 0, seed)
         return clip, lpips
 
-    table = comparisons.hypervolumes(TWO, scores_of(TWO, make)).set_index("editor")
+    table = comparisons.hypervolumes(TWO, scores_of(TWO, make), AXES).set_index("editor")
     # CLIP 20..40 and 1-LPIPS 0.2..1 become 0..1: beta's points are (1, 0), (0.625, 0.25), (0.25, 0.5).
     assert table.loc["beta", "hypervolume"] == pytest.approx(0.375 * 0.25 + 0.25 * 0.5, abs=1e-12)
     assert table.loc["alpha", "hypervolume"] == pytest.approx(0.375 * 0.1 + 0.375 * 0.35 + 0.25 * 0.6, abs=1e-12)
@@ -123,14 +126,14 @@ def test_hypervolume_against_the_anchors_by_hand() -> None:
 def test_longer_grids_are_cut_to_the_shortest() -> None:
     anchors = (entry("copy", (0.0,), True), entry("regenerate", (0.0,), True))
     plan = plan_of(entry("alpha", tuple(np.linspace(0, 1, 9))), entry("beta"), *anchors)
-    assert comparisons.hypervolumes(plan, scores_of(plan, curve))["knob_values"].tolist() == [3, 3]
+    assert comparisons.hypervolumes(plan, scores_of(plan, curve), AXES)["knob_values"].tolist() == [3, 3]
 
 
 def test_without_anchors_there_is_no_box() -> None:
     plan = plan_of(entry("alpha"), entry("beta"))
     scores = scores_of(plan, curve)
-    assert comparisons.hypervolumes(plan, scores).empty
-    assert len(comparisons.gains(plan, scores)) == 1, "but curves can be compared"
+    assert comparisons.hypervolumes(plan, scores, AXES).empty
+    assert len(comparisons.gains(plan, scores, AXES)) == 1, "but curves can be compared"
 
 
 def test_gain_at_equal_fidelity_has_an_interval_around_it() -> None:
@@ -143,7 +146,7 @@ def test_gain_at_equal_fidelity_has_an_interval_around_it() -> None:
         return clip + noise[side, place, number] if label in POINTS and value in VALUES else clip, lpips
 
     plan = plan_of(*TWO.entries[:2], samples=120)
-    row = comparisons.gains(plan, scores_of(plan, make)).iloc[0]
+    row = comparisons.gains(plan, scores_of(plan, make), AXES).iloc[0]
     assert tuple(row[["first", "second", "n"]]) == ("alpha", "beta", 120)
     assert (row["fidelity_low"], row["fidelity_high"]) == pytest.approx((0.4, 1.0))
     # At equal LPIPS the trapezoid weighs the three points 1/4, 1/2, 1/4, so with unit noise on both sides the error of the gain is
@@ -159,12 +162,12 @@ def test_curves_without_common_fidelity_have_no_gain() -> None:
         clip, lpips = curve(label, value, 0, seed)
         return clip, lpips / 10 if label == "alpha" else 0.5 + lpips / 10
 
-    row = comparisons.gains(plan_of(*TWO.entries[:2]), scores_of(plan_of(*TWO.entries[:2]), make)).iloc[0]
+    row = comparisons.gains(plan_of(*TWO.entries[:2]), scores_of(plan_of(*TWO.entries[:2]), make), AXES).iloc[0]
     assert row[["gain", "low", "high", "fidelity_low"]].isna().all()
 
 
 def test_attainment_covers_the_range_of_the_curves() -> None:
-    table = comparisons.attained(TWO, scores_of(TWO, curve))
+    table = comparisons.attained(TWO, scores_of(TWO, curve), AXES)
     assert set(table["editor"]) == {"alpha", "beta"}
     alpha, beta = (table[table["editor"] == name].reset_index(drop=True) for name in ("alpha", "beta"))
     both = alpha["median"].notna() & beta["median"].notna()
@@ -189,7 +192,40 @@ def test_seeds_are_told_only_where_there_are_several() -> None:
 def test_a_run_with_other_metrics_has_no_curves_to_compare() -> None:
     scores = scores_of(TWO, curve)
     only = replace(scores, pairs=scores.pairs[scores.pairs["metric"] == "clip"])
-    assert comparisons.hypervolumes(TWO, only).empty
-    assert comparisons.gains(TWO, only).empty
-    assert comparisons.attained(TWO, only).empty
+    assert comparisons.hypervolumes(TWO, only, AXES).empty
+    assert comparisons.gains(TWO, only, AXES).empty
+    assert comparisons.attained(TWO, only, AXES).empty
     assert len(comparisons.differences(TWO, only, POINTS)) == 1
+
+
+@pytest.mark.parametrize(
+    ("turn", "card", "column"),
+    [
+        (lambda lpips: 1 - lpips, {"higher_is_better": True}, "likeness"),
+        (lambda lpips: lpips, {"higher_is_better": False, "bounds": (0.0, 1.0)}, "one_minus_likeness"),
+        (lambda lpips: lpips - 1, {"higher_is_better": False, "bounds": (None, 0.0)}, "minus_likeness"),
+    ],
+    ids=["higher is better", "distance", "negative"],
+)
+def test_other_axes_with_the_same_positions_give_the_same_tables(turn: Any, card: dict[str, Any], column: str) -> None:
+    """Within 1e-12: a position that is turned twice has another last bit."""
+    scores = scores_of(TWO, curve)
+    pairs = scores.pairs.replace({"metric": {"clip": "word", "lpips": "likeness"}})
+    pairs["score"] = pairs["score"].where(pairs["metric"] == "word", turn(pairs["score"]))
+    other = replace(scores, pairs=pairs, cards=CARDS | {"l": card})
+    axes = Axes.of(AxesSpec(editability="word", fidelity="likeness"), other)
+    assert axes.fidelity.column == column
+    for name in ("hypervolumes", "gains", "attained"):
+        table = getattr(comparisons, name)
+        found = table(TWO, other, axes)
+        assert len(found)
+        pd.testing.assert_frame_equal(found, table(TWO, scores, AXES), rtol=0, atol=1e-12)
+        assert table(TWO, other, AXES).empty, "these have no scores of the others"
+
+
+def test_swap_tests_at_other_knob_values_are_left_out() -> None:
+    row = {"metric": "fid", "first": "alpha", "first_value": 0.5, "second": "beta", "second_value": 1.0, "difference": 3.0}
+    pairs = frame([row | {"p": 0.02, "n": 12, "fingerprint": "f", "inputs": ""}], SET_PAIR_COLUMNS)
+    scores = replace(scores_of(TWO, curve), set_pairs=pairs)
+    assert "fid" not in set(comparisons.differences(TWO, scores, POINTS)["metric"])
+    assert "fid" in set(comparisons.differences(TWO, scores, POINTS | {"beta": 1.0})["metric"])

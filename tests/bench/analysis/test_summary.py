@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_specs import ALL_METRICS, SpecMaker, editor, metric
+from fake_specs import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
 from fixtures_manifest import row, write_folder
 
 from bench import api
@@ -14,12 +14,13 @@ from bench.commands.report import report_data
 from bench.errors import ScoreError
 from bench.plan import Plan
 from bench.scoring import Scores
-from bench.scoring.axes import operating_points
+from bench.scoring.axes import Axes, Axis, operating_points
 from bench.spec import Spec
 from bench.store import Run
 from bench.workers.crew import Options
 
 INLINE = Options(executor="inline")
+AXES = Axes(Axis("clip"), Axis("lpips", higher_is_better=False, bounds=(0.0, None)))
 
 
 def done(spec: Spec, folder: Path) -> tuple[Run, Plan, Scores]:
@@ -30,7 +31,7 @@ def done(spec: Spec, folder: Path) -> tuple[Run, Plan, Scores]:
 
 def test_a_curve_has_a_point_per_value_and_metric_with_counts(make_spec: SpecMaker, tmp_path: Path) -> None:
     _, plan, scores = done(make_spec(editor("Fade"), editor("FailsOnce"), seeds=[0, 1], metrics=ALL_METRICS), tmp_path / "run")
-    curves = summary.curves(plan, scores).set_index(["editor", "metric", "value"])
+    curves = summary.curves(plan, scores, AXES).set_index(["editor", "metric", "value"])
     assert set(curves.index.get_level_values("metric")) == {"clip", "lpips", "one_minus_lpips", "fid", "csfid"}
     assert tuple(curves.loc[("Fade", "clip", 0.5), ["n", "expected"]]) == (6, 6)
     assert tuple(curves.loc[("FailsOnce", "clip", 0.5), ["n", "expected"]]) == (4, 6), "two of six failed, and one sees it"
@@ -43,7 +44,7 @@ def test_a_curve_has_a_point_per_value_and_metric_with_counts(make_spec: SpecMak
 
 def test_one_minus_lpips_mirrors_lpips(make_spec: SpecMaker, tmp_path: Path) -> None:
     _, plan, scores = done(make_spec(), tmp_path / "run")
-    curves = summary.curves(plan, scores).set_index(["metric", "value"])
+    curves = summary.curves(plan, scores, AXES).set_index(["metric", "value"])
     plain, mirrored = curves.loc[("lpips", 1.0)], curves.loc[("one_minus_lpips", 1.0)]
     assert (1 - plain["mean"], 1 - plain["high"], 1 - plain["low"]) == tuple(mirrored[["mean", "low", "high"]])
     assert (plain["higher_is_better"], mirrored["higher_is_better"]) == (False, True)
@@ -53,13 +54,13 @@ def test_one_minus_lpips_mirrors_lpips(make_spec: SpecMaker, tmp_path: Path) -> 
 def test_undefined_scores_are_left_out_and_show_in_n(make_spec: SpecMaker, tmp_path: Path) -> None:
     metrics = [ALL_METRICS[0], metric("Distance", undefined_on="number 1")]
     run, plan, scores = done(make_spec(metrics=metrics), tmp_path / "run")
-    curves = summary.curves(plan, scores).set_index(["metric", "value"])
+    curves = summary.curves(plan, scores, AXES).set_index(["metric", "value"])
     assert tuple(curves.loc[("lpips", 0.5), ["n", "expected"]]) == (2, 3)
     assert np.isfinite(curves.loc[("lpips", 0.5), "mean"])
-    assert summary.tradeoff(plan, scores)["n"].eq(2).all(), "a point of the plane has both coordinates of the same edits"
+    assert summary.tradeoff(plan, scores, AXES)["n"].eq(2).all(), "a point of the plane has both coordinates of the same edits"
     data = report_data(run)
     assert data.counts.set_index("editor").loc["Fade"].to_dict() == {
-        **{"expected": 3, "done": 3, "failed": 0, "scored": 2},
+        **{"expected": 3, "done": 3, "failed": 0, "scored": 3},
         "coverage": 100.0,
     }
     assert any("3 of 18 scores are undefined" in warning for warning in data.warnings)
@@ -67,7 +68,7 @@ def test_undefined_scores_are_left_out_and_show_in_n(make_spec: SpecMaker, tmp_p
 
 def test_a_cell_without_any_score_is_undefined_not_zero(make_spec: SpecMaker, tmp_path: Path) -> None:
     _, plan, scores = done(make_spec(metrics=[ALL_METRICS[0], metric("Distance", undefined_on="number")]), tmp_path / "run")
-    lpips = summary.curves(plan, scores).set_index("metric").loc["lpips"]
+    lpips = summary.curves(plan, scores, AXES).set_index("metric").loc["lpips"]
     assert lpips["mean"].isna().all()
     assert lpips["n"].eq(0).all()
 
@@ -83,12 +84,31 @@ def test_counts_separate_failed_from_never_run(make_spec: SpecMaker, tmp_path: P
     assert (counts["expected"], counts["done"], counts["failed"]) == (3, 1, 1)
 
 
+def test_scored_is_what_every_metric_has_answered_for_every_edit(make_spec: SpecMaker, tmp_path: Path) -> None:
+    metrics = [PAIR_METRICS[0], metric("Distance", undefined_on="number"), ALL_METRICS[2]]
+    run, plan, scores = done(make_spec(editor("Gaps"), editor("FailsOnce"), metrics=metrics), tmp_path / "run")
+    units = summary.units(plan, summary.records_by_unit(run, plan))
+
+    def scored(given: Scores) -> dict[str, int]:
+        return summary.counts(plan, units, given).set_index("editor")["scored"].to_dict()
+
+    assert scores.pairs.loc[scores.pairs["metric"] == "lpips", "score"].isna().all()
+    assert scored(scores) == {"Gaps": 3, "FailsOnce": 2}, (
+        "undefined is an answer, an edit that is absent asks nothing, a failure has none"
+    )
+    one = (scores.pairs["metric"] == "lpips") & (scores.pairs["editor"] == "Gaps") & (scores.pairs["value"] == 1.0)
+    lacking = Scores(scores.pairs.drop(scores.pairs.index[one][:1]), scores.sets, scores.cards)
+    assert scored(lacking) == {"Gaps": 2, "FailsOnce": 2}
+    only_sets = Scores(scores.pairs[:0], scores.sets, scores.cards)
+    assert scored(only_sets) == {"Gaps": 3, "FailsOnce": 2}, "where no metric is of single edits, none lacks an answer"
+
+
 def test_mixed_fingerprints_are_refused(make_spec: SpecMaker, tmp_path: Path) -> None:
     _, plan, scores = done(make_spec(), tmp_path / "run")
     other = scores.pairs.assign(fingerprint="000000000000")
     mixed = Scores(pd.concat([scores.pairs, other]), scores.sets, scores.cards)
     with pytest.raises(ScoreError, match=r"metric clip has 2 fingerprints"):
-        summary.curves(plan, mixed)
+        summary.curves(plan, mixed, AXES)
 
 
 def curve_table(rows: list[tuple[str, bool, float, float, float]]) -> pd.DataFrame:
@@ -107,9 +127,9 @@ def test_the_operating_point_balances_between_the_anchors(make_spec: SpecMaker, 
         ("Fade", False, 1.0, 27.0, 0.3),
         ("copy", True, 0.0, 20.0, 1.0),
     ]
-    assert operating_points(plan, curve_table(rows)) == {"Fade": 0.5, "copy": 0.0}
+    assert operating_points(plan, curve_table(rows), AXES) == {"Fade": 0.5, "copy": 0.0}
     with_nan = [("Fade", False, 0.5, np.nan, 0.8) if row[2] == 0.5 else row for row in rows]
-    assert operating_points(plan, curve_table(with_nan))["Fade"] != 0.5, "a point without a score is no point"
+    assert operating_points(plan, curve_table(with_nan), AXES)["Fade"] != 0.5, "a point without a score is no point"
 
 
 def test_anchors_fix_the_scale_whatever_else_runs(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -120,9 +140,9 @@ def test_anchors_fix_the_scale_whatever_else_runs(make_spec: SpecMaker, tmp_path
     plan = Plan(**(vars(plan) | {"entries": (*plan.entries, regenerate)}))
     ends = [("copy", True, 0.0, 20.0, 1.0), ("regenerate", True, 0.0, 40.0, 0.2)]
     better = [("Fade", False, 0.0, 20.0, 1.0), ("Fade", False, 0.5, 24.1, 0.84), ("Fade", False, 1.0, 24.1, 0.83)]
-    assert operating_points(plan, curve_table(ends + better))["Fade"] == 0.5
+    assert operating_points(plan, curve_table(ends + better), AXES)["Fade"] == 0.5
     worse = [("Fade", False, 0.0, 20.0, 1.0), ("Fade", False, 0.5, 23.9, 0.84), ("Fade", False, 1.0, 23.8, 0.84)]
-    assert operating_points(plan, curve_table(ends + worse))["Fade"] == 0.0
+    assert operating_points(plan, curve_table(ends + worse), AXES)["Fade"] == 0.0
 
 
 def test_the_leaderboard_has_intervals_flags_costs_and_counts(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -155,9 +175,9 @@ def test_a_report_is_written_from_a_run_with_failures(make_spec: SpecMaker, tmp_
 
 
 def test_missing_edits_are_bounded_and_undefined_scores_are_no_gap(make_spec: SpecMaker, tmp_path: Path) -> None:
-    metrics = [metric("ColourShift"), metric("Distance", undefined_on="number 1")]
+    metrics = [metric("ColourShift"), metric("Alignment"), metric("Distance", undefined_on="number 1")]
     _, plan, scores = done(make_spec(editor("Fade"), editor("FailsOnce"), metrics=metrics), tmp_path / "run")
-    curves = summary.curves(plan, scores).set_index(["editor", "metric", "value"])
+    curves = summary.curves(plan, scores, AXES).set_index(["editor", "metric", "value"])
     failed = curves.loc[("FailsOnce", "colour_shift", 1.0)]
     assert (failed["n"], failed["expected"], failed["undefined"]) == (2, 3, 0)
     assert failed["coverage"] == pytest.approx(2 / 3)
@@ -166,7 +186,10 @@ def test_missing_edits_are_bounded_and_undefined_scores_are_no_gap(make_spec: Sp
     undefined = curves.loc[("Fade", "lpips", 0.5)]
     assert (undefined["n"], undefined["undefined"], undefined["coverage"]) == (2, 1, 1.0)
     assert undefined["bound_low"] == undefined["bound_high"] == undefined["mean"]
-    unbounded = curves.loc[("FailsOnce", "lpips", 0.5)]
+    open_above, turned = curves.loc[("FailsOnce", "lpips", 0.5)], curves.loc[("FailsOnce", "one_minus_lpips", 0.5)]
+    assert (np.isfinite(open_above["bound_low"]), open_above["bound_high"]) == (True, np.inf), "a range with one end"
+    assert (turned["bound_low"], turned["bound_high"]) == (-np.inf, 1 - open_above["bound_low"])
+    unbounded = curves.loc[("FailsOnce", "clip", 0.5)]
     assert (unbounded["bound_low"], unbounded["bound_high"]) == (-np.inf, np.inf), "the metric tells no range"
 
 
@@ -177,7 +200,7 @@ def test_set_metrics_have_intervals_and_tests_at_the_operating_points(make_spec:
         editor("Fade"), editor("Fade", label="loud", preset="loud"), metrics=ALL_METRICS, manifest={"path": str(folder)}
     )
     run, plan, scores = done(spec, tmp_path / "run")
-    curves = summary.curves(plan, scores).set_index(["editor", "metric", "value"])
+    curves = summary.curves(plan, scores, AXES).set_index(["editor", "metric", "value"])
     point = curves.loc[("loud", "fid", 1.0)]
     assert point["low"] < point["mean"] < point["high"]
     data = report_data(run)

@@ -195,6 +195,12 @@ def test_paths_among_parameters_are_seen_from_the_spec_too(tmp_path: Path) -> No
         ({"manifest": 3}, "manifest: expected a mapping, got 3"),
         ({"reference": {"kind": "truth"}}, "reference.kind: expected one of truths, sources, toybox, manifest"),
         ({"reference": {"kind": "manifest"}}, "kind manifest and the key manifest go together"),
+        ({"axes": {"editabilty": "clip"}}, "axes.editabilty: unknown key; did you mean 'editability'?"),
+        ({"axes": {"fidelity": "clip"}}, "axes: both axes are 'clip'; name two metrics"),
+        ({"axes": {"fidelity": "ssim"}}, "axes.fidelity: no metric of the spec is called 'ssim'; add it to metrics"),
+        ({"metrics": ["clip", "ssim"], "axes": {"fidelity": "sism"}}, "axes.fidelity: no metric of the spec is called 'sism'; did you mean"),
+        ({"metrics": ["lpips", {"name": "lpips", "params": {"region": "background"}}], "axes": {"fidelity": "lpips[region=edited]"}},
+         "no metric of the spec is called 'lpips[region=edited]'; did you mean 'lpips[region=background]'?"),
     ],
 )  # fmt: skip
 def test_a_bad_spec_is_one_clear_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
@@ -253,3 +259,14 @@ def test_scientific_notation_is_a_number(spec_file: Path, text: str) -> None:
 def test_python_callers_get_the_shorthands_too() -> None:
     spec = Spec.model_validate(MINIMAL)
     assert spec.manifest == ManifestRef(path="./pictures")
+
+
+def test_axes_are_named_as_tables_name_metrics(tmp_path: Path) -> None:
+    metrics = ["lpips", {"name": "lpips", "params": {"region": "background", "net": "alex"}}, "clip_directional"]
+    axes = {"editability": "clip_directional", "fidelity": "lpips[net=alex,region=background]"}
+    spec = load_spec(write(tmp_path, {"metrics": metrics, "axes": axes}))
+    assert spec.axes.model_dump() == axes
+    assert Spec.model_validate(spec.resolved()) == spec
+    assert load_spec(write(tmp_path, {})).axes.model_dump() == {"editability": "clip", "fidelity": "lpips"}, (
+        "whether scored or not"
+    )

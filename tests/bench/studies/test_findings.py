@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.studies import findings
-from bench.studies.findings import PAGE, Finding
+from bench.studies.findings import PAGE, PaperClaim
 from bench.studies.laboratory import Laboratory, scenes
 
 
@@ -15,8 +15,8 @@ def lab() -> Laboratory:
     return Laboratory()
 
 
-def about(found: list[Finding], claim: str) -> Finding:
-    return next(finding for finding in found if finding.claim == claim)
+def about(found: list[PaperClaim], says: str) -> PaperClaim:
+    return next(claim for claim in found if claim.says == says)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from bench import api
 from bench.analysis import summary
 from bench.commands.report import report_data
 from bench.errors import RunError
+from bench.scoring.axes import Axes
 from bench.store import Record, Run
 from bench.workers.crew import Options
 from bench.workers.drain import drain
@@ -116,9 +117,9 @@ def test_an_edit_that_the_editor_could_not_give_is_recorded_and_never_a_picture(
     plan = run.plan
     units = summary.units(plan, summary.records_by_unit(run, plan))
     (counts,) = summary.counts(plan, units, scores).to_dict("records")
-    assert (counts["expected"], counts["done"], counts["scored"]) == (3, 3, 2), "done, but not fully scored"
+    assert (counts["expected"], counts["done"], counts["scored"]) == (3, 3, 3), "what it has is scored"
     assert counts["coverage"] == pytest.approx(100 * 8 / 9)
-    curves = summary.curves(plan, scores).set_index(["metric", "value"])
+    curves = summary.curves(plan, scores, Axes.of(run.spec.axes, scores)).set_index(["metric", "value"])
     assert [tuple(curves.loc[("clip", value), ["n", "expected"]]) for value in (0.0, 0.5)] == [(3, 3), (2, 3)]
     assert "Gaps lacks 1 of 9 edits, which were not delivered: its means cover the rest." in report_data(run).warnings
 
