@@ -15,6 +15,7 @@ from bench.manifest.pictures import Header, PictureError, PictureFile, read_head
 from bench.manifest.rows import Examined, SampleRow, examine
 from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
+from editors.toolbox.pictures import Alpha
 
 __all__ = ["Finding", "Severity", "lint"]
 
@@ -86,7 +87,7 @@ def _finding(entry: SampleRow, severity: Severity, name: str, message: str) -> F
     return Finding(severity, entry.row, entry.id, name, message)
 
 
-def _pictures(entry: SampleRow, alpha: str) -> tuple[list[Finding], str | None]:
+def _pictures(entry: SampleRow, alpha: Alpha) -> tuple[list[Finding], str | None]:
     """Findings about the pictures of a row, and its source id, None when the picture cannot be decoded."""
     findings: list[Finding] = []
     key = truth_key = None
@@ -119,7 +120,7 @@ def _file_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity
         yield "info", f"{file.label} is turned upright by its EXIF orientation"
 
 
-def _oddities(file: PictureFile, header: Header, alpha: str) -> Iterator[tuple[Severity, str]]:
+def _oddities(file: PictureFile, header: Header, alpha: Alpha) -> Iterator[tuple[Severity, str]]:
     yield from _file_oddities(file, header)
     if header.transparent:
         how = "transparent pixels are laid over white" if alpha == "white" else "its alpha channel is dropped"

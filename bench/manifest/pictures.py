@@ -1,14 +1,10 @@
-"""Picture files to arrays: guarded opening, colour and orientation, and the geometry that a manifest's policy asks for.
-
-The size of a picture is read from its header and checked before a single pixel is decoded. The format is recognised by
-content, never by the file's extension.
+"""Picture files to arrays, decoded by the rules that hold for every picture (``editors.toolbox.pictures``), and the geometry
+that a manifest's policy asks for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,17 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
 
 from bench.errors import ManifestError
+from editors.task import EditorError
+from editors.toolbox.pictures import MAX_PIXELS, Alpha, decoded, opened, orientation, to_rgb
 
 __all__ = ["MAX_PIXELS", "Header", "PictureError", "PictureFile", "Policy", "pixel_hash", "read_header", "read_mask", "read_rgb"]
 
-MAX_PIXELS = 64_000_000
-"""Largest width times height that is opened; a larger picture is taken for a mistake or a decompression bomb."""
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_EXIF_ORIENTATION = 274
-_HEADER_LOCK = threading.Lock()
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
@@ -87,87 +79,41 @@ class Header:
 
 
 @contextmanager
-def _opened(file: PictureFile) -> Iterator[PILImage.Image]:
-    data = file.read()
+def _as_picture_error() -> Iterator[None]:
     try:
-        with _HEADER_LOCK:
-            # Pillow's own limit warns or raises, by the size, without naming it; the check below does both jobs.
-            limit, PILImage.MAX_IMAGE_PIXELS = PILImage.MAX_IMAGE_PIXELS, None
-            try:
-                image = PILImage.open(io.BytesIO(data), formats=_FORMATS)
-            finally:
-                PILImage.MAX_IMAGE_PIXELS = limit
-    except UnidentifiedImageError:
-        raise PictureError(f"{file.label} is not a picture in a format that is read ({', '.join(_FORMATS)})") from None
-    except Exception as error:  # which one depends on the format
-        raise PictureError(f"{file.label} is damaged: {error}") from error
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise PictureError(
-                f"{file.label} has {image.width}x{image.height} pixels; at most {MAX_PIXELS // 1_000_000} million are opened, "
-                "make it smaller"
-            )
-        yield image
+        yield
+    except EditorError as error:
+        raise PictureError(str(error)) from error
 
 
 def read_header(file: PictureFile) -> Header:
-    """Size, format and colour mode without decoding; PictureError when it is no picture or larger than ``MAX_PIXELS``."""
-    with _opened(file) as image:
+    """Size, format and colour mode without decoding; PictureError when it is no picture or one that is not read."""
+    data = file.read()
+    with _as_picture_error(), opened(data, file.label) as image:
         try:
-            turned = _orientation(image) not in (0, 1)
-            swapped = _orientation(image) in (5, 6, 7, 8)
+            turned = orientation(image)
             frames = int(getattr(image, "n_frames", 1))
         except Exception as error:
             raise PictureError(f"{file.label} is damaged: {error}") from error
-        width, height = (image.height, image.width) if swapped else (image.width, image.height)
-        return Header(width, height, image.format or "", image.mode, image.has_transparency_data, turned, frames)
+        width, height = (image.height, image.width) if turned in (5, 6, 7, 8) else (image.width, image.height)
+        return Header(width, height, image.format or "", image.mode, image.has_transparency_data, turned != 1, frames)
 
 
-def _orientation(image: PILImage.Image) -> int:
-    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
-        return 1  # asking for the EXIF data of such a PNG would decode it
-    return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-
-
-def _decoded(file: PictureFile, convert: Callable[[PILImage.Image], PILImage.Image]) -> NDArray[np.uint8]:
-    with _opened(file) as image:
-        try:
-            upright = ImageOps.exif_transpose(image) if _orientation(image) not in (0, 1) else image
-            return np.array(convert(_eight_bit(upright, file.label)), dtype=np.uint8)
-        except PictureError:
-            raise
-        except Exception as error:
-            raise PictureError(f"{file.label} cannot be decoded, it is truncated or damaged: {error}") from error
-
-
-def _eight_bit(image: PILImage.Image, label: str) -> PILImage.Image:
-    if image.mode.startswith("I;16"):
-        return PILImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise PictureError(f"{label}: colour mode {image.mode} has no agreed brightness; save it with 8 bits a channel")
-    return image
-
-
-def read_rgb(file: PictureFile, alpha: str = "white") -> RGB:
+def read_rgb(file: PictureFile, alpha: Alpha = "white") -> RGB:
     """The upright picture as uint8 (H, W, 3) RGB; ``alpha`` is ``white`` (transparent pixels over white) or ``drop``.
 
-    Sixteen-bit grey keeps its high byte; colour profiles are ignored. PictureError when decoding fails.
+    Sixteen bits a channel keep their high byte; colour profiles are ignored. PictureError when decoding fails.
     """
-
-    def convert(image: PILImage.Image) -> PILImage.Image:
-        if alpha == "white" and image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
-        elif image.has_transparency_data:
-            image = image.convert("RGBA")
-        return image.convert("RGB")
-
-    return _decoded(file, convert)
+    data = file.read()
+    with _as_picture_error():
+        return to_rgb(data, file.label, alpha)
 
 
 def read_mask(file: PictureFile) -> Mask:
     """The upright mask as bool (H, W), True (brightness 128 and above) where the edit may happen."""
-    return _decoded(file, lambda image: image.convert("L")) >= 128
+    data = file.read()
+    with _as_picture_error():
+        return decoded(data, file.label, lambda image: image.convert("L")) >= 128
 
 
 def pixel_hash(image: RGB) -> str:
@@ -183,7 +129,7 @@ class Policy:
     """Side of the square in pixels; None leaves pictures as they are."""
     fit: str = "center-crop"
     """``center-crop`` cuts the longer side, ``squash`` ignores the aspect ratio, ``pad`` adds white."""
-    alpha: str = "white"
+    alpha: Alpha = "white"
     strip_brackets: bool = False
 
     def record(self) -> dict[str, Any]:

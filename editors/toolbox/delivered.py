@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,11 +11,8 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-import numpy as np
-from PIL import Image as PILImage
-from PIL import ImageOps
-
 from editors.task import EditorError, Image, MissingInput
+from editors.toolbox.pictures import opened, to_rgb
 
 __all__ = ["Delivered", "Delivery", "open_delivery", "read_picture"]
 
@@ -80,20 +76,12 @@ def open_delivery(path: str, pattern: str) -> Delivery:
 def read_picture(delivered: Delivered) -> tuple[Image, str]:
     """The picture, upright, (H, W, 3) uint8 RGB with transparent pixels over white, and its file format.
 
-    Raises ``EditorError`` naming the file where it cannot be read.
+    Raises ``EditorError`` naming the file where it cannot be read, or has a depth without an agreed brightness.
     """
-    try:
-        with PILImage.open(io.BytesIO(delivered.read())) as opened:
-            kind = opened.format or ""
-            image = ImageOps.exif_transpose(opened)
-            if image.has_transparency_data:
-                rgba = image.convert("RGBA")
-                image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
-            return np.array(image.convert("RGB"), dtype=np.uint8), kind
-    except EditorError:
-        raise
-    except Exception as error:  # which one depends on the format
-        raise EditorError(f"{delivered.place}: cannot be read as a picture: {' '.join(str(error).split())}") from error
+    data = delivered.read()
+    with opened(data, delivered.place) as image:
+        kind = image.format or ""
+    return to_rgb(data, delivered.place), kind
 
 
 def _stamp(file: Path) -> tuple[int, int]:

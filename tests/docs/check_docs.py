@@ -87,7 +87,9 @@ def broken_links(document: Path) -> Iterator[str]:
 def main(arguments: list[str]) -> int:
     if "--write" in arguments:
         REFERENCE.write_text(reference())
-    problems = [] if REFERENCE.read_text() == reference() else ["docs/reference.md is stale: python tests/docs/check_docs.py --write"]
+    problems = (
+        [] if REFERENCE.read_text() == reference() else ["docs/reference.md is stale: python tests/docs/check_docs.py --write"]
+    )
     for document in documents():
         found = [*stale_commands(document.read_text()), *broken_links(document)]
         problems += [f"{document.relative_to(ROOT)}: {problem}" for problem in found]

@@ -151,7 +151,7 @@ def test_an_unreadable_picture_is_named_and_no_placeholder(tmp_path: Path, named
     (tmp_path / "cat" / "2.png").write_bytes(b"no picture")
     editor = make(tmp_path)
     state = editor.prepare(named)
-    with pytest.raises(EditorError, match=r"cat/2\.png: cannot be read as a picture"):
+    with pytest.raises(EditorError, match=r"cat/2\.png is not a picture in a format that is read"):
         editor.render(state, (1.0, 2.0))
     (tmp_path / "cat" / "1.png").write_bytes(png(picture(5)))
     with pytest.raises(EditorError, match=r"cat/1\.png: changed since it was found; run again"):
