@@ -364,8 +364,11 @@ def test_no_size_and_the_right_size_leave_pixels_alone(folder: Path) -> None:
 def test_the_policy_is_recorded(folder: Path) -> None:
     policy = open_manifest(ManifestRef(path=str(folder), fit="pad", alpha="drop", strip_brackets=True), 16).policy
     assert json.loads(json.dumps(policy)) == policy
-    expected = {"size": 16, "fit": "pad", "alpha": "drop", "strip_brackets": True, "filter": "lanczos", "mask_filter": "nearest"}
+    expected = {"size": 16, "fit": "pad", "alpha": "drop", "strip_brackets": True, "filter": "lanczos"}
     assert policy.items() >= expected.items()
+    assert policy["mask_filter"] == "any pixel where reduced, nearest where enlarged"
+    assert policy["mask_channel"] == "alpha where it varies, or brightness"
+    assert [policy[name] for name in ("masks", "masks_in_alpha", "masks_reduced")] == [3, 0, 3]
 
 
 def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> PictureFile:
