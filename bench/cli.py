@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from enum import StrEnum
@@ -245,9 +246,16 @@ def doctor(as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line. What a user can mend is one line on stderr and exit code 2, never a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # letters that the locale does not have are shown as \\u0436, as on stderr
     try:
         app()
     except Exception as error:
+        if isinstance(error, UnicodeEncodeError) and (locale := sys.getfilesystemencoding()) != "utf-8":
+            print(f"etabench: the locale's encoding, {locale}, cannot hold {error.object!a}; set PYTHONUTF8=1", file=sys.stderr)
+            sys.exit(2)
         leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
         if not isinstance(error, (EtabenchError, OSError, *leaves)):
             raise

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from bench.manifest.pictures import Header, MaskChannel, PictureError, PictureFile, Policy, mask_levels, read_header
 from bench.suggest import did_you_mean, kind_of
+from editors.toolbox.files import find_file
 
 __all__ = ["Examined", "Problem", "RawRow", "SampleRow", "Source", "examine", "sha256_of"]
 
@@ -230,13 +231,15 @@ class _Examiner:
         """The file of a path that stays inside the source's folders."""
         if not isinstance(value, str):
             raise PictureError(f"expected the path of a picture or its bytes, got {kind_of(value)}")
-        path = Path(value)
-        if (path.is_absolute() and not self.source.absolute_paths) or ".." in path.parts:
+        steps = value.replace("\\", "/").split("/")
+        if (Path(value).is_absolute() and not self.source.absolute_paths) or ".." in steps:
             raise PictureError(f"'{value}' leaves the manifest's folder; give a path relative to it, without '..'")
         try:
-            resolved = (self.source.roots[0] / path).resolve()
+            resolved = find_file(self.source.roots[0], value).resolve()
         except (OSError, ValueError, RuntimeError) as error:
             raise PictureError(f"not a path: {kind_of(value)}: {error}") from error
+        if PureWindowsPath(value).drive and not resolved.exists():
+            raise PictureError(f"'{value}' is a path of Windows that names a drive; give one relative to the manifest's folder")
         if not any(resolved.is_relative_to(root.resolve()) for root in self.source.roots):
             raise PictureError(f"'{value}' leaves the manifest's folder through a link; copy the file into the folder")
         return PictureFile(value, path=resolved)
