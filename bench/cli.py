@@ -277,6 +277,9 @@ def main() -> None:
     try:
         app()
     except Exception as error:
+        if isinstance(error, UnicodeEncodeError) and (locale := sys.getfilesystemencoding()) != "utf-8":
+            print(f"etabench: the locale's encoding, {locale}, cannot hold {error.object!a}; set PYTHONUTF8=1", file=sys.stderr)
+            sys.exit(2)
         leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
         if not isinstance(error, (EtabenchError, OSError, *leaves)):
             raise

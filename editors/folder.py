@@ -39,7 +39,7 @@ class Folder(Editor[FolderState]):
     """
 
     name = "folder"
-    version = "1"
+    version = "2"
     knob = Knob("value", -1e9, 1e9, (0.0,), "the outside method's own; the grid is what was delivered")
     deterministic = True
     needs_model = False

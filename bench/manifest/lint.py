@@ -5,20 +5,20 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from bench.errors import ManifestError
+from bench.manifest.lint_masks import Severity, mask_oddities, polarity
 from bench.manifest.manifest import policy_of, source_id
-from bench.manifest.pictures import Header, PictureError, PictureFile, read_header, read_mask, read_rgb
+from bench.manifest.pictures import RGB, Header, PictureError, PictureFile, Policy, read_header, read_mask, read_rgb
 from bench.manifest.rows import Examined, SampleRow, examine
 from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
+from editors.toolbox.pictures import Alpha
 
 __all__ = ["Finding", "Severity", "lint"]
-
-Severity = Literal["error", "warning", "info"]
 
 _SMALL, _LARGE = 32, 4096
 """Sides in pixels below and above which a picture is called tiny or huge."""
@@ -67,10 +67,11 @@ def lint(ref: str | Path | ManifestRef) -> list[Finding]:
         return [Finding("error", None, None, "", "empty; a manifest needs at least one sample")]
     findings: list[Finding] = []
     rows: list[_Row] = []
-    for examined in examine(source, policy_of(ref)):
+    policy = policy_of(ref)
+    for examined in examine(source, policy):
         findings += _problems(examined)
         if examined.accepted:
-            found, key = _pictures(examined.accepted, ref.alpha)
+            found, key = _pictures(examined.accepted, policy)
             findings += found
             findings += _texts(examined.accepted, ref.strip_brackets)
             if key:
@@ -86,27 +87,39 @@ def _finding(entry: SampleRow, severity: Severity, name: str, message: str) -> F
     return Finding(severity, entry.row, entry.id, name, message)
 
 
-def _pictures(entry: SampleRow, alpha: str) -> tuple[list[Finding], str | None]:
+def _pictures(entry: SampleRow, policy: Policy) -> tuple[list[Finding], str | None]:
     """Findings about the pictures of a row, and its source id, None when the picture cannot be decoded."""
     findings: list[Finding] = []
-    key = truth_key = None
+    decoded: dict[str, RGB] = {}
     for name, file in (("image", entry.image), ("mask", entry.mask), ("truth", entry.truth)):
         if file is None:
             continue
         try:
             header = read_header(file)
             if name == "mask":
-                oddities = _mask_oddities(file, header)
+                oddities = [*_file_oddities(file, header), *mask_oddities(file, header, policy)]
             else:
-                identity = source_id(read_rgb(file, alpha))
-                key, truth_key = (identity, truth_key) if name == "image" else (key, identity)
-                oddities = _oddities(file, header, alpha)
+                decoded[name] = read_rgb(file, policy.alpha)
+                oddities = list(_oddities(file, header, policy.alpha))
             findings += [_finding(entry, severity, name, message) for severity, message in oddities]
         except PictureError as error:
             findings.append(_finding(entry, "error", name, str(error)))
-    if key is not None and key == truth_key:
-        findings.append(_finding(entry, "warning", "truth", "the ground truth is the picture itself; nothing is edited"))
-    return findings, key
+    if "image" not in decoded:
+        return findings, None
+    if "truth" in decoded:
+        findings += _truth(entry, decoded["image"], decoded["truth"])
+    return findings, source_id(decoded["image"])
+
+
+def _truth(entry: SampleRow, source: RGB, truth: RGB) -> Iterator[Finding]:
+    if source_id(source) == source_id(truth):
+        yield _finding(entry, "warning", "truth", "the ground truth is the picture itself; nothing is edited")
+    if entry.mask is None:
+        return
+    with suppress(PictureError):  # said already
+        mask = read_mask(entry.mask)
+        if mask.shape == source.shape[:2] == truth.shape[:2] and (message := polarity(mask, source, truth)):
+            yield _finding(entry, "warning", "mask", message)
 
 
 def _file_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity, str]]:
@@ -119,7 +132,7 @@ def _file_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity
         yield "info", f"{file.label} is turned upright by its EXIF orientation"
 
 
-def _oddities(file: PictureFile, header: Header, alpha: str) -> Iterator[tuple[Severity, str]]:
+def _oddities(file: PictureFile, header: Header, alpha: Alpha) -> Iterator[tuple[Severity, str]]:
     yield from _file_oddities(file, header)
     if header.transparent:
         how = "transparent pixels are laid over white" if alpha == "white" else "its alpha channel is dropped"
@@ -132,15 +145,6 @@ def _oddities(file: PictureFile, header: Header, alpha: str) -> Iterator[tuple[S
         yield "warning", f"{file.label} is huge, {header.size} pixels"
     if max(header.width, header.height) > 2 * min(header.width, header.height):
         yield "info", f"{file.label} is {header.size} pixels; the policy's fit decides what of it is seen"
-
-
-def _mask_oddities(file: PictureFile, header: Header) -> Iterator[tuple[Severity, str]]:
-    mask = read_mask(file)
-    yield from _file_oddities(file, header)
-    if not mask.any():
-        yield "warning", f"{file.label} is black everywhere; nothing may be edited"
-    elif mask.all():
-        yield "info", f"{file.label} is white everywhere; scores of the background are undefined"
 
 
 def _texts(entry: SampleRow, strip_brackets: bool) -> list[Finding]:

@@ -48,7 +48,7 @@ class Sample:
     source_id: str
     """16 hex; samples that edit the same picture share it, whatever its file is called: the cluster key of statistics."""
     digest: str
-    """64 hex over id, texts, the files of image, mask and truth, and the policy: all that determines an edit."""
+    """64 hex over id, texts, the files of image, mask and truth, and what of the policy applied: all that determines an edit."""
     raw_target_text: str = ""
     """As the manifest has it, bracket markup included."""
     instruction: str | None = None
@@ -82,16 +82,25 @@ class Manifest:
 
     @property
     def policy(self) -> dict[str, Any]:
-        """How pictures and texts are brought into form, as plain data for the record."""
-        return self._policy.record()
+        """How pictures and texts are brought into form, as plain data for the record, and to how many masks which rule applied.
+
+        Raises ManifestError where a mask that may be transparent cannot be decoded.
+        """
+        masks = [row for i, row in enumerate(self.rows) if row.mask and self._content(i)]
+        return self._policy.record() | {
+            "masks": len(masks),
+            "masks_in_alpha": sum(row.mask_channel == "alpha" for row in masks),
+            "masks_reduced": sum(self._policy.reduces(row.header.width, row.header.height) for row in masks),
+        }
 
     @cached_property
     def content_hash(self) -> str:
         """64 hex over all rows in order, classes and categories included, and the policy except for the size.
 
-        The size belongs to the model: two models that run the same manifest at their own sizes share the hash.
+        The size belongs to the model, and with it whether masks are reduced: two models that run the same manifest at their own
+        sizes share the hash.
         """
-        policy = {key: value for key, value in self.policy.items() if key != "size"}
+        policy = {key: value for key, value in self._policy.applied().items() if key != "size"}
         rows = [
             {**self._content(i), "classes": [entry.source_class, entry.target_class], "category": entry.category}
             for i, entry in enumerate(self.rows)
@@ -111,8 +120,13 @@ class Manifest:
         return self._index[id_]
 
     def digest(self, i: int) -> str:
-        """The digest of sample ``i`` without decoding it (its files are read)."""
-        return sha256_of({"policy": self.policy, **self._content(i)})
+        """The digest of sample ``i`` without decoding it (its files are read, and a mask that may be transparent is decoded).
+
+        A rule for masks is in it only where it applied: that it was read from the alpha channel, that it was reduced by any pixel.
+        """
+        row = self.rows[i]
+        size = (row.header.width, row.header.height) if row.mask else (0, 0)
+        return sha256_of({"policy": self._policy.applied(*size), **self._content(i)})
 
     def load(self, i: int) -> Sample:
         """Sample ``i``, decoded, with the policy applied; ManifestError names the row and the file that cannot be decoded."""

@@ -1,36 +1,45 @@
-"""Picture files to arrays: guarded opening, colour and orientation, and the geometry that a manifest's policy asks for.
-
-The size of a picture is read from its header and checked before a single pixel is decoded. The format is recognised by
-content, never by the file's extension.
+"""Picture files to arrays, decoded by the rules that hold for every picture (``editors.toolbox.pictures``), and the geometry
+that a manifest's policy asks for.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
+from PIL import ImageChops
 
 from bench.errors import ManifestError
+from editors.task import EditorError
+from editors.toolbox.pictures import MAX_PIXELS, Alpha, decoded, opened, orientation, to_rgb
 
-__all__ = ["MAX_PIXELS", "Header", "PictureError", "PictureFile", "Policy", "pixel_hash", "read_header", "read_mask", "read_rgb"]
+__all__ = [
+    "MASK_THRESHOLD",
+    "MAX_PIXELS",
+    "Header",
+    "MaskChannel",
+    "PictureError",
+    "PictureFile",
+    "Policy",
+    "mask_levels",
+    "pixel_hash",
+    "read_header",
+    "read_mask",
+    "read_rgb",
+]
 
-MAX_PIXELS = 64_000_000
-"""Largest width times height that is opened; a larger picture is taken for a mistake or a decompression bomb."""
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-_EXIF_ORIENTATION = 274
-_HEADER_LOCK = threading.Lock()
+MASK_THRESHOLD = 128
+"""Level of a mask from which on the edit may happen."""
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+MaskChannel = Literal["brightness", "alpha"]
 
 
 class PictureError(ManifestError):
@@ -87,87 +96,61 @@ class Header:
 
 
 @contextmanager
-def _opened(file: PictureFile) -> Iterator[PILImage.Image]:
-    data = file.read()
+def _as_picture_error() -> Iterator[None]:
     try:
-        with _HEADER_LOCK:
-            # Pillow's own limit warns or raises, by the size, without naming it; the check below does both jobs.
-            limit, PILImage.MAX_IMAGE_PIXELS = PILImage.MAX_IMAGE_PIXELS, None
-            try:
-                image = PILImage.open(io.BytesIO(data), formats=_FORMATS)
-            finally:
-                PILImage.MAX_IMAGE_PIXELS = limit
-    except UnidentifiedImageError:
-        raise PictureError(f"{file.label} is not a picture in a format that is read ({', '.join(_FORMATS)})") from None
-    except Exception as error:  # which one depends on the format
-        raise PictureError(f"{file.label} is damaged: {error}") from error
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise PictureError(
-                f"{file.label} has {image.width}x{image.height} pixels; at most {MAX_PIXELS // 1_000_000} million are opened, "
-                "make it smaller"
-            )
-        yield image
+        yield
+    except EditorError as error:
+        raise PictureError(str(error)) from error
 
 
 def read_header(file: PictureFile) -> Header:
-    """Size, format and colour mode without decoding; PictureError when it is no picture or larger than ``MAX_PIXELS``."""
-    with _opened(file) as image:
+    """Size, format and colour mode without decoding; PictureError when it is no picture or one that is not read."""
+    data = file.read()
+    with _as_picture_error(), opened(data, file.label) as image:
         try:
-            turned = _orientation(image) not in (0, 1)
-            swapped = _orientation(image) in (5, 6, 7, 8)
+            turned = orientation(image)
             frames = int(getattr(image, "n_frames", 1))
         except Exception as error:
             raise PictureError(f"{file.label} is damaged: {error}") from error
-        width, height = (image.height, image.width) if swapped else (image.width, image.height)
-        return Header(width, height, image.format or "", image.mode, image.has_transparency_data, turned, frames)
+        width, height = (image.height, image.width) if turned in (5, 6, 7, 8) else (image.width, image.height)
+        return Header(width, height, image.format or "", image.mode, image.has_transparency_data, turned != 1, frames)
 
 
-def _orientation(image: PILImage.Image) -> int:
-    if image.format == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
-        return 1  # asking for the EXIF data of such a PNG would decode it
-    return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-
-
-def _decoded(file: PictureFile, convert: Callable[[PILImage.Image], PILImage.Image]) -> NDArray[np.uint8]:
-    with _opened(file) as image:
-        try:
-            upright = ImageOps.exif_transpose(image) if _orientation(image) not in (0, 1) else image
-            return np.array(convert(_eight_bit(upright, file.label)), dtype=np.uint8)
-        except PictureError:
-            raise
-        except Exception as error:
-            raise PictureError(f"{file.label} cannot be decoded, it is truncated or damaged: {error}") from error
-
-
-def _eight_bit(image: PILImage.Image, label: str) -> PILImage.Image:
-    if image.mode.startswith("I;16"):
-        return PILImage.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise PictureError(f"{label}: colour mode {image.mode} has no agreed brightness; save it with 8 bits a channel")
-    return image
-
-
-def read_rgb(file: PictureFile, alpha: str = "white") -> RGB:
+def read_rgb(file: PictureFile, alpha: Alpha = "white") -> RGB:
     """The upright picture as uint8 (H, W, 3) RGB; ``alpha`` is ``white`` (transparent pixels over white) or ``drop``.
 
-    Sixteen-bit grey keeps its high byte; colour profiles are ignored. PictureError when decoding fails.
+    Sixteen bits a channel keep their high byte; colour profiles are ignored. PictureError when decoding fails.
     """
-
-    def convert(image: PILImage.Image) -> PILImage.Image:
-        if alpha == "white" and image.has_transparency_data:
-            rgba = image.convert("RGBA")
-            image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
-        elif image.has_transparency_data:
-            image = image.convert("RGBA")
-        return image.convert("RGB")
-
-    return _decoded(file, convert)
+    data = file.read()
+    with _as_picture_error():
+        return to_rgb(data, file.label, alpha)
 
 
 def read_mask(file: PictureFile) -> Mask:
-    """The upright mask as bool (H, W), True (brightness 128 and above) where the edit may happen."""
-    return _decoded(file, lambda image: image.convert("L")) >= 128
+    """The upright mask as bool (H, W), True where the edit may happen: where ``mask_levels`` are 128 and above."""
+    return mask_levels(file)[0] >= MASK_THRESHOLD
+
+
+def mask_levels(file: PictureFile) -> tuple[NDArray[np.uint8], MaskChannel]:
+    """How surely the edit may happen at a pixel, uint8 (H, W), 255 = surely, and where that was read.
+
+    Where the alpha channel varies it is the mask, transparent = edit, as MagicBrush and drawing tools have it; the colours under
+    it are then a picture. Else white = edit. PictureError when decoding fails.
+    """
+    channel: MaskChannel = "brightness"
+
+    def convert(image: PILImage.Image) -> PILImage.Image:
+        nonlocal channel
+        if image.has_transparency_data:
+            alpha = image.convert("RGBA").getchannel("A")
+            if len(set(alpha.getextrema())) > 1:
+                channel = "alpha"
+                return ImageChops.invert(alpha)
+        return image.convert("L")
+
+    data = file.read()
+    with _as_picture_error():
+        return decoded(data, file.label, convert), channel
 
 
 def pixel_hash(image: RGB) -> str:
@@ -183,17 +166,29 @@ class Policy:
     """Side of the square in pixels; None leaves pictures as they are."""
     fit: str = "center-crop"
     """``center-crop`` cuts the longer side, ``squash`` ignores the aspect ratio, ``pad`` adds white."""
-    alpha: str = "white"
+    alpha: Alpha = "white"
     strip_brackets: bool = False
 
     def record(self) -> dict[str, Any]:
         """All choices as plain data, the fixed ones included."""
+        rules = {
+            "mask_filter": "any pixel where reduced, nearest where enlarged",
+            "mask_channel": "alpha where it varies, or brightness",
+        }
+        return self.applied() | rules
+
+    def applied(self, width: int = 0, height: int = 0) -> dict[str, Any]:
+        """The choices that decide what a sample is, whose mask is ``width`` x ``height`` pixels (0: it has none): for its digest.
+
+        The rule of a filter is named only where it was applied: a mask that is not reduced is what it was before masks were
+        reduced by any pixel, and so is the digest of its sample.
+        """
         return {
             "size": self.size,
             "fit": self.fit,
             "filter": "lanczos",
-            "mask_filter": "nearest",
-            "mask_threshold": 128,
+            "mask_filter": "any" if self.reduces(width, height) else "nearest",
+            "mask_threshold": MASK_THRESHOLD,
             "pad_colour": "white",
             "alpha": self.alpha,
             "exif_orientation": "applied",
@@ -207,26 +202,74 @@ class Policy:
 
     def picture(self, image: RGB) -> RGB:
         """(H, W, 3) to (size, size, 3), Lanczos filter; unchanged when it has that size already."""
-        return self._fitted(image, PILImage.Resampling.LANCZOS, 255)
+        return self._fitted(image, _lanczos, 255)
 
     def mask(self, mask: Mask) -> Mask:
-        """(H, W) to (size, size), nearest pixel, same geometry as ``picture``; padding is False."""
-        return self._fitted(mask.astype(np.uint8), PILImage.Resampling.NEAREST, 0).astype(bool)
+        """(H, W) to (size, size), same geometry as ``picture``; padding is False.
 
-    def _fitted(self, array: NDArray[np.uint8], filter_: PILImage.Resampling, pad: int) -> NDArray[np.uint8]:
+        A cell that stands for several pixels is True where any of them is (their centres lie in it), so that a thin region survives
+        and what Lanczos mixes with the region is not taken for background; along a side that is enlarged the nearest pixel decides.
+        """
+        return self._fitted(mask, _any_pixel, 0)
+
+    def reduces(self, width: int, height: int) -> bool:
+        """Whether a picture of that size has fewer cells than pixels along a side."""
+        if self.size is None or not width or not height:
+            return False
+        _, _, wide, high = self._seen(width, height)
+        across, down = self._inner(width, height)
+        return wide > across or high > down
+
+    def crops(self, width: int, height: int) -> tuple[slice, slice] | None:
+        """The rows and columns that a center crop keeps of a picture, at any size; None where the fit loses nothing."""
+        if self.fit != "center-crop" or width == height:
+            return None
+        left, top, wide, high = self._seen(width, height)
+        return slice(top, top + high), slice(left, left + wide)
+
+    def _seen(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """What of a picture is kept: left, top, width and height."""
+        if self.fit != "center-crop":
+            return 0, 0, width, height
+        side = min(width, height)
+        return (width - side) // 2, (height - side) // 2, side, side
+
+    def _inner(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height that it is brought to, without the padding."""
+        size = self.size or 0
+        if self.fit != "pad":
+            return size, size
+        scale = size / max(height, width)
+        return max(1, round(width * scale)), max(1, round(height * scale))
+
+    def _fitted(self, array: NDArray[Any], resize: Callable[[NDArray[Any], int, int], NDArray[Any]], pad: int) -> NDArray[Any]:
         height, width = array.shape[:2]
         if self.size is None or (height, width) == (self.size, self.size):
             return array
-        image = PILImage.fromarray(array)
-        if self.fit == "pad":
-            scale = self.size / max(height, width)
-            inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-            canvas = np.full((self.size, self.size, *array.shape[2:]), pad, dtype=np.uint8)
-            left, top = (self.size - inner[0]) // 2, (self.size - inner[1]) // 2
-            canvas[top : top + inner[1], left : left + inner[0]] = np.asarray(image.resize(inner, filter_))
-            return canvas
-        if self.fit == "center-crop":
-            side = min(height, width)
-            left, top = (width - side) // 2, (height - side) // 2
-            image = image.crop((left, top, left + side, top + side))
-        return np.array(image.resize((self.size, self.size), filter_))
+        left, top, wide, high = self._seen(width, height)
+        across, down = self._inner(width, height)
+        inner = resize(array[top : top + high, left : left + wide], across, down)
+        if self.fit != "pad":
+            return inner
+        canvas = np.full((self.size, self.size, *array.shape[2:]), pad, dtype=array.dtype)
+        left, top = (self.size - across) // 2, (self.size - down) // 2
+        canvas[top : top + down, left : left + across] = inner
+        return canvas
+
+
+def _lanczos(image: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    return np.array(PILImage.fromarray(image).resize((width, height), PILImage.Resampling.LANCZOS))
+
+
+def _any_pixel(mask: NDArray[Any], width: int, height: int) -> NDArray[Any]:
+    return np.ascontiguousarray(_cells(_cells(mask, height).T, width).T)
+
+
+def _cells(mask: NDArray[Any], n: int) -> NDArray[Any]:
+    """A mask (rows, columns) with ``n`` rows: a new one is the union of those whose centres lie in it, or the nearest one."""
+    rows, columns = mask.shape
+    if rows <= n:
+        grown = PILImage.fromarray(mask.astype(np.uint8)).resize((columns, n), PILImage.Resampling.NEAREST)
+        return np.asarray(grown).astype(bool)
+    first = -((n - 2 * np.arange(n) * rows) // (2 * n))  # of row j the first k with k + 1/2 >= j * rows / n
+    return np.logical_or.reduceat(mask, first, axis=0)

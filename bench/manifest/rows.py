@@ -6,10 +6,12 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PureWindowsPath
 
-from bench.manifest.pictures import Header, PictureError, PictureFile, Policy, read_header
+from bench.manifest.pictures import Header, MaskChannel, PictureError, PictureFile, Policy, mask_levels, read_header
 from bench.suggest import did_you_mean, kind_of
+from editors.toolbox.files import find_file
 
 __all__ = ["Examined", "Problem", "RawRow", "SampleRow", "Source", "examine", "sha256_of"]
 
@@ -80,14 +82,27 @@ class SampleRow:
     truth: PictureFile | None
     header: Header
     instruction: str | None = None
+    mask_header: Header | None = None
+
+    @cached_property
+    def mask_channel(self) -> MaskChannel | None:
+        """Where the mask is read, None without one; a mask that may be transparent is decoded to know. PictureError."""
+        if self.mask is None or self.mask_header is None:
+            return None
+        return mask_levels(self.mask)[1] if self.mask_header.transparent else "brightness"
 
     def content(self) -> dict[str, object]:
-        """What determines an edit: id, texts as used, and the sha256 of each picture file (reads the files)."""
+        """What determines an edit: id, texts as used, and the sha256 of each picture file (reads the files).
+
+        Only a mask in the alpha channel is said to be one.
+        """
         files = {"image": self.image, "mask": self.mask, "truth": self.truth}
         hashes: dict[str, object] = {name: file.digest() if file else None for name, file in files.items()}
         texts = {"target_text": self.target_text, "source_text": self.source_text}
         if self.instruction is not None:
             texts["instruction"] = self.instruction
+        if self.mask_channel == "alpha":
+            hashes["mask_channel"] = "alpha"
         return {"id": self.id, **texts, **hashes}
 
 
@@ -154,6 +169,7 @@ class _Examiner:
             mask=mask,
             truth=truth,
             header=header,
+            mask_header=mask_header,
             instruction=self._as_used(texts["instruction"]),
         )
         return Examined(self.row, id_, place, [], entry)
@@ -215,13 +231,15 @@ class _Examiner:
         """The file of a path that stays inside the source's folders."""
         if not isinstance(value, str):
             raise PictureError(f"expected the path of a picture or its bytes, got {kind_of(value)}")
-        path = Path(value)
-        if (path.is_absolute() and not self.source.absolute_paths) or ".." in path.parts:
+        steps = value.replace("\\", "/").split("/")
+        if (Path(value).is_absolute() and not self.source.absolute_paths) or ".." in steps:
             raise PictureError(f"'{value}' leaves the manifest's folder; give a path relative to it, without '..'")
         try:
-            resolved = (self.source.roots[0] / path).resolve()
+            resolved = find_file(self.source.roots[0], value).resolve()
         except (OSError, ValueError, RuntimeError) as error:
             raise PictureError(f"not a path: {kind_of(value)}: {error}") from error
+        if PureWindowsPath(value).drive and not resolved.exists():
+            raise PictureError(f"'{value}' is a path of Windows that names a drive; give one relative to the manifest's folder")
         if not any(resolved.is_relative_to(root.resolve()) for root in self.source.roots):
             raise PictureError(f"'{value}' leaves the manifest's folder through a link; copy the file into the folder")
         return PictureFile(value, path=resolved)

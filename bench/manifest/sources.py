@@ -18,6 +18,7 @@ from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.spec.text import is_there, manifest_shorthand
 from bench.suggest import did_you_mean, kind_of
+from editors.toolbox.files import find_file, text_of
 
 __all__ = ["as_ref", "read_source"]
 
@@ -35,10 +36,12 @@ def as_ref(ref: str | Path | ManifestRef) -> ManifestRef:
     """The long form of a manifest given by its shipped name or its path."""
     if isinstance(ref, ManifestRef):
         return ref
-    text = str(ref)
+    text = text_of(str(ref))
     if not text:
         raise ManifestError("no manifest given; name a shipped one, a folder or a file")
-    if text not in data_manifests.names() and is_there(Path(text)):
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ManifestError(f"{text!a}: not a name in UTF-8; rename it")
+    if text not in data_manifests.names() and is_there(_found(text)):
         return ManifestRef(path=text)
     return ManifestRef.model_validate(manifest_shorthand(text))
 
@@ -55,20 +58,29 @@ def read_source(ref: ManifestRef) -> Source:
             )
         folder = data_manifests.path(ref.name)
         return _jsonl(ref, folder / "metadata.jsonl", ref.name)
-    return _local(ref, Path(ref.path or "").expanduser())
+    return _local(ref, _found(ref.path or ""))
+
+
+def _found(text: str) -> Path:
+    """The file or folder that a path names, however it is spelled."""
+    path = Path(text).expanduser()
+    try:
+        return find_file(Path(), str(path))
+    except ValueError:
+        return path
 
 
 def _local(ref: ManifestRef, path: Path) -> Source:
     if not is_there(path):
         hint = f"; for a hub dataset write {{hub: {path}}}" if len(path.parts) == 2 and not path.is_absolute() else ""
-        raise ManifestError(f"{path}: no such manifest{hint}")
+        raise ManifestError(f"{text_of(str(path))}: no such manifest{hint}")
     if path.is_file():
         readers = {".jsonl": _jsonl, ".json": _tedbench, ".parquet": read_parquet}
         if path.suffix not in readers:
             raise ManifestError(f"{path}: not a manifest; {_LAYOUTS}")
-        name = path.parent.resolve().name if path.name in ("metadata.jsonl", "input_list.json") else path.stem
+        name = text_of(path.parent.resolve().name if path.name in ("metadata.jsonl", "input_list.json") else path.stem)
         return readers[path.suffix](ref, path, name)
-    name = path.resolve().name
+    name = text_of(path.resolve().name)
     if (path / "metadata.jsonl").is_file():
         return _jsonl(ref, path / "metadata.jsonl", name)
     if (path / "input_list.json").is_file():
@@ -92,7 +104,7 @@ def _jsonl(ref: ManifestRef, file: Path, name: str) -> Source:
     for ours, theirs in ref.columns.items():
         if rows and all(row.values.get(ours) is None for row in rows):
             raise ManifestError(f"{file}: no line has a value in '{theirs}', which the column mapping names for {ours}")
-    return Source(name, str(file), "line", columns, rows, (file.parent,), own_form=not ref.columns)
+    return Source(name, text_of(str(file)), "line", columns, rows, (file.parent,), own_form=not ref.columns)
 
 
 def _jsonl_row(number: int, line: bytes, columns: Mapping[str, str], own_form: bool) -> RawRow:
@@ -132,4 +144,4 @@ def _tedbench(ref: ManifestRef, file: Path, name: str) -> Source:
         if "id" not in columns:
             values["id"] = f"{i:03d}-{Path(str(values['image'])).stem}"
         rows.append(RawRow(i, values))
-    return Source(name, str(file), "entry", columns, rows, (file.parent / "originals",))
+    return Source(name, text_of(str(file)), "entry", columns, rows, (file.parent / "originals",))

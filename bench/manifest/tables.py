@@ -16,6 +16,7 @@ from bench.manifest.pictures import PictureFile
 from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
+from editors.toolbox.files import text_of
 
 __all__ = ["read_hub", "read_parquet"]
 
@@ -29,7 +30,7 @@ def read_parquet(ref: ManifestRef, path: Path, name: str) -> Source:
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     folder = path.parent if path.is_file() else path
     table = _load(str(path), "parquet", data_files={"rows": [str(file) for file in files]}, split="rows", local=files)
-    return Source(name, str(path), "row", *_table(ref, table, str(path)), (folder,))
+    return Source(name, text_of(str(path)), "row", *_table(ref, table, str(path)), (folder,))
 
 
 def read_hub(ref: ManifestRef, hub: str) -> Source:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
@@ -12,11 +12,9 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-import numpy as np
-from PIL import Image as PILImage
-from PIL import ImageOps
-
 from editors.task import EditorError, Image, MissingInput
+from editors.toolbox.files import find_file, text_of
+from editors.toolbox.pictures import opened, to_rgb
 
 __all__ = ["Delivered", "Delivery", "open_delivery", "read_picture"]
 
@@ -52,8 +50,10 @@ class Delivery:
     digest: str
 
     def find(self, sample_id: str, value: float) -> Delivered | None:
-        """The picture of a sample at a knob value, or None."""
-        return self.pictures.get((sample_id, key(value) if self.values else ""))
+        """The picture of a sample at a knob value, or None; accents in the id may be composed (NFC) or not (NFD)."""
+        place = key(value) if self.values else ""
+        ids = (sample_id, unicodedata.normalize("NFC", sample_id), unicodedata.normalize("NFD", sample_id))
+        return next((found for each in ids if (found := self.pictures.get((each, place)))), None)
 
 
 def key(value: float) -> str:
@@ -66,7 +66,7 @@ def open_delivery(path: str, pattern: str) -> Delivery:
 
     Raises ``MissingInput`` where there is no such place or nothing in it, ``EditorError`` where two pictures claim one place.
     """
-    place = Path(path).expanduser()
+    place = find_file(Path(), str(Path(path).expanduser()))
     if not path or not place.exists():
         raise MissingInput(f"path: expected a folder or a parquet file of edits, got {path!r}, which does not exist")
     if place.is_dir():
@@ -80,20 +80,12 @@ def open_delivery(path: str, pattern: str) -> Delivery:
 def read_picture(delivered: Delivered) -> tuple[Image, str]:
     """The picture, upright, (H, W, 3) uint8 RGB with transparent pixels over white, and its file format.
 
-    Raises ``EditorError`` naming the file where it cannot be read.
+    Raises ``EditorError`` naming the file where it cannot be read, or has a depth without an agreed brightness.
     """
-    try:
-        with PILImage.open(io.BytesIO(delivered.read())) as opened:
-            kind = opened.format or ""
-            image = ImageOps.exif_transpose(opened)
-            if image.has_transparency_data:
-                rgba = image.convert("RGBA")
-                image = PILImage.alpha_composite(PILImage.new("RGBA", rgba.size, "white"), rgba)
-            return np.array(image.convert("RGB"), dtype=np.uint8), kind
-    except EditorError:
-        raise
-    except Exception as error:  # which one depends on the format
-        raise EditorError(f"{delivered.place}: cannot be read as a picture: {' '.join(str(error).split())}") from error
+    data = delivered.read()
+    with opened(data, delivered.place) as image:
+        kind = image.format or ""
+    return to_rgb(data, delivered.place), kind
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -127,12 +119,14 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 @lru_cache(maxsize=8)
 def _of_folder(folder: Path, pattern: str, files: tuple[tuple[Path, int, int], ...]) -> Delivery:
-    form, found = _pattern(pattern), []
+    form, composed, found = _pattern(pattern), _pattern(unicodedata.normalize("NFC", pattern)), []
     for file, size, changed in files:
-        name = file.relative_to(folder).as_posix()
-        if match := form.fullmatch(name):
+        name = text_of(file.relative_to(folder).as_posix())
+        if match := form.fullmatch(name) or composed.fullmatch(unicodedata.normalize("NFC", name)):
             value = float(match["value"]) if "value" in form.groupindex else None
             found.append((match["sample_id"], value, Delivered(str(file), file.read_bytes, _sha256(file, size, changed))))
+    if not found and "\\" in pattern:
+        return _of_folder(folder, pattern.replace("\\", "/"), files)
     if not found:
         example = f", such as {files[0][0].relative_to(folder).as_posix()}" if files else ""
         raise MissingInput(
@@ -152,7 +146,7 @@ def _of_parquet(file: Path) -> Delivery:
             read, sha256 = partial(_bytes, dataset, number, place), cell.sha256
         else:
             read = partial(_beside, file, cell.path, place)
-            beside = file.parent / cell.path
+            beside = find_file(file.parent, cell.path)
             sha256 = _sha256(beside, *_stamp(beside)) if beside.is_file() else ""
         found.append((cell.sample_id, cell.value, Delivered(place, read, sha256)))
     return _delivery(found)
@@ -212,7 +206,7 @@ def _bytes(dataset: Any, number: int, place: str) -> bytes:
 
 
 def _beside(file: Path, path: str, place: str) -> bytes:
-    picture = (file.parent / path).resolve()
+    picture = find_file(file.parent, path).resolve()
     if not picture.is_relative_to(file.parent.resolve()):
         raise EditorError(f"{place}: image: {path!r} leaves the folder of the table; give a path within it")
     if not picture.is_file():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def test_an_unreadable_picture_is_named_and_no_placeholder(tmp_path: Path, named
     (tmp_path / "cat" / "2.png").write_bytes(b"no picture")
     editor = make(tmp_path)
     state = editor.prepare(named)
-    with pytest.raises(EditorError, match=r"cat/2\.png: cannot be read as a picture"):
+    with pytest.raises(EditorError, match=r"cat/2\.png is not a picture in a format that is read"):
         editor.render(state, (1.0, 2.0))
     (tmp_path / "cat" / "1.png").write_bytes(png(picture(5)))
     with pytest.raises(EditorError, match=r"cat/1\.png: changed since it was found; run again"):
@@ -215,3 +216,35 @@ def test_edits_are_found_by_name_so_the_task_needs_one(tmp_path: Path, task: Edi
 def test_the_author_s_declarations_are_the_flags_of_the_board(tmp_path: Path) -> None:
     fair = make(tmp_path, uses_mask=True, candidates=4, selector="by hand").fair_play()
     assert (fair.uses_mask, fair.candidates, fair.selector, fair.uses_truth) == (True, 4, "by hand", False)
+
+
+NAME = "Zoë"
+FORMS = [pytest.param(a, b, id=f"{a} for {b}") for a in ("NFC", "NFD") for b in ("NFC", "NFD")]
+
+
+@pytest.mark.parametrize(("asked", "there"), FORMS)
+@pytest.mark.parametrize("form", ["folder", "table"])
+def test_accents_in_ids_may_be_composed_or_not(tmp_path: Path, named: EditTask, asked: str, there: str, form: str) -> None:
+    name = unicodedata.normalize(there, NAME)  # type: ignore[arg-type]
+    place = deliver(tmp_path / "a", f"{name}/1.png")
+    if form == "table":
+        place = table(tmp_path / "x.parquet", [{"sample_id": name, "value": 1.0, "image": png(picture(0))}])
+    task = replace(named, sample_id=unicodedata.normalize(asked, NAME))  # type: ignore[arg-type]
+    assert edits(make(place), task, (1.0,)) == [0]
+
+
+@pytest.mark.parametrize(("asked", "there"), FORMS)
+def test_accents_and_backslashes_in_a_pattern_and_in_a_table_s_paths(
+    tmp_path: Path, named: EditTask, asked: str, there: str
+) -> None:
+    folder = unicodedata.normalize(there, "éditées")  # type: ignore[arg-type]
+    wanted = unicodedata.normalize(asked, "éditées")  # type: ignore[arg-type]
+    deliver(tmp_path / "a", f"{folder}/cat/1.png")
+    assert edits(make(tmp_path / "a", pattern=wanted + "\\{sample_id}\\{value}.png"), named, (1.0,)) == [0]
+    file = table(tmp_path / "a" / "x.parquet", [{"sample_id": "cat", "image": f"{wanted}\\cat\\1.png"}])
+    assert edits(make(file), named, (0.0,)) == [0]
+    secret = table(tmp_path / "a" / "y.parquet", [{"sample_id": "cat", "image": "..\\x.parquet"}])
+    (tmp_path / "x.parquet").touch()
+    editor = make(secret)
+    with pytest.raises(EditorError, match="leaves the folder of the table"):
+        editor.render(editor.prepare(named), (0.0,))

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +227,56 @@ def test_what_is_no_manifest(tmp_path: Path) -> None:
     assert "no such manifest" in refusal("x/" * 5000)
 
 
+# names
+
+
+@pytest.mark.parametrize(("told", "there"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_in_file_names_may_be_composed_or_not(tmp_path: Path, told: str, there: str) -> None:
+    name = "Zoë à la plage.png"
+    folder = tmp_path / unicodedata.normalize(there, "été")  # type: ignore[arg-type]
+    target = write_folder(folder, [row(0), row(1, file_name=unicodedata.normalize(told, name))])  # type: ignore[arg-type]
+    before = open_manifest(write_folder(tmp_path / "m", [row(0), row(1)]))
+    (target / "1.png").rename(target / unicodedata.normalize(there, name))  # type: ignore[arg-type]
+    manifest = open_manifest(tmp_path / unicodedata.normalize(told, "été"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(manifest.load(1).image, pixels(1))
+    assert manifest.content_hash == before.content_hash, "a manifest is what it holds, not what its files are called"
+
+
+def test_backslashes_in_file_names_are_separators(tmp_path: Path) -> None:
+    target = write_folder(tmp_path / "m", [row(0, file_name="a\\b\\0.png"), row(1)])
+    (target / "a" / "b").mkdir(parents=True)
+    (target / "0.png").rename(target / "a" / "b" / "0.png")
+    np.testing.assert_array_equal(open_manifest(target).load(0).image, pixels(0))
+    np.testing.assert_array_equal(open_manifest(f"{tmp_path}\\m").load(1).image, pixels(1))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("..\\secret.png", "leaves the manifest's folder"),
+        ("a\\..\\..\\b.png", "leaves the manifest's folder"),
+        ("C:\\photos\\1.png", "is a path of Windows that names a drive; give one relative"),
+        ("a\\gone.png", "no such file: a\\gone.png"),
+    ],
+)
+def test_backslashes_do_not_lead_out_of_the_folder(tmp_path: Path, name: str, message: str) -> None:
+    assert message in refusal(write_folder(tmp_path / "m", [row(0), row(1, file_name=name)]))
+
+
+def test_a_locale_without_the_letters(tmp_path: Path) -> None:
+    """`etabench lint` of Cyrillic names under LC_ALL=C: the pictures are found, and what is printed is escaped."""
+    target = write_folder(tmp_path / "папка", [row(0), row(1, id="кот", file_name="кот.png"), row(2, file_name="нет.png")])
+    (target / "1.png").rename(target / "кот.png")
+    env = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    env.pop("PYTHONIOENCODING", None)
+    command = [sys.executable, "-m", "bench.cli", "lint", str(target)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3])
+    assert (done.returncode, done.stderr) == (2, "")
+    first, last = done.stdout.splitlines()
+    assert first.startswith(r"error   row 3: id 'sample-2': file_name: no such file: \u043d\u0435\u0442.png")
+    assert last.endswith("1 errors, 0 other findings")
+
+
 # identity
 
 
@@ -364,8 +418,11 @@ def test_no_size_and_the_right_size_leave_pixels_alone(folder: Path) -> None:
 def test_the_policy_is_recorded(folder: Path) -> None:
     policy = open_manifest(ManifestRef(path=str(folder), fit="pad", alpha="drop", strip_brackets=True), 16).policy
     assert json.loads(json.dumps(policy)) == policy
-    expected = {"size": 16, "fit": "pad", "alpha": "drop", "strip_brackets": True, "filter": "lanczos", "mask_filter": "nearest"}
+    expected = {"size": 16, "fit": "pad", "alpha": "drop", "strip_brackets": True, "filter": "lanczos"}
     assert policy.items() >= expected.items()
+    assert policy["mask_filter"] == "any pixel where reduced, nearest where enlarged"
+    assert policy["mask_channel"] == "alpha where it varies, or brightness"
+    assert [policy[name] for name in ("masks", "masks_in_alpha", "masks_reduced")] == [3, 0, 3]
 
 
 def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> PictureFile:
