@@ -81,7 +81,7 @@ class ControlNetInpaint(Inpainter):
         unet = self.model.unet
         return loaded.to(self.model.device, unet.dtype).eval().requires_grad_(False)
 
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         image = torch.from_numpy(np.where(mask_of(task)[..., None], np.float32(-1), task.image / np.float32(255)))
         control = image.permute(2, 0, 1)[None].to(x0.device, self.model.unet.dtype)
         seen = None if self.blends else torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.schedule import posterior
-from editors.toolbox.sweep import decode_sweep, independent_levels, predict_levels
+from editors.toolbox.sweep import Sweep, independent_levels, predict_levels
 
 __all__ = ["EditFriendlyDDPM", "EditFriendlyParams", "EditFriendlyState"]
 
@@ -88,15 +88,11 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
         return EditFriendlyState(latents, noises, target, empty)
 
     def render(self, state: EditFriendlyState, values: Sequence[float]) -> list[Image]:
+        """x_{t-1} = mu(x_t, eps(x_t, t, target)) + sigma_t z_t, with the noises z_t of the inversion."""
         self.check_values(values)
-        schedule = self.model.schedule(self.params.steps)
-        latents = decode_sweep(
-            self.model,
-            schedule,
-            [(level, state.latents[level]) for level in map(schedule.level, values)],
-            state.target,
-            guidance=self.params.guidance,
-            uncond=state.empty,
-            step=lambda x, output, level, _: posterior(schedule, x, output, level)[0] + state.noises[level - 1],
-        )
-        return self.model.decode(latents)
+        model, schedule = self.model, self.model.schedule(self.params.steps)
+        edits = Sweep(model, [(t, t, state.latents[t]) for t in map(schedule.level, values)])
+        for t, x, _ in edits:
+            eps = model.predict(x, schedule.timestep(t), state.target, self.params.guidance, state.empty)
+            edits.x = posterior(schedule, x, eps, t)[0] + state.noises[t - 1]
+        return model.decode(edits.latents)

@@ -1,7 +1,7 @@
 """What the inpainting editors share: the strength knob, the mask on the grid of the latent, networks that see more than the
 latent, and the policy for the background.
 
-They differ in what the U-Net is told about the picture around the mask, ``Inpainter.network``, and in the texts.
+They differ in what the U-Net is told about the picture around the mask, ``Inpainter.surroundings``, and in the texts.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.partial_decode import PartialDecode, Source
 from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.mask import mask_of, to_cells, to_pixels
-from editors.toolbox.sweep import decode_many
+from editors.toolbox.sweep import Sweep
 
 __all__ = ["Conditioned", "InpaintParams", "InpaintState", "Inpainter", "masked_latent", "paste_background"]
 
@@ -47,22 +48,18 @@ class InpaintParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class InpaintState:
-    """All that no knob value changes."""
+class InpaintState(Source):
+    """All that no knob value changes; ``empty`` is what guidance leads away from."""
 
     image: Image
     pixels: NDArray[np.bool_]
     """The task's mask, (H, W)."""
-    model: DiffusionModel
-    """The model with a U-Net that knows the picture around the mask."""
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
-    noise: Tensor
-    """The noise that all knob values share, (1, c, h, w)."""
     cells: Tensor
     """The mask, (1, 1, h, w) bool."""
-    target: Tensor
-    empty: Tensor
+    model: DiffusionModel
+    """The model with a U-Net that knows the picture around the mask."""
+    noise: Tensor
+    """The noise that all knob values share, (1, c, h, w)."""
 
 
 class Conditioned:
@@ -82,7 +79,7 @@ class Conditioned:
         return self.unet(x, timesteps, encoder_hidden_states=encoder_hidden_states, **added)
 
 
-class Inpainter(Editor[InpaintState]):
+class Inpainter(PartialDecode[InpaintState]):
     """The loop that inpainting editors have in common.
 
     Strength s executes the last round(s n) steps of the schedule, as in image-to-image: the start is the source latent noised
@@ -99,10 +96,11 @@ class Inpainter(Editor[InpaintState]):
         zero="round trip",
     )
     needs = frozenset({"mask"})
+    batches = False  # a U-Net that is told of one picture serves no other
     params: InpaintParams
 
     @abstractmethod
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         """The U-Net, told what surrounds the mask of the task."""
 
     def texts(self, task: EditTask) -> tuple[Tensor, Tensor]:
@@ -117,32 +115,40 @@ class Inpainter(Editor[InpaintState]):
     def fair_play(self) -> FairPlay:
         return FairPlay(uses_mask=True)
 
-    def prepare(self, task: EditTask) -> InpaintState:
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[InpaintState]:
+        return [self._state(task) for task in tasks]
+
+    def _state(self, task: EditTask) -> InpaintState:
         self.check(task)
         model, pixels = self.model, mask_of(task)
         x0 = model.encode(task.image)
         cells = to_cells(pixels, x0, self.params.mask_downsampling)
         target, empty = self.texts(task)
-        told = model.variant(unet=self.network(task, x0, cells))
-        noise = model.noise(task.seed, x0.shape)
-        return InpaintState(task.image, pixels, told, x0, noise, cells, target, empty)
+        unet = self.surroundings(task, x0, cells)
+        told = model if unet is model.unet else model.variant(unet=unet)
+        return InpaintState(x0, target, empty, task.image, pixels, cells, told, model.noise(task.seed, x0.shape))
 
-    def render(self, state: InpaintState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
-        return self.decode([state], values, state.model)[0]
+    def network(self, state: InpaintState) -> DiffusionModel:
+        return state.model
 
-    def decode(self, states: Sequence[InpaintState], values: Sequence[float], model: DiffusionModel) -> list[list[Image]]:
-        """``render`` of states that one model serves, in one batch."""
-        schedule = self.model.schedule(self.params.steps)
+    def start(self, state: InpaintState, t: int) -> Tensor:
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, but plain noise at t = n."""
+        return state.noise if t == self.schedule.steps else self.schedule.q_sample(state.x0, state.noise, t)
 
-        def at(state: InpaintState, level: int) -> Tensor:
-            return state.noise if level == schedule.steps else schedule.q_sample(state.x0, state.noise, level)
+    def denoise(self, edits: Sweep[InpaintState]) -> None:
+        """y_{t-1} = DDIM(y_t, eps(y_t, t, target)); with a blended background m y_{t-1} + (1 - m) x_{t-1}."""
+        for t, y, states in edits:
+            eps = self.predict(y, t, states)
+            edits.x = self.schedule.ddim_step(y, eps, t)
+            if self.blends:
+                background = torch.cat([self.start(state, t - 1) for state in states])
+                m = torch.cat([state.cells for state in states])
+                edits.x = torch.where(m, edits.x, background)
 
-        cells = (lambda state: state.cells) if self.blends else None
-        edits = decode_many(model, schedule, states, values, at, guidance=self.params.guidance, cells=cells)
+    def render_many(self, states: Sequence[InpaintState], values: Sequence[float]) -> list[Sequence[Image | None]]:
         return [
-            [paste_background(edit, state.image, state.pixels, self.params.paste) for edit in own if edit is not None]
-            for state, own in zip(states, edits, strict=True)
+            [paste_background(edit, state.image, state.pixels, self.params.paste) for edit in edits if edit is not None]
+            for state, edits in zip(states, super().render_many(states, values), strict=True)
         ]
 
     def pictures(self, state: InpaintState) -> dict[str, NDArray[Any]]:

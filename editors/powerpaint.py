@@ -96,7 +96,7 @@ class PowerPaint(Inpainter):
             raise CheckpointError(f"powerpaint: the text encoder has {rows} words and none for {tokens[-1]}; it takes {FOLDER}")
         return " ".join([*tokens, rest]).strip()
 
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         return Conditioned(self.model.unet, torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1))
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:

@@ -44,8 +44,8 @@ def editors() -> Rows:
             continue
         knob = {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
         about = {
-            "tested_on": getattr(cls, "tested_on", ""),
-            "checkpoint": getattr(cls, "checkpoint", ""),
+            "tested_on": cls.tested_on,
+            "checkpoint": cls.checkpoint,
             "summary": _summary(cls),
         }
         rows.append(row | knob | {"presets": sorted(cls.presets), "needs": sorted(cls.needs)} | about)
