@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Params, SamplingParams
+from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Params, SamplingParams
 from editors.toolbox.grid import to_grid
 from editors.toolbox.sweep import decode_sweep
 
@@ -130,7 +130,7 @@ class Regenerate(Editor[RegenerateState]):
     anchor = True
     Params = SamplingParams
     params: SamplingParams
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fast": {"steps": 20}, "toybox": {"steps": 25, "guidance": 3.0}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = SAMPLING_PRESETS
 
     def prepare(self, task: EditTask) -> RegenerateState:
         self.check(task)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from editors.task import (
+    SAMPLING_PRESETS,
     Cancelled,
     EditorError,
     EditTask,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = [
+    "SAMPLING_PRESETS",
     "BatchEditor",
     "Cancelled",
     "EditTask",

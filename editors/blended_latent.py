@@ -20,6 +20,7 @@ from editors.base import Params as AnyParams
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures
 from editors.toolbox.mask import AutoMask, MaskParams, auto_mask, to_cells, to_pixels
+from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
 
 __all__ = ["BlendedLatent", "BlendedLatentParams", "BlendedLatentState", "reconstruct_background", "shrinking_masks"]
@@ -68,13 +69,11 @@ class BlendedLatentParams(SamplingParams, MaskParams, ClipParams):
 
 
 @dataclass(frozen=True, eq=False)
-class BlendedLatentState:
-    """All that no knob value changes."""
+class BlendedLatentState(Source):
+    """All that no knob value changes; ``x0`` is the paper's z_init."""
 
-    source: Tensor
+    picture: Tensor
     """Source picture, (1, 3, H, W) float32 in -1..1."""
-    x0: Tensor
-    """Source latent z_init, (1, c, h, w)."""
     seed: int
     wanted: Tensor | None
     """The ranking network's embedding of the target text, (1, d); None with one candidate."""
@@ -84,8 +83,6 @@ class BlendedLatentState:
     """Latent masks for the equal parts of the schedule, most dilated first, each (1, 1, h, w) bool."""
     auto: AutoMask | None
     """The automatic mask where it was used."""
-    target: Tensor
-    empty: Tensor
 
 
 class BlendedLatent(Editor[BlendedLatentState]):
@@ -115,14 +112,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
 
     name = "blended_latent"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is noised and denoised",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is noised and denoised")
     Params = BlendedLatentParams
     params: BlendedLatentParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -162,26 +152,23 @@ class BlendedLatent(Editor[BlendedLatentState]):
     def prepare(self, task: EditTask) -> BlendedLatentState:
         self.check(task)
         model = self.model
-        x0 = model.encode(task.image)
-        target, empty = model.embed_pair(task.target_text)
+        source = Source.of(model, task)
         auto = None
         if task.mask is not None and self.params.use_manifest_mask:
             pixels = torch.from_numpy(task.mask.copy()).to(model.device)[None, None]
-            cells = to_cells(task.mask, x0, self.params.mask_downsampling)
+            cells = to_cells(task.mask, source.x0, self.params.mask_downsampling)
         else:
-            auto = auto_mask(model, model.schedule(self.params.steps), self.params, task, x0=x0, target=target, empty=empty)
+            auto = auto_mask(model, model.schedule(self.params.steps), self.params, task, **vars(source))
             cells = auto.cells
             pixels = torch.from_numpy(to_pixels(cells, model.factor)).to(model.device)[None, None]
         return BlendedLatentState(
-            source=torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(model.device).float() / 127.5 - 1,
-            x0=x0,
+            **vars(source),
+            picture=torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(model.device).float() / 127.5 - 1,
             seed=task.seed,
             wanted=self.ranker.embed_texts([task.target_text]) if self.params.candidates > 1 else None,
             pixels=pixels,
             masks=shrinking_masks(cells, self.params.dilations),
             auto=auto,
-            target=target,
-            empty=empty,
         )
 
     def render(self, state: BlendedLatentState, values: Sequence[float]) -> list[Image]:
@@ -227,7 +214,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
         return reconstruct_background(
             self.model,
             latent,
-            state.source,
+            state.picture,
             state.pixels,
             steps=self.params.background_reconstruction_steps,
             lr=self.params.background_reconstruction_lr,

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from editors.base import EditTask, FairPlay, Knob, SamplingParams
-from editors.partial_decode import PartialDecode, Source
+from editors.base import SAMPLING_PRESETS, EditTask, FairPlay, Knob, SamplingParams
+from editors.partial_decode import PartialDecode
 from editors.toolbox.mask import AutoMask, MaskParams, auto_mask
+from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep, invert_many
 
 __all__ = ["DiffEdit", "DiffEditParams", "DiffEditState"]
@@ -48,14 +49,7 @@ class DiffEdit(PartialDecode[DiffEditState]):
 
     name = "diffedit"
     version = "1"
-    knob = Knob(
-        "encode_ratio",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is inverted and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("encode_ratio", "share of the schedule that is inverted and decoded anew")
     Params = DiffEditParams
     params: DiffEditParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -70,8 +64,7 @@ class DiffEdit(PartialDecode[DiffEditState]):
         },
         "paper_imagenet": {"steps": 50, "guidance": 5.0, "mask_maps": 10, "mask_strength": 0.5, "mask_threshold": 0.5},
         "diffusers_mask": {"steps": 50, "guidance": 7.5, "mask_rule": "diffusers"},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def fair_play(self) -> FairPlay:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from editors.base import EditTask, Knob
 from editors.diffedit import DiffEdit
-from editors.partial_decode import Source
+from editors.toolbox.source import Source
 
 __all__ = ["DiffEditNoEncode"]
 
@@ -22,14 +22,7 @@ class DiffEditNoEncode(DiffEdit):
 
     name = "diffedit_no_encode"
     version = "1"
-    knob = Knob(
-        "encode_ratio",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is noised and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("encode_ratio", "share of the schedule that is noised and decoded anew")
 
     def encode(self, tasks: Sequence[EditTask], sources: Sequence[Source]) -> list[list[Tensor]]:
         """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise for t = 0..n, in place of the inversion."""

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.schedule import Schedule
 
@@ -101,22 +101,14 @@ class EDICT(Editor[EDICTState]):
 
     name = "edict"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is inverted and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is inverted and decoded anew")
     needs = frozenset({"source_text"})
     deterministic = True
     Params = EDICTParams
     params: EDICTParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 3.0, "mix": 0.93},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def fair_play(self) -> FairPlay:

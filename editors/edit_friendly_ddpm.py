@@ -59,9 +59,7 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
 
     name = "edit_friendly_ddpm"
     version = "1"
-    knob = Knob(
-        "strength", 0.0, 1.0, (0.2, 0.4, 0.5, 0.64, 0.8, 1.0), "share of the schedule that is decoded anew", zero="round trip"
-    )
+    knob = Knob.share("strength", "share of the schedule that is decoded anew", (0.2, 0.4, 0.5, 0.64, 0.8, 1.0))
     Params = EditFriendlyParams
     params: EditFriendlyParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

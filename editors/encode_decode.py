@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import EditTask, Knob, SamplingParams
-from editors.partial_decode import PartialDecode, Source
+from editors.base import SAMPLING_PRESETS, EditTask, Knob, SamplingParams
+from editors.partial_decode import PartialDecode
+from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep, invert_many
 
 __all__ = ["EncodeDecode", "EncodeDecodeState"]
@@ -32,22 +33,14 @@ class EncodeDecode(PartialDecode[EncodeDecodeState]):
 
     name = "encode_decode"
     version = "1"
-    knob = Knob(
-        "encode_ratio",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is inverted and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("encode_ratio", "share of the schedule that is inverted and decoded anew")
     deterministic = True
     Params = SamplingParams
     params: SamplingParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5},
         "paper_imagenet": {"steps": 50, "guidance": 5.0},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[EncodeDecodeState]:

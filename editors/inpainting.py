@@ -19,9 +19,10 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from editors.base import EditTask, FairPlay, Image, Knob, SamplingParams
-from editors.partial_decode import PartialDecode, Source
+from editors.partial_decode import PartialDecode
 from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.mask import mask_of, to_cells, to_pixels
+from editors.toolbox.source import MaskedSource
 from editors.toolbox.sweep import Sweep
 
 __all__ = ["Conditioned", "InpaintParams", "InpaintState", "Inpainter", "masked_latent", "paste_background"]
@@ -48,14 +49,10 @@ class InpaintParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class InpaintState(Source):
+class InpaintState(MaskedSource):
     """All that no knob value changes; ``empty`` is what guidance leads away from."""
 
     image: Image
-    pixels: NDArray[np.bool_]
-    """The task's mask, (H, W)."""
-    cells: Tensor
-    """The mask, (1, 1, h, w) bool."""
     model: DiffusionModel
     """The model with a U-Net that knows the picture around the mask."""
     noise: Tensor
@@ -87,14 +84,7 @@ class Inpainter(PartialDecode[InpaintState]):
     under the mask is left. At 0 the result is the VAE round trip, up to the paste policy. All values share their noise.
     """
 
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is noised and denoised; 1 keeps nothing under the mask",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is noised and denoised; 1 keeps nothing under the mask")
     needs = frozenset({"mask"})
     batches = False  # a U-Net that is told of one picture serves no other
     params: InpaintParams
@@ -126,7 +116,7 @@ class Inpainter(PartialDecode[InpaintState]):
         target, empty = self.texts(task)
         unet = self.surroundings(task, x0, cells)
         told = model if unet is model.unet else model.variant(unet=unet)
-        return InpaintState(x0, target, empty, task.image, pixels, cells, told, model.noise(task.seed, x0.shape))
+        return InpaintState(x0, target, empty, pixels, cells, task.image, told, model.noise(task.seed, x0.shape))
 
     def network(self, state: InpaintState) -> DiffusionModel:
         return state.model
@@ -158,8 +148,7 @@ class Inpainter(PartialDecode[InpaintState]):
         return {
             "background": "blended after every step" if self.blends else "seen by the network",
             "paste": self.params.paste,
-            "mask_from": "manifest",
-            "mask_share": float(state.cells.float().mean()),
+            **state.facts(),
         }
 
 

@@ -78,9 +78,7 @@ class LEditsPP(Editor[LEditsPPState]):
 
     name = "ledits_pp"
     version = "1"
-    knob = Knob(
-        "strength", 0.0, 1.0, (0.25, 0.5, 0.75, 0.85, 1.0), "share of the schedule that is decoded anew", zero="round trip"
-    )
+    knob = Knob.share("strength", "share of the schedule that is decoded anew", (0.25, 0.5, 0.75, 0.85, 1.0))
     Params = LEditsPPParams
     params: LEditsPPParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

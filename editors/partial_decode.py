@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
@@ -18,21 +17,10 @@ from torch import Tensor
 from editors.base import BatchEditor, EditTask, Image, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.schedule import Schedule
+from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep, in_groups
 
-__all__ = ["PartialDecode", "Source"]
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A task as the model sees it; the states of the methods add to it."""
-
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
-    target: Tensor
-    """Embedding of the target text, (1, l, d)."""
-    empty: Tensor
-    """Embedding of the empty text, (1, l, d)."""
+__all__ = ["PartialDecode"]
 
 
 _State = TypeVar("_State", bound=Source)
@@ -57,9 +45,9 @@ class PartialDecode(BatchEditor[_State]):
         return self.model.schedule(self.params.steps)
 
     def source(self, task: EditTask) -> Source:
-        """Check a task, encode its picture and embed its text."""
+        """Check a task, encode its picture and embed its target text."""
         self.check(task)
-        return Source(self.model.encode(task.image), *self.model.embed_pair(task.target_text))
+        return Source.of(self.model, task)
 
     def network(self, state: _State) -> DiffusionModel:
         """The model that a state is denoised with; states of different models are never in one batch."""

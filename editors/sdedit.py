@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import EditTask, Knob, SamplingParams
-from editors.partial_decode import PartialDecode, Source
+from editors.base import SAMPLING_PRESETS, EditTask, Knob, SamplingParams
+from editors.partial_decode import PartialDecode
+from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
 
 __all__ = ["SDEdit", "SDEditState"]
@@ -35,26 +36,20 @@ class SDEdit(PartialDecode[SDEditState]):
 
     name = "sdedit"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is noised and denoised",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is noised and denoised")
     Params = SamplingParams
     params: SamplingParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[SDEditState]:
-        sources = [self.source(task) for task in tasks]
-        noises = [self.model.noise(task.seed, source.x0.shape) for task, source in zip(tasks, sources, strict=True)]
-        return [SDEditState(**vars(source), noise=noise) for source, noise in zip(sources, noises, strict=True)]
+        states = []
+        for task in tasks:
+            source = self.source(task)
+            states.append(SDEditState(**vars(source), noise=self.model.noise(task.seed, source.x0.shape)))
+        return states
 
     def start(self, state: SDEditState, t: int) -> Tensor:
         """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, the same noise at every level."""

@@ -124,7 +124,7 @@ def test_reconstruction_brings_the_background_back_and_leaves_no_trace(model: Di
     state = editor.prepare(masked)
     (plain,) = editor.render(state, (1.0,))
     tuned = reconstruct_background(
-        model, final_latents(editor, state, (1.0,)), state.source, state.pixels, steps=30, lr=1e-2, weight=100.0
+        model, final_latents(editor, state, (1.0,)), state.picture, state.pixels, steps=30, lr=1e-2, weight=100.0
     )
     assert masked.mask is not None
     outside = ~masked.mask
