@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
@@ -18,8 +18,8 @@ from torch.nn.functional import max_pool2d, mse_loss
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
-from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures
-from editors.toolbox.mask import AutoMask, MaskParams, auto_mask, to_cells, to_pixels
+from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures, to_tensor
+from editors.toolbox.mask import AutoMask, DownsamplingParams, MaskParams, auto_mask, to_cells, to_pixels
 from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
 
@@ -37,14 +37,11 @@ _PAPER: Mapping[str, Any] = {
 }
 
 
-class BlendedLatentParams(SamplingParams, MaskParams, ClipParams):
+class BlendedLatentParams(SamplingParams, MaskParams, DownsamplingParams, ClipParams):
     """Parameters of Blended Latent Diffusion; those of the automatic mask matter only where it is used."""
 
     guidance: float = Field(5.0, ge=0, description="classifier-free guidance scale; 1 = none")
     use_manifest_mask: bool = Field(True, description="use the task's mask where it has one; else DiffEdit's automatic mask")
-    mask_downsampling: Literal["nearest", "any"] = Field(
-        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
-    )
     dilations: tuple[int, ...] = Field(
         (7, 5, 3, 1),
         min_length=1,
@@ -163,7 +160,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
             pixels = torch.from_numpy(to_pixels(cells, model.factor)).to(model.device)[None, None]
         return BlendedLatentState(
             **vars(source),
-            picture=torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(model.device).float() / 127.5 - 1,
+            picture=to_tensor(task.image, model.device),
             seed=task.seed,
             wanted=self.ranker.embed_texts([task.target_text]) if self.params.candidates > 1 else None,
             pixels=pixels,

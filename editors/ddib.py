@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, Params
+from editors.toolbox.source import Texts
 from editors.toolbox.sweep import Sweep, ddim_invert
 
 __all__ = ["DDIB", "DDIBParams", "DDIBState"]
@@ -24,13 +25,11 @@ class DDIBParams(Params):
 
 
 @dataclass(frozen=True, eq=False)
-class DDIBState:
-    """The code of the picture and the texts to decode it with."""
+class DDIBState(Texts):
+    """The texts to decode with, and the code of the picture."""
 
     x_T: Tensor  # noqa: N815 (the paper's symbol)
     """The latent at the noisiest level under the source text, (1, c, h, w)."""
-    target: Tensor
-    empty: Tensor
 
 
 class DDIB(Editor[DDIBState]):
@@ -68,7 +67,7 @@ class DDIB(Editor[DDIBState]):
         source, target, empty = torch.split(model.embed([task.source_text or "", task.target_text, ""]), 1)
         x0 = model.encode(task.image)
         trajectory = ddim_invert(model, schedule, x0, source, guidance=self.params.encode_guidance, uncond=empty)
-        return DDIBState(trajectory[-1], target, empty)
+        return DDIBState(target, empty, trajectory[-1])
 
     def render(self, state: DDIBState, values: Sequence[float]) -> list[Image]:
         """The bridge's second half, from x_T down: x_{t-1} = DDIM(x_t, eps_w(x_t, t, target)), each value w in the batch."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.schedule import Schedule
+from editors.toolbox.source import Texts
 
 __all__ = ["EDICT", "Coupling", "EDICTParams", "EDICTState"]
 
@@ -26,13 +27,11 @@ class EDICTParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class EDICTState:
+class EDICTState(Texts):
     """The inversion and the texts."""
 
     trajectory: list[tuple[Tensor, Tensor]]
     """The pairs (x, y), float64 (1, c, h, w) each, by level."""
-    target: Tensor
-    empty: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +127,7 @@ class EDICT(Editor[EDICTState]):
         for level in range(1, self.params.steps + 1):
             x, y = coupling.invert(*trajectory[-1], level)
             trajectory.append((self.model.guard(x, f"inversion to level {level}"), y))
-        return EDICTState(trajectory, target, empty)
+        return EDICTState(target, empty, trajectory)
 
     @torch.no_grad()
     def render(self, state: EDICTState, values: Sequence[float]) -> list[Image]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.schedule import posterior
+from editors.toolbox.source import Texts
 from editors.toolbox.sweep import Sweep, independent_levels, predict_levels
 
 __all__ = ["EditFriendlyDDPM", "EditFriendlyParams", "EditFriendlyState"]
@@ -28,15 +29,13 @@ class EditFriendlyParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class EditFriendlyState:
+class EditFriendlyState(Texts):
     """The picture in the noise space of the model."""
 
     latents: list[Tensor]
     """The latents x_0..x_n, each (1, c, h, w), noised independently of each other."""
     noises: list[Tensor]
     """sigma_t z_t, each (1, c, h, w), of level t at index t - 1: what a step from x_t must add to arrive at x_{t-1}."""
-    target: Tensor
-    empty: Tensor
 
 
 class EditFriendlyDDPM(Editor[EditFriendlyState]):
@@ -83,7 +82,7 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
             latents[level - 1] - posterior(schedule, latents[level], outputs[level - 1], level)[0]
             for level in range(1, schedule.steps + 1)
         ]
-        return EditFriendlyState(latents, noises, target, empty)
+        return EditFriendlyState(target, empty, latents, noises)
 
     def render(self, state: EditFriendlyState, values: Sequence[float]) -> list[Image]:
         """x_{t-1} = mu(x_t, eps(x_t, t, target)) + sigma_t z_t, with the noises z_t of the inversion."""

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from editors.base import Editor, EditorError, EditTask, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
 from editors.toolbox.schedule import Schedule, posterior
+from editors.toolbox.source import Texts
 from editors.toolbox.sweep import Sweep
 
 __all__ = ["ILVR", "ILVRParams", "ILVRState", "low_pass"]
@@ -28,13 +29,11 @@ class ILVRParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class ILVRState:
+class ILVRState(Texts):
     """The conditioned sample's way from noise to the source's low frequencies."""
 
     trajectory: list[Tensor]
     """Latents at levels 0..n, each (1, c, h, w); those below n carry the low frequencies of the source at their level."""
-    target: Tensor
-    empty: Tensor
     seed: int
 
 
@@ -79,7 +78,7 @@ class ILVR(Editor[ILVRState]):
             raise EditorError(f"ilvr: down_factor: expected {expected}, got {self.params.down_factor}")
         x0 = model.encode(task.image)
         target, empty = model.embed_pair(task.target_text)
-        state = ILVRState([model.noise(task.seed, x0.shape)], target, empty, task.seed)
+        state = ILVRState(target, empty, [model.noise(task.seed, x0.shape)], task.seed)
         conditioned = Sweep(model, [(state, schedule.steps, state.trajectory[0])])
         for t, x, _ in conditioned:  # Alg. 1
             proposal = self._ancestral(schedule, x, t, state)

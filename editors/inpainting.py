@@ -21,7 +21,7 @@ from torch import Tensor
 from editors.base import EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.partial_decode import PartialDecode
 from editors.toolbox.diffusion import DiffusionModel
-from editors.toolbox.mask import mask_of, to_cells, to_pixels
+from editors.toolbox.mask import DownsamplingParams, mask_of, to_cells, to_pixels
 from editors.toolbox.source import MaskedSource
 from editors.toolbox.sweep import Sweep
 
@@ -35,12 +35,9 @@ FEATHER = {"sigma": 3.5, "radius": 10, "mode": "mirror"}
 """The Gaussian that feathers the edge of a pasted background: 21 x 21 pixels, with the sigma that belongs to that size."""
 
 
-class InpaintParams(SamplingParams):
+class InpaintParams(SamplingParams, DownsamplingParams):
     """Parameters of every inpainting editor."""
 
-    mask_downsampling: Literal["nearest", "any"] = Field(
-        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
-    )
     paste: Paste = Field(
         "none",
         description="background of the decoded picture: as decoded (none), the source's pixels outside the mask (hard), or "
@@ -97,6 +94,10 @@ class Inpainter(PartialDecode[InpaintState]):
         """Embeddings of what is wanted and of what guidance leads away from, (1, l, d) each."""
         return self.model.embed_pair(task.target_text)
 
+    def nine_channels(self, task: EditTask, cells: Tensor) -> Tensor:
+        """What an inpainting U-Net sees beside the latent: mask and latent of the picture with grey under it, (1, 5, h, w)."""
+        return torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1)
+
     @property
     def blends(self) -> bool:
         """Whether the background is put back after every step, which a U-Net that does not see the picture needs."""
@@ -116,7 +117,7 @@ class Inpainter(PartialDecode[InpaintState]):
         target, empty = self.texts(task)
         unet = self.surroundings(task, x0, cells)
         told = model if unet is model.unet else model.variant(unet=unet)
-        return InpaintState(x0, target, empty, pixels, cells, task.image, told, model.noise(task.seed, x0.shape))
+        return InpaintState(target, empty, x0, pixels, cells, task.image, told, model.noise(task.seed, x0.shape))
 
     def network(self, state: InpaintState) -> DiffusionModel:
         return state.model

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import EditTask
-from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
 from editors.toolbox.checkpoint import CheckpointError
 
 __all__ = ["PowerPaint", "PowerPaintParams"]
@@ -97,7 +97,7 @@ class PowerPaint(Inpainter):
         return " ".join([*tokens, rest]).strip()
 
     def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
-        return Conditioned(self.model.unet, torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1))
+        return Conditioned(self.model.unet, self.nine_channels(task, cells))
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
         return {**super().facts(state), "task": self.params.task}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from editors.base import EditTask
-from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
 
 __all__ = ["SDInpaint"]
 
@@ -45,7 +44,7 @@ class SDInpaint(Inpainter):
     def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         if self.blends:
             return self.model.unet
-        return Conditioned(self.model.unet, torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1))
+        return Conditioned(self.model.unet, self.nine_channels(task, cells))
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
         return {**super().facts(state), "form": "4 channels" if self.blends else "9 channels"}

@@ -29,7 +29,7 @@ from editors.task import EditTask, MissingInput, Params
 from editors.toolbox.diffusion import DiffusionModel, derive_seed
 from editors.toolbox.schedule import Schedule
 
-__all__ = ["AutoMask", "MaskParams", "auto_mask", "binarise", "mask_of", "to_cells", "to_pixels"]
+__all__ = ["AutoMask", "DownsamplingParams", "MaskParams", "auto_mask", "binarise", "mask_of", "to_cells", "to_pixels"]
 
 
 class MaskParams(Params):
@@ -46,6 +46,14 @@ class MaskParams(Params):
     )
     use_source_text: bool = Field(
         False, description="reference text is the source text, where there is one, rather than the empty text"
+    )
+
+
+class DownsamplingParams(Params):
+    """How a mask of pixels becomes one of latent cells, as in ``to_cells``."""
+
+    mask_downsampling: Literal["nearest", "any"] = Field(
+        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
     )
 
 

@@ -11,24 +11,31 @@ from torch import Tensor
 from editors.task import EditTask
 from editors.toolbox.diffusion import DiffusionModel
 
-__all__ = ["MaskedSource", "Source"]
+__all__ = ["MaskedSource", "Source", "Texts"]
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A picture and a target text."""
+class Texts:
+    """A target text, and none."""
 
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
     target: Tensor
     """Embedding of the target text, (1, l, d)."""
     empty: Tensor
     """Embedding of the empty text, (1, l, d)."""
 
+
+@dataclass(frozen=True, eq=False)
+class Source(Texts):
+    """A picture and a target text."""
+
+    x0: Tensor
+    """Source latent, (1, c, h, w)."""
+
     @classmethod
     def of(cls, model: DiffusionModel, task: EditTask) -> Source:
         """Encode the picture of a task and embed its target text. Raises ``EditorError``."""
-        return Source(model.encode(task.image), *model.embed_pair(task.target_text))
+        x0 = model.encode(task.image)
+        return Source(*model.embed_pair(task.target_text), x0)
 
 
 @dataclass(frozen=True, eq=False)
