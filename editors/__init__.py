@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from editors.base import (
+    BatchEditor,
     Cancelled,
     Editor,
     EditorError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = [
+    "BatchEditor",
     "Cancelled",
     "DiffusionModel",
     "EditTask",

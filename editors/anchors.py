@@ -2,49 +2,60 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Params, SamplingParams
+from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, SamplingParams, State
 from editors.toolbox.grid import to_grid
+from editors.toolbox.source import Texts
 from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["Copy", "Oracle", "Regenerate", "RegenerateState", "Retrieve", "VAERoundTrip"]
 
 
-class Copy(Editor[Image]):
+class Anchor(Editor[State]):
+    """One picture, with no knob to change it."""
+
+    knob = None
+    anchor = True
+
+    @abstractmethod
+    def picture(self, state: State) -> Image:
+        """The one result."""
+
+    def render(self, state: State, values: Sequence[float]) -> list[Image]:
+        picture = self.picture(state)
+        return [picture.copy() for _ in values]
+
+
+class Copy(Anchor[Image]):
     """The source picture, untouched: full fidelity, no edit."""
 
     name = "copy"
     version = "1"
-    knob = None
-    anchor = True
     deterministic = True
     needs_model = False
-    Params = Params
 
     def prepare(self, task: EditTask) -> Image:
         self.check(task)
         return task.image
 
-    def render(self, state: Image, values: Sequence[float]) -> list[Image]:
-        return [state.copy() for _ in values]
+    def picture(self, state: Image) -> Image:
+        return state
 
 
-class Oracle(Editor[Image]):
+class Oracle(Anchor[Image]):
     """The manifest's ground-truth edit: what a perfect editor would return."""
 
     name = "oracle"
     version = "1"
-    knob = None
-    anchor = True
     deterministic = True
     needs_model = False
     needs = frozenset({"truth"})
-    Params = Params
 
     def fair_play(self) -> FairPlay:
         return FairPlay(uses_truth=True)
@@ -53,8 +64,8 @@ class Oracle(Editor[Image]):
         self.check(task)
         return cast("Image", task.truth)
 
-    def render(self, state: Image, values: Sequence[float]) -> list[Image]:
-        return [state.copy() for _ in values]
+    def picture(self, state: Image) -> Image:
+        return state
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +76,7 @@ class RetrieveState:
     transform: str
 
 
-class Retrieve(Editor[RetrieveState]):
+class Retrieve(Anchor[RetrieveState]):
     """A real picture of the target class, whatever the source: full realism and class, no fidelity.
 
     The RETRIEVE row of FlexIT and DiffEdit (CVPR 2022; arXiv 2210.11427). Which picture it is, is chosen outside, by the unit's seed
@@ -75,72 +86,61 @@ class Retrieve(Editor[RetrieveState]):
 
     name = "retrieve"
     version = "1"
-    knob = None
-    anchor = True
     deterministic = True
     needs_model = False
     needs = frozenset({"real"})
-    Params = Params
 
     def prepare(self, task: EditTask) -> RetrieveState:
         self.check(task)
         return RetrieveState(*to_grid(cast("Image", task.real), *task.image.shape[:2]))
 
-    def render(self, state: RetrieveState, values: Sequence[float]) -> list[Image]:
-        return [state.picture.copy() for _ in values]
+    def picture(self, state: RetrieveState) -> Image:
+        return state.picture
 
     def facts(self, state: RetrieveState) -> dict[str, str | float | bool]:
         return {"transform": state.transform}
 
 
-class VAERoundTrip(Editor[Tensor]):
+class VAERoundTrip(Anchor[Tensor]):
     """The source encoded to its mean latent and decoded: the most faithful picture a latent editor can return."""
 
     name = "vae_round_trip"
     version = "1"
-    knob = None
-    anchor = True
     deterministic = True
-    Params = Params
 
     def prepare(self, task: EditTask) -> Tensor:
         self.check(task)
         return self.model.encode(task.image)
 
-    def render(self, state: Tensor, values: Sequence[float]) -> list[Image]:
-        picture = self.model.decode(state)[0]
-        return [picture.copy() for _ in values]
+    def picture(self, state: Tensor) -> Image:
+        return self.model.decode(state)[0]
 
 
 @dataclass(frozen=True, eq=False)
-class RegenerateState:
-    """Noise (1, c, h, w) and embeddings (1, l, d)."""
+class RegenerateState(Texts):
+    """Texts and noise."""
 
     noise: Tensor
-    target: Tensor
-    empty: Tensor
+    """The noise that becomes a picture, (1, c, h, w)."""
 
 
-class Regenerate(Editor[RegenerateState]):
+class Regenerate(Anchor[RegenerateState]):
     """A new picture from the target text and noise, blind to the source: full edit, no fidelity."""
 
     name = "regenerate"
     version = "1"
-    knob = None
-    anchor = True
     Params = SamplingParams
     params: SamplingParams
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"fast": {"steps": 20}, "toybox": {"steps": 25, "guidance": 3.0}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = SAMPLING_PRESETS
 
     def prepare(self, task: EditTask) -> RegenerateState:
         self.check(task)
         target, empty = self.model.embed_pair(task.target_text)
         shape = (1, self.model.vae.config.latent_channels, *(side // self.model.factor for side in task.image.shape[:2]))
-        return RegenerateState(self.model.noise(task.seed, shape), target, empty)
+        return RegenerateState(target, empty, self.model.noise(task.seed, shape))
 
-    def render(self, state: RegenerateState, values: Sequence[float]) -> list[Image]:
+    def picture(self, state: RegenerateState) -> Image:
         schedule = self.model.schedule(self.params.steps)
         start = [(schedule.steps, state.noise)]
         latent = decode_sweep(self.model, schedule, start, state.target, guidance=self.params.guidance, uncond=state.empty)
-        picture = self.model.decode(latent)[0]
-        return [picture.copy() for _ in values]
+        return self.model.decode(latent)[0]

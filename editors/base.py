@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from editors.task import (
+    SAMPLING_PRESETS,
     Cancelled,
     EditorError,
     EditTask,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = [
+    "SAMPLING_PRESETS",
+    "BatchEditor",
     "Cancelled",
     "EditTask",
     "Editor",
@@ -52,8 +55,32 @@ class Editor(ABC, Generic[State]):
     """A method that turns (image, target text) into edited images, in two phases.
 
     ``prepare`` does all that does not depend on the knob; ``render`` makes one picture per knob value from its state.
-    A result depends on nothing but the model, the parameters, the task and the values: whatever an editor fits, it fits
-    on a copy, and its noise comes from generators seeded by ``task.seed``, never from the global state.
+
+    *What must be set*: ``name``, ``version``, ``knob`` and, where there are any, ``Params`` (with ``params: TheClass`` beside it
+    for the type checker) and ``presets``. ``prepare`` and ``render`` must be written. All else has a default that says "nothing
+    special".
+
+    *Who calls what, and when*. A worker process makes one editor per entry of a run and calls, for each sample, ``prepare``, then
+    ``render`` with all values of the grid, then ``pictures`` and ``facts``; where ``batches`` is set, ``prepare_many`` and
+    ``render_many`` in their place. Checks and notebooks render one state several times, with other values, in any order, and hold
+    several states at once: ``render`` leaves its state as it was, but for what ``facts`` tells of. A state is rendered by the editor
+    that prepared it, in the process that did; it need not be picklable. An editor is never in two threads at once.
+    ``resolve``, ``assets`` and ``knob_of`` are called on the class, when a run is planned, in a process that loads no model.
+
+    *What a result depends on*: the model, the parameters, the task and the values, and nothing else, not on what was edited
+    before or what is in the batch beside it. Noise comes from generators seeded by ``task.seed`` (``DiffusionModel.noise``,
+    ``derive_seed``). Never written to: the arrays of a task, the model's weights (fit a copy: ``DiffusionModel.variant``), the
+    global generators of torch, numpy and random, and anything that outlives a sample and may change the next one.
+
+    *What is counted*: every sample that goes through the U-Net, with guidance two. ``DiffusionModel.predict`` and
+    ``unet_output`` count; who calls a U-Net by another way has to add to the count or goes under a false cost.
+
+    *Cancelling*: ``DiffusionModel.cancelled`` is asked between two steps, which ``stop_if_cancelled``, ``guard``, ``predict`` and the
+    walks of the tool box do. An editor with a loop of its own asks at least once in every step that takes seconds.
+
+    *Failure*: raise one of the ``EditorError`` family, a line that says what to do. It becomes the unit's record, in place of pictures;
+    the run goes on with the next unit. Any other exception becomes a record too, with its traceback, since it is a bug. A batch
+    that fails is made again one by one, so that a bad sample fails alone. No picture is ever made up for one that failed.
     """
 
     name: ClassVar[str]
@@ -65,6 +92,7 @@ class Editor(ABC, Generic[State]):
     needs: ClassVar[frozenset[str]] = frozenset()
     """Optional fields of the task it cannot work without, of ``source_text``, ``mask``, ``instruction``, ``truth``, ``real``."""
     needs_model: ClassVar[bool] = True
+    """Works on the run's diffusion model; where False, ``model`` may be None."""
     channels: ClassVar[frozenset[int]] = frozenset({0})
     """Numbers of U-Net input channels beside the latent that it knows how to fill (5: inpainting, 4: InstructPix2Pix)."""
     checkpoint: ClassVar[str] = ""
@@ -75,7 +103,12 @@ class Editor(ABC, Generic[State]):
     """A control row rather than an editing method."""
     deterministic: ClassVar[bool] = False
     """The seed has no effect."""
+    batches: ClassVar[bool] = False
+    """Makes several samples faster together than one by one: then it is given as many as ``batch`` of the spec allows."""
+    outside: ClassVar[bool] = False
+    """Its edits were made elsewhere: time and memory that a unit takes here say nothing of the method and are not recorded."""
     Params: ClassVar[type[_Params]] = _Params
+    """The class of its parameters; every field has a default and a description."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named parameter values; the name ``""`` always means the defaults of ``Params``."""
 
@@ -103,25 +136,32 @@ class Editor(ABC, Generic[State]):
 
     @abstractmethod
     def prepare(self, task: EditTask) -> State:
-        """All that is independent of the knob. Raises ``EditorError``; never changes the task or the model's weights."""
+        """All that is independent of the knob. Raises ``EditorError``, such as ``MissingInput`` by ``check``."""
 
     @abstractmethod
     def render(self, state: State, values: Sequence[float]) -> Sequence[Image | None]:
-        """One picture per knob value, in order, of the size of the task's image. An anchor gets ``(0.0,)``.
+        """One picture (H, W, 3) uint8 per knob value, in the order of ``values``, each of the size of the task's image and an array
+        of its own. An anchor gets ``(0.0,)``.
 
-        None stands for a picture that does not exist (an outside edit that was not delivered); it is recorded as missing.
+        None stands for a picture that does not exist (an outside edit that was not delivered); it is recorded as missing. It is no
+        way to fail: raise ``EditorError`` for that.
         """
 
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[State]:
-        """``prepare`` of several tasks, in order; an editor that can do them in one batch overrides it.
+        """``prepare`` of one task or more, in order; ``BatchEditor`` is for those that can do them in one batch.
 
         Each state is what ``prepare`` gives for its task alone, up to the rounding that batched kernels bring.
         """
         return [self.prepare(task) for task in tasks]
 
     def render_many(self, states: Sequence[State], values: Sequence[float]) -> list[Sequence[Image | None]]:
-        """``render`` of several states at the same values, in order; like ``prepare_many``."""
+        """``render`` of one state or more at the same values, in order; like ``prepare_many``."""
         return [self.render(state, values) for state in states]
+
+    @classmethod
+    def knob_of(cls, params: _Params) -> Knob | None:
+        """The knob under these parameters, of ``Params``; ``knob`` itself unless they change its name, bounds, grid or promise."""
+        return cls.knob
 
     @classmethod
     def assets(cls, params: _Params) -> Mapping[str, str]:
@@ -174,6 +214,27 @@ class Editor(ABC, Generic[State]):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "parameters"
             raise EditorError(f"{cls.name}: {where}: {first['msg']}, got {first.get('input')!r}") from None
+
+
+class BatchEditor(Editor[State]):
+    """An editor that is written for several samples at once; one sample is the case of a list of one.
+
+    Samples may differ in size: what goes into one batch must be grouped by it (``editors.toolbox.sweep.in_groups``).
+    """
+
+    batches = True
+
+    @abstractmethod
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[State]: ...
+
+    @abstractmethod
+    def render_many(self, states: Sequence[State], values: Sequence[float]) -> list[Sequence[Image | None]]: ...
+
+    def prepare(self, task: EditTask) -> State:
+        return self.prepare_many([task])[0]
+
+    def render(self, state: State, values: Sequence[float]) -> Sequence[Image | None]:
+        return self.render_many([state], values)[0]
 
 
 def _instead(word: str, known: Mapping[str, Any]) -> str:

@@ -17,9 +17,10 @@ from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
 from editors.toolbox.augment import Warp, views
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out, spherical_distance
-from editors.toolbox.diffusion import derive_seed, seeded, to_pictures
+from editors.toolbox.diffusion import derive_seed, seeded, to_pictures, to_tensor
 from editors.toolbox.mask import to_cells
 from editors.toolbox.schedule import Schedule, posterior
+from editors.toolbox.source import Source
 
 __all__ = ["BlendedDiffusion", "BlendedDiffusionParams", "BlendedDiffusionState"]
 
@@ -46,13 +47,11 @@ class BlendedDiffusionParams(SamplingParams, ClipParams):
 
 
 @dataclass(frozen=True, eq=False)
-class BlendedDiffusionState:
+class BlendedDiffusionState(Source):
     """All that no knob value changes."""
 
-    source: Tensor
+    picture: Tensor
     """Source picture, (1, 3, H, W) float32 in -1..1."""
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
     seed: int
     pixels: Tensor
     """Mask m, (1, 1, H, W) bool."""
@@ -60,8 +59,6 @@ class BlendedDiffusionState:
     """The mask at latent resolution, (1, 1, h, w) bool."""
     wanted: Tensor
     """CLIP embedding of the target text, (1, d)."""
-    target: Tensor
-    empty: Tensor
 
 
 class BlendedDiffusion(Editor[BlendedDiffusionState]):
@@ -126,17 +123,14 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
         self.check(task)
         assert task.mask is not None
         wanted = self.ranker.embed_texts([task.target_text])
-        x0 = self.model.encode(task.image)
-        target, empty = self.model.embed_pair(task.target_text)
+        source = Source.of(self.model, task)
         return BlendedDiffusionState(
-            source=torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(self.model.device).float() / 127.5 - 1,
-            x0=x0,
+            **vars(source),
+            picture=to_tensor(task.image, self.model.device),
             seed=task.seed,
             pixels=torch.from_numpy(task.mask.copy()).to(self.model.device)[None, None],
-            cells=to_cells(task.mask, x0),
+            cells=to_cells(task.mask, source.x0),
             wanted=wanted,
-            target=target,
-            empty=empty,
         )
 
     @torch.no_grad()
@@ -154,7 +148,7 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
                     latents[i] = latent
         pictures = self.model.guard(self.model.decode_tensor(torch.cat(latents)), "VAE decoding").clamp(-1, 1)
         if self.params.final_paste:
-            pictures = torch.where(state.pixels, pictures, state.source)
+            pictures = torch.where(state.pixels, pictures, state.picture)
         similar = self.ranker.embed_images(self._seen(state, pictures)) @ state.wanted[0]
         best = similar.view(-1, n).argmax(1) + n * torch.arange(len(values), device=similar.device)
         return to_pictures(pictures[best])
@@ -191,7 +185,7 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
 
     def _seen(self, state: BlendedDiffusionState, x: Tensor) -> Tensor:
         """What CLIP sees of pictures (m, 3, H, W)."""
-        return cut_out(x, state.pixels) if self.params.clip_sees == "cut out" else torch.where(state.pixels, x, state.source)
+        return cut_out(x, state.pixels) if self.params.clip_sees == "cut out" else torch.where(state.pixels, x, state.picture)
 
     def _predict(self, state: BlendedDiffusionState, x: Tensor, timestep: int) -> Tensor:
         m, w = len(x), self.params.guidance

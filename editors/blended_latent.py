@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
@@ -18,10 +18,10 @@ from torch.nn.functional import max_pool2d, mse_loss
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
-from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures
-from editors.toolbox.mask import AutoMask, MaskParams, auto_mask, to_cells, to_pixels
-from editors.toolbox.schedule import Schedule
-from editors.toolbox.sweep import decode_sweep
+from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures, to_tensor
+from editors.toolbox.mask import AutoMask, DownsamplingParams, MaskParams, auto_mask, to_cells, to_pixels
+from editors.toolbox.source import Source
+from editors.toolbox.sweep import Sweep
 
 __all__ = ["BlendedLatent", "BlendedLatentParams", "BlendedLatentState", "reconstruct_background", "shrinking_masks"]
 
@@ -37,14 +37,11 @@ _PAPER: Mapping[str, Any] = {
 }
 
 
-class BlendedLatentParams(SamplingParams, MaskParams, ClipParams):
+class BlendedLatentParams(SamplingParams, MaskParams, DownsamplingParams, ClipParams):
     """Parameters of Blended Latent Diffusion; those of the automatic mask matter only where it is used."""
 
     guidance: float = Field(5.0, ge=0, description="classifier-free guidance scale; 1 = none")
     use_manifest_mask: bool = Field(True, description="use the task's mask where it has one; else DiffEdit's automatic mask")
-    mask_downsampling: Literal["nearest", "any"] = Field(
-        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
-    )
     dilations: tuple[int, ...] = Field(
         (7, 5, 3, 1),
         min_length=1,
@@ -69,13 +66,11 @@ class BlendedLatentParams(SamplingParams, MaskParams, ClipParams):
 
 
 @dataclass(frozen=True, eq=False)
-class BlendedLatentState:
-    """All that no knob value changes."""
+class BlendedLatentState(Source):
+    """All that no knob value changes; ``x0`` is the paper's z_init."""
 
-    source: Tensor
+    picture: Tensor
     """Source picture, (1, 3, H, W) float32 in -1..1."""
-    x0: Tensor
-    """Source latent z_init, (1, c, h, w)."""
     seed: int
     wanted: Tensor | None
     """The ranking network's embedding of the target text, (1, d); None with one candidate."""
@@ -85,8 +80,6 @@ class BlendedLatentState:
     """Latent masks for the equal parts of the schedule, most dilated first, each (1, 1, h, w) bool."""
     auto: AutoMask | None
     """The automatic mask where it was used."""
-    target: Tensor
-    empty: Tensor
 
 
 class BlendedLatent(Editor[BlendedLatentState]):
@@ -116,14 +109,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
 
     name = "blended_latent"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is noised and denoised",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is noised and denoised")
     Params = BlendedLatentParams
     params: BlendedLatentParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -163,53 +149,55 @@ class BlendedLatent(Editor[BlendedLatentState]):
     def prepare(self, task: EditTask) -> BlendedLatentState:
         self.check(task)
         model = self.model
-        x0 = model.encode(task.image)
-        target, empty = model.embed_pair(task.target_text)
+        source = Source.of(model, task)
         auto = None
         if task.mask is not None and self.params.use_manifest_mask:
             pixels = torch.from_numpy(task.mask.copy()).to(model.device)[None, None]
-            cells = to_cells(task.mask, x0, self.params.mask_downsampling)
+            cells = to_cells(task.mask, source.x0, self.params.mask_downsampling)
         else:
-            auto = auto_mask(model, model.schedule(self.params.steps), self.params, task, x0=x0, target=target, empty=empty)
+            auto = auto_mask(model, model.schedule(self.params.steps), self.params, task, **vars(source))
             cells = auto.cells
             pixels = torch.from_numpy(to_pixels(cells, model.factor)).to(model.device)[None, None]
         return BlendedLatentState(
-            source=torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(model.device).float() / 127.5 - 1,
-            x0=x0,
+            **vars(source),
+            picture=to_tensor(task.image, model.device),
             seed=task.seed,
             wanted=self.ranker.embed_texts([task.target_text]) if self.params.candidates > 1 else None,
             pixels=pixels,
             masks=shrinking_masks(cells, self.params.dilations),
             auto=auto,
-            target=target,
-            empty=empty,
         )
 
     def render(self, state: BlendedLatentState, values: Sequence[float]) -> list[Image]:
         self.check_values(values)
-        model, schedule, n = self.model, self.model.schedule(self.params.steps), self.params.candidates
-        seeds = [state.seed if j == 0 else derive_seed(state.seed, f"candidate {j}") for j in range(n)]
-        noises = [model.noise(seed, state.x0.shape) for seed in seeds]
-        levels = [schedule.level(value) for value in values]
-        items = [(level, j) for level in levels for j in range(n)]
-        latents = decode_sweep(
-            model,
-            schedule,
-            [(level, schedule.q_sample(state.x0, noises[j], level)) for level, j in items],
-            state.target,
-            guidance=self.params.guidance,
-            uncond=state.empty,
-            before_step=lambda x, level, present: self._blend(
-                state, schedule, x, level, [(items[i][0], seeds[items[i][1]]) for i in present]
-            ),
-        )
+        latents = self._denoise(state, values)
         if self.params.final_blend:
             latents = torch.where(state.masks[-1], latents, state.x0)
         if state.wanted is not None:
             latents = latents[self._pick(latents, state.wanted, state.pixels)]
         if self.params.background_reconstruction_steps == 0:
-            return model.decode(latents)
+            return self.model.decode(latents)
         return [self._reconstruct(state, latent) for latent in torch.split(latents, 1)]
+
+    def _denoise(self, state: BlendedLatentState, values: Sequence[float]) -> Tensor:
+        """z_0 of all candidates of all values, (values x candidates, c, h, w). Each starts from z_init noised to level k = round(s n),
+        and from t = k down to 1: z_t = m z_fg + (1 - m) z_bg with z_bg = q_sample(z_init, t), then z_{t-1} = DDIM(z_t, eps(z_t, t)).
+        """
+        model, schedule, z_init = self.model, self.model.schedule(self.params.steps), state.x0
+        others = [derive_seed(state.seed, f"candidate {j}") for j in range(1, self.params.candidates)]
+        noises = {seed: model.noise(seed, z_init.shape) for seed in (state.seed, *others)}
+        levels = [schedule.level(value) for value in values]
+        edits = Sweep(
+            model, [((k, seed), k, schedule.q_sample(z_init, noise, k)) for k in levels for seed, noise in noises.items()]
+        )
+        for t, z_fg, candidates in edits:
+            fresh = {seed: model.noise(derive_seed(seed, f"background {t}"), z_init.shape) for _, seed in candidates}
+            z_bg = schedule.q_sample(z_init, torch.cat([fresh[seed] for _, seed in candidates]), t)
+            m = torch.cat([shrunk(state.masks, k, t) for k, _ in candidates])
+            z = torch.where(m, z_fg, z_bg)
+            eps = model.predict(z, schedule.timestep(t), state.target, self.params.guidance, state.empty)
+            edits.x = schedule.ddim_step(z, eps, t)
+        return edits.latents
 
     @torch.no_grad()
     def _pick(self, latents: Tensor, wanted: Tensor, pixels: Tensor) -> Tensor:
@@ -219,24 +207,11 @@ class BlendedLatent(Editor[BlendedLatentState]):
         best = similar.view(-1, self.params.candidates).argmax(1)
         return best + self.params.candidates * torch.arange(len(best), device=best.device)
 
-    def _blend(
-        self, state: BlendedLatentState, schedule: Schedule, x: Tensor, level: int, items: Sequence[tuple[int, int]]
-    ) -> Tensor:
-        """z_t = m z_fg + (1 - m) q_sample(z_init, t), for items of (start level, seed), each with its own noise and with its mask
-        for the part of the schedule that it is in.
-        """
-        shape = state.x0.shape
-        drawn = {seed: self.model.noise(derive_seed(seed, f"background {level}"), shape) for seed in {seed for _, seed in items}}
-        noise = torch.cat([drawn[seed] for _, seed in items])
-        parts = len(state.masks)
-        mask = torch.cat([state.masks[(start - level) * parts // start] for start, _ in items])
-        return torch.where(mask, x, schedule.q_sample(state.x0, noise, level))
-
     def _reconstruct(self, state: BlendedLatentState, latent: Tensor) -> Image:
         return reconstruct_background(
             self.model,
             latent,
-            state.source,
+            state.picture,
             state.pixels,
             steps=self.params.background_reconstruction_steps,
             lr=self.params.background_reconstruction_lr,
@@ -256,6 +231,11 @@ class BlendedLatent(Editor[BlendedLatentState]):
 def shrinking_masks(cells: Tensor, dilations: Sequence[int]) -> tuple[Tensor, ...]:
     """The mask (1, 1, h, w) bool dilated by a square of ones of each odd side in cells; 1 is the mask itself."""
     return tuple(max_pool2d(cells.float(), side, stride=1, padding=side // 2).bool() for side in dilations)
+
+
+def shrunk(masks: Sequence[Tensor], start: int, level: int) -> Tensor:
+    """The mask for the part of the schedule that ``level``, of the levels ``start``..1 that are executed, lies in."""
+    return masks[(start - level) * len(masks) // start]
 
 
 def reconstruct_background(

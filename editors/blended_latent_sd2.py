@@ -9,30 +9,22 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
-from editors.toolbox.mask import to_cells
+from editors.toolbox.mask import mask_of, to_cells
 from editors.toolbox.schedule import Schedule, noise_scheduler
-from editors.toolbox.sweep import decode_sweep
+from editors.toolbox.source import MaskedSource, Source
+from editors.toolbox.sweep import Sweep
 
 __all__ = ["BlendedLatentSD2", "BlendedLatentSD2State"]
 
 
 @dataclass(frozen=True, eq=False)
-class BlendedLatentSD2State:
+class BlendedLatentSD2State(MaskedSource):
     """All that no knob value changes."""
 
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
     seed: int
-    pixels: NDArray[Any]
-    """The mask as given, (H, W) bool."""
-    cells: Tensor
-    """Its nearest sampling at latent resolution, (1, 1, h, w) bool."""
-    target: Tensor
-    empty: Tensor
 
 
 class BlendedLatentSD2(Editor[BlendedLatentSD2State]):
@@ -67,8 +59,7 @@ class BlendedLatentSD2(Editor[BlendedLatentSD2State]):
     params: SamplingParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def fair_play(self) -> FairPlay:
@@ -82,37 +73,29 @@ class BlendedLatentSD2(Editor[BlendedLatentSD2State]):
 
     def prepare(self, task: EditTask) -> BlendedLatentSD2State:
         self.check(task)
-        assert task.mask is not None
-        x0 = self.model.encode(task.image)
-        target, empty = self.model.embed_pair(task.target_text)
-        return BlendedLatentSD2State(x0, task.seed, task.mask.copy(), to_cells(task.mask, x0, "nearest"), target, empty)
+        source, mask = Source.of(self.model, task), mask_of(task)
+        return BlendedLatentSD2State(
+            **vars(source), pixels=mask.copy(), cells=to_cells(mask, source.x0, "nearest"), seed=task.seed
+        )
 
     def render(self, state: BlendedLatentSD2State, values: Sequence[float]) -> list[Image]:
+        """From pure noise: z_{t-1} = m DDIM(z_t, eps(z_t, t)) + (1 - m) q_sample(z_init, t), the background of the level before."""
         self.check_values(values)
-        schedule = self.schedule
-        noise = self.model.noise(state.seed, state.x0.shape)
-        latents = decode_sweep(
-            self.model,
-            schedule,
-            [(schedule.steps - self.skipped(value), noise) for value in values],
-            state.target,
-            guidance=self.params.guidance,
-            uncond=state.empty,
-            after_step=lambda x, level, items: torch.where(state.cells, x, self._background(state, schedule, level + 1)),
-        )
-        return self.model.decode(latents)
+        model, schedule = self.model, self.schedule
+        noise = model.noise(state.seed, state.x0.shape)
+        edits = Sweep(model, [(value, schedule.steps - self.skipped(value), noise) for value in values])
+        for t, z, _ in edits:
+            eps = model.predict(z, schedule.timestep(t), state.target, self.params.guidance, state.empty)
+            fresh = model.noise(derive_seed(state.seed, f"background {t}"), state.x0.shape)
+            edits.x = torch.where(state.cells, schedule.ddim_step(z, eps, t), schedule.q_sample(state.x0, fresh, t))
+        return model.decode(edits.latents)
 
     def skipped(self, strength: float) -> int:
         """Noisiest levels that are left out."""
         return math.floor(self.params.steps * (1 - strength) + 1e-9)
 
-    def _background(self, state: BlendedLatentSD2State, schedule: Schedule, level: int) -> Tensor:
-        """The source latent with the noise of the level that the step started from."""
-        noise = self.model.noise(derive_seed(state.seed, f"background {level}"), state.x0.shape)
-        return schedule.q_sample(state.x0, noise, level)
-
     def pictures(self, state: BlendedLatentSD2State) -> dict[str, NDArray[Any]]:
         return {"mask": state.pixels}
 
     def facts(self, state: BlendedLatentSD2State) -> dict[str, str | float | bool]:
-        return {"mask_from": "manifest", "mask_share": float(state.cells.float().mean())}
+        return state.facts()

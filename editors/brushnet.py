@@ -67,7 +67,7 @@ class BrushNet(Inpainter):
         loaded = BrushNetModel.load(locate_network(self.params.brushnet, "brushnet", WANTED))
         return loaded.to(self.model.device, self.model.unet.dtype)
 
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         condition = torch.cat([masked_latent(self.model, task, hole=0), 1 - cells.float()], dim=1)
         return BrushNetUNet(self.model.unet, self._brushnet, condition, self.params.conditioning_scale)
 

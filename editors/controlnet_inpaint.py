@@ -13,7 +13,7 @@ from torch import Tensor
 
 from editors.base import EditTask
 from editors.base import Params as AnyParams
-from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
 from editors.toolbox.checkpoint import CheckpointError, locate_network, network_digest, origin
 from editors.toolbox.mask import mask_of
 
@@ -81,10 +81,10 @@ class ControlNetInpaint(Inpainter):
         unet = self.model.unet
         return loaded.to(self.model.device, unet.dtype).eval().requires_grad_(False)
 
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         image = torch.from_numpy(np.where(mask_of(task)[..., None], np.float32(-1), task.image / np.float32(255)))
         control = image.permute(2, 0, 1)[None].to(x0.device, self.model.unet.dtype)
-        seen = None if self.blends else torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1)
+        seen = None if self.blends else self.nine_channels(task, cells)
         return Conditioned(self.model.unet, seen, partial(self._residuals, self._controlnet, control))
 
     def _residuals(self, network: Any, control: Tensor, x: Tensor, timesteps: Tensor, context: Tensor) -> Mapping[str, Any]:

@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, Params
-from editors.toolbox.sweep import ddim_invert, decode_sweep
+from editors.toolbox.source import Texts
+from editors.toolbox.sweep import Sweep, ddim_invert
 
 __all__ = ["DDIB", "DDIBParams", "DDIBState"]
 
@@ -24,13 +25,11 @@ class DDIBParams(Params):
 
 
 @dataclass(frozen=True, eq=False)
-class DDIBState:
-    """The code of the picture and the texts to decode it with."""
+class DDIBState(Texts):
+    """The texts to decode with, and the code of the picture."""
 
     x_T: Tensor  # noqa: N815 (the paper's symbol)
     """The latent at the noisiest level under the source text, (1, c, h, w)."""
-    target: Tensor
-    empty: Tensor
 
 
 class DDIB(Editor[DDIBState]):
@@ -62,19 +61,20 @@ class DDIB(Editor[DDIBState]):
         return FairPlay(uses_source_text=True)
 
     def prepare(self, task: EditTask) -> DDIBState:
+        """The bridge's first half, x_0 to x_T: DDIM run backwards under the source text."""
         self.check(task)
-        model = self.model
+        model, schedule = self.model, self.model.schedule(self.params.steps)
         source, target, empty = torch.split(model.embed([task.source_text or "", task.target_text, ""]), 1)
-        schedule = model.schedule(self.params.steps)
         x0 = model.encode(task.image)
         trajectory = ddim_invert(model, schedule, x0, source, guidance=self.params.encode_guidance, uncond=empty)
-        return DDIBState(trajectory[-1], target, empty)
+        return DDIBState(target, empty, trajectory[-1])
 
     def render(self, state: DDIBState, values: Sequence[float]) -> list[Image]:
+        """The bridge's second half, from x_T down: x_{t-1} = DDIM(x_t, eps_w(x_t, t, target)), each value w in the batch."""
         self.check_values(values)
-        model = self.model
-        schedule = model.schedule(self.params.steps)
-        starts = [(schedule.steps, state.x_T)] * len(values)
-        guidance = torch.tensor(values, dtype=torch.float32, device=model.device)
-        latents = decode_sweep(model, schedule, starts, state.target, guidance=guidance, uncond=state.empty)
-        return model.decode(latents)
+        model, schedule = self.model, self.model.schedule(self.params.steps)
+        edits = Sweep(model, [(w, schedule.steps, state.x_T) for w in values])
+        for t, x, w in edits:
+            eps = model.predict(x, schedule.timestep(t), state.target, torch.tensor(w, device=model.device), state.empty)
+            edits.x = schedule.ddim_step(x, eps, t)
+        return model.decode(edits.latents)

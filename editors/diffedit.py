@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import SAMPLING_PRESETS, EditTask, FairPlay, Knob, SamplingParams
+from editors.partial_decode import PartialDecode
 from editors.toolbox.mask import AutoMask, MaskParams, auto_mask
-from editors.toolbox.schedule import Schedule
-from editors.toolbox.sweep import decode_many, invert_many
+from editors.toolbox.source import Source
+from editors.toolbox.sweep import Sweep, invert_many
 
 __all__ = ["DiffEdit", "DiffEditParams", "DiffEditState"]
 
@@ -22,19 +24,15 @@ class DiffEditParams(SamplingParams, MaskParams):
 
 
 @dataclass(frozen=True, eq=False)
-class DiffEditState:
+class DiffEditState(Source):
     """All of DiffEdit but the decode."""
 
     trajectory: list[Tensor]
-    """Inverted latents x_0..x_n, each (1, c, h, w), by level."""
+    """Encoded latents x_0..x_n, each (1, c, h, w), by level."""
     mask: AutoMask
-    target: Tensor
-    """Embedding of the target text, (1, l, d)."""
-    empty: Tensor
-    """Embedding of the empty text, (1, l, d)."""
 
 
-class DiffEdit(Editor[DiffEditState]):
+class DiffEdit(PartialDecode[DiffEditState]):
     """DiffEdit, all three steps as the paper has them.
 
     1. The mask M, from predictions at half strength under target and reference text (``editors.toolbox.mask``).
@@ -51,14 +49,7 @@ class DiffEdit(Editor[DiffEditState]):
 
     name = "diffedit"
     version = "1"
-    knob = Knob(
-        "encode_ratio",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is inverted and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("encode_ratio", "share of the schedule that is inverted and decoded anew")
     Params = DiffEditParams
     params: DiffEditParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -73,49 +64,41 @@ class DiffEdit(Editor[DiffEditState]):
         },
         "paper_imagenet": {"steps": 50, "guidance": 5.0, "mask_maps": 10, "mask_strength": 0.5, "mask_threshold": 0.5},
         "diffusers_mask": {"steps": 50, "guidance": 7.5, "mask_rule": "diffusers"},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def fair_play(self) -> FairPlay:
         return FairPlay(uses_source_text=self.params.use_source_text)
 
-    def prepare(self, task: EditTask) -> DiffEditState:
-        return self.prepare_many([task])[0]
-
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[DiffEditState]:
-        schedule = self.model.schedule(self.params.steps)
-        states = [self._before_inversion(schedule, task) for task in tasks]
-        trajectories = invert_many(self.model, schedule, [state.trajectory[0] for state in states], states[0].empty)
-        return [replace(state, trajectory=trajectory) for state, trajectory in zip(states, trajectories, strict=True)]
+        """Step 1 for each task by itself, since a mask is a decision, which another batch's rounding might turn over; step 2."""
+        sources = [self.source(task) for task in tasks]
+        masks = [
+            auto_mask(self.model, self.schedule, self.params, task, **vars(source))
+            for task, source in zip(tasks, sources, strict=True)
+        ]
+        encoded = self.encode(tasks, sources)
+        return [
+            DiffEditState(**vars(source), trajectory=xs, mask=mask)
+            for source, xs, mask in zip(sources, encoded, masks, strict=True)
+        ]
 
-    def _before_inversion(self, schedule: Schedule, task: EditTask) -> DiffEditState:
-        """A mask is a decision, which another batch's rounding might turn over: each task is looked at by itself."""
-        self.check(task)
-        model = self.model
-        x0 = model.encode(task.image)
-        target, empty = model.embed_pair(task.target_text)
-        mask = auto_mask(model, schedule, self.params, task, x0=x0, target=target, empty=empty)
-        return DiffEditState([x0], mask, target, empty)
+    def encode(self, tasks: Sequence[EditTask], sources: Sequence[Source]) -> list[list[Tensor]]:
+        """Step 2: x_0..x_n of each source, by DDIM inversion without text."""
+        return invert_many(self.model, self.schedule, [source.x0 for source in sources], sources[0].empty)
 
-    def render(self, state: DiffEditState, values: Sequence[float]) -> Sequence[Image | None]:
-        return self.render_many([state], values)[0]
+    def start(self, state: DiffEditState, t: int) -> Tensor:
+        """x_t of step 2."""
+        return state.trajectory[t]
 
-    def render_many(self, states: Sequence[DiffEditState], values: Sequence[float]) -> list[Sequence[Image | None]]:
-        self.check_values(values)
-
-        def inverted(state: DiffEditState, level: int) -> Tensor:
-            return state.trajectory[level]
-
-        return decode_many(
-            self.model,
-            self.model.schedule(self.params.steps),
-            states,
-            values,
-            inverted,
-            guidance=self.params.guidance,
-            cells=lambda state: state.mask.cells,
-        )
+    def denoise(self, edits: Sweep[DiffEditState]) -> None:
+        """Step 3: y_{t-1} = M DDIM(y_t, eps(y_t, t, target)) + (1 - M) x_{t-1}."""
+        for t, y, states in edits:
+            eps = self.predict(y, t, states)
+            edited = self.schedule.ddim_step(y, eps, t)
+            background = torch.cat([state.trajectory[t - 1] for state in states])
+            M = torch.cat([state.mask.cells for state in states])
+            edits.x = torch.where(M, edited, background)
 
     def pictures(self, state: DiffEditState) -> dict[str, NDArray[Any]]:
         return state.mask.pictures(self.model.factor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from editors.base import EditTask, Image, Knob
+from editors.base import SAMPLING_PRESETS, EditTask, Image, Knob
 from editors.prompt_to_prompt import Inverted, PromptToPrompt
 
 __all__ = ["DirectInversion"]
@@ -30,18 +30,10 @@ class DirectInversion(PromptToPrompt[Inverted]):
 
     name = "direct_inversion"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is inverted and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is inverted and decoded anew")
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5, "cross_replace": 0.4, "self_replace": 0.6, "equaliser": 2.0},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def prepare(self, task: EditTask) -> Inverted:

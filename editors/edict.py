@@ -11,9 +11,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.schedule import Schedule
+from editors.toolbox.source import Texts
 
 __all__ = ["EDICT", "Coupling", "EDICTParams", "EDICTState"]
 
@@ -26,13 +27,11 @@ class EDICTParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class EDICTState:
+class EDICTState(Texts):
     """The inversion and the texts."""
 
     trajectory: list[tuple[Tensor, Tensor]]
     """The pairs (x, y), float64 (1, c, h, w) each, by level."""
-    target: Tensor
-    empty: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,22 +100,14 @@ class EDICT(Editor[EDICTState]):
 
     name = "edict"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is inverted and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is inverted and decoded anew")
     needs = frozenset({"source_text"})
     deterministic = True
     Params = EDICTParams
     params: EDICTParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 3.0, "mix": 0.93},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
     def fair_play(self) -> FairPlay:
@@ -136,7 +127,7 @@ class EDICT(Editor[EDICTState]):
         for level in range(1, self.params.steps + 1):
             x, y = coupling.invert(*trajectory[-1], level)
             trajectory.append((self.model.guard(x, f"inversion to level {level}"), y))
-        return EDICTState(trajectory, target, empty)
+        return EDICTState(target, empty, trajectory)
 
     @torch.no_grad()
     def render(self, state: EDICTState, values: Sequence[float]) -> list[Image]:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.schedule import posterior
-from editors.toolbox.sweep import decode_sweep, independent_levels, predict_levels
+from editors.toolbox.source import Texts
+from editors.toolbox.sweep import Sweep, independent_levels, predict_levels
 
 __all__ = ["EditFriendlyDDPM", "EditFriendlyParams", "EditFriendlyState"]
 
@@ -28,15 +29,13 @@ class EditFriendlyParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class EditFriendlyState:
+class EditFriendlyState(Texts):
     """The picture in the noise space of the model."""
 
     latents: list[Tensor]
     """The latents x_0..x_n, each (1, c, h, w), noised independently of each other."""
     noises: list[Tensor]
     """sigma_t z_t, each (1, c, h, w), of level t at index t - 1: what a step from x_t must add to arrive at x_{t-1}."""
-    target: Tensor
-    empty: Tensor
 
 
 class EditFriendlyDDPM(Editor[EditFriendlyState]):
@@ -59,9 +58,7 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
 
     name = "edit_friendly_ddpm"
     version = "1"
-    knob = Knob(
-        "strength", 0.0, 1.0, (0.2, 0.4, 0.5, 0.64, 0.8, 1.0), "share of the schedule that is decoded anew", zero="round trip"
-    )
+    knob = Knob.share("strength", "share of the schedule that is decoded anew", (0.2, 0.4, 0.5, 0.64, 0.8, 1.0))
     Params = EditFriendlyParams
     params: EditFriendlyParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -85,18 +82,14 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
             latents[level - 1] - posterior(schedule, latents[level], outputs[level - 1], level)[0]
             for level in range(1, schedule.steps + 1)
         ]
-        return EditFriendlyState(latents, noises, target, empty)
+        return EditFriendlyState(target, empty, latents, noises)
 
     def render(self, state: EditFriendlyState, values: Sequence[float]) -> list[Image]:
+        """x_{t-1} = mu(x_t, eps(x_t, t, target)) + sigma_t z_t, with the noises z_t of the inversion."""
         self.check_values(values)
-        schedule = self.model.schedule(self.params.steps)
-        latents = decode_sweep(
-            self.model,
-            schedule,
-            [(level, state.latents[level]) for level in map(schedule.level, values)],
-            state.target,
-            guidance=self.params.guidance,
-            uncond=state.empty,
-            step=lambda x, output, level, _: posterior(schedule, x, output, level)[0] + state.noises[level - 1],
-        )
-        return self.model.decode(latents)
+        model, schedule = self.model, self.model.schedule(self.params.steps)
+        edits = Sweep(model, [(t, t, state.latents[t]) for t in map(schedule.level, values)])
+        for t, x, _ in edits:
+            eps = model.predict(x, schedule.timestep(t), state.target, self.params.guidance, state.empty)
+            edits.x = posterior(schedule, x, eps, t)[0] + state.noises[t - 1]
+        return model.decode(edits.latents)

@@ -8,23 +8,23 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import Editor, EditTask, Image, Knob, SamplingParams
-from editors.toolbox.sweep import decode_many, invert_many
+from editors.base import SAMPLING_PRESETS, EditTask, Knob, SamplingParams
+from editors.partial_decode import PartialDecode
+from editors.toolbox.source import Source
+from editors.toolbox.sweep import Sweep, invert_many
 
 __all__ = ["EncodeDecode", "EncodeDecodeState"]
 
 
 @dataclass(frozen=True, eq=False)
-class EncodeDecodeState:
-    """The inversion and the texts."""
+class EncodeDecodeState(Source):
+    """Latent, texts and inversion."""
 
     trajectory: list[Tensor]
     """Inverted latents x_0..x_n, each (1, c, h, w), by level."""
-    target: Tensor
-    empty: Tensor
 
 
-class EncodeDecode(Editor[EncodeDecodeState]):
+class EncodeDecode(PartialDecode[EncodeDecodeState]):
     """Invert the source latent without text and without guidance, decode it with the target text and guidance.
 
     The inversion is made once, through the whole schedule; an encoding ratio r starts from its level round(r n).
@@ -33,44 +33,27 @@ class EncodeDecode(Editor[EncodeDecodeState]):
 
     name = "encode_decode"
     version = "1"
-    knob = Knob(
-        "encode_ratio",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is inverted and decoded anew",
-        zero="round trip",
-    )
+    knob = Knob.share("encode_ratio", "share of the schedule that is inverted and decoded anew")
     deterministic = True
     Params = SamplingParams
     params: SamplingParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5},
         "paper_imagenet": {"steps": 50, "guidance": 5.0},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
-    def prepare(self, task: EditTask) -> EncodeDecodeState:
-        return self.prepare_many([task])[0]
-
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[EncodeDecodeState]:
-        for task in tasks:
-            self.check(task)
-        model = self.model
-        texts = [model.embed_pair(task.target_text) for task in tasks]
-        latents = [model.encode(task.image) for task in tasks]
-        trajectories = invert_many(model, model.schedule(self.params.steps), latents, texts[0][1])
-        return [EncodeDecodeState(x, target, empty) for x, (target, empty) in zip(trajectories, texts, strict=True)]
+        sources = [self.source(task) for task in tasks]
+        inverted = invert_many(self.model, self.schedule, [source.x0 for source in sources], sources[0].empty)
+        return [EncodeDecodeState(**vars(source), trajectory=xs) for source, xs in zip(sources, inverted, strict=True)]
 
-    def render(self, state: EncodeDecodeState, values: Sequence[float]) -> Sequence[Image | None]:
-        return self.render_many([state], values)[0]
+    def start(self, state: EncodeDecodeState, t: int) -> Tensor:
+        """x_t of the inversion."""
+        return state.trajectory[t]
 
-    def render_many(self, states: Sequence[EncodeDecodeState], values: Sequence[float]) -> list[Sequence[Image | None]]:
-        self.check_values(values)
-        schedule = self.model.schedule(self.params.steps)
-
-        def inverted(state: EncodeDecodeState, level: int) -> Tensor:
-            return state.trajectory[level]
-
-        return decode_many(self.model, schedule, states, values, inverted, guidance=self.params.guidance)
+    def denoise(self, edits: Sweep[EncodeDecodeState]) -> None:
+        """y_{t-1} = DDIM(y_t, eps(y_t, t, target))."""
+        for t, y, states in edits:
+            eps = self.predict(y, t, states)
+            edits.x = self.schedule.ddim_step(y, eps, t)

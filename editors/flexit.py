@@ -18,7 +18,7 @@ from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, M
 from editors.base import Params as AnyParams
 from editors.toolbox.augment import Warp, views
 from editors.toolbox.clip import ClipParams, RankingCLIP, clip_assets
-from editors.toolbox.diffusion import derive_seed, seeded
+from editors.toolbox.diffusion import derive_seed, seeded, to_tensor
 
 __all__ = ["FlexIT", "FlexITParams", "FlexITState"]
 
@@ -113,7 +113,7 @@ class FlexIT(Editor[FlexITState]):
         self.check(task)
         assert task.source_text is not None
         p = self.params
-        source = torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(self.model.device).float() / 127.5 - 1
+        source = to_tensor(task.image, self.model.device)
         wanted, present = self.ranker.embed_texts([task.target_text, task.source_text])
         goal = p.target_weight * wanted + p.image_weight * self.ranker.embed_images(source)[0] - p.source_weight * present
         distance = self._lpips(source) if p.lpips_vgg else self._encoder_distance(source)

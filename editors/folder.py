@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
 
 from pydantic import Field
 
@@ -43,8 +42,7 @@ class Folder(Editor[FolderState]):
     knob = Knob("value", -1e9, 1e9, (0.0,), "the outside method's own; the grid is what was delivered")
     deterministic = True
     needs_model = False
-    outside: ClassVar[bool] = True
-    """Its edits were made elsewhere: what a unit takes here says nothing about the method."""
+    outside = True
 
     class Params(BaseParams):
         """Where the pictures are, and what their author declares."""

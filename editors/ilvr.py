@@ -15,7 +15,8 @@ from torch.nn.functional import interpolate
 from editors.base import Editor, EditorError, EditTask, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
 from editors.toolbox.schedule import Schedule, posterior
-from editors.toolbox.sweep import decode_sweep
+from editors.toolbox.source import Texts
+from editors.toolbox.sweep import Sweep
 
 __all__ = ["ILVR", "ILVRParams", "ILVRState", "low_pass"]
 
@@ -28,13 +29,11 @@ class ILVRParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class ILVRState:
+class ILVRState(Texts):
     """The conditioned sample's way from noise to the source's low frequencies."""
 
     trajectory: list[Tensor]
     """Latents at levels 0..n, each (1, c, h, w); those below n carry the low frequencies of the source at their level."""
-    target: Tensor
-    empty: Tensor
     seed: int
 
 
@@ -79,43 +78,28 @@ class ILVR(Editor[ILVRState]):
             raise EditorError(f"ilvr: down_factor: expected {expected}, got {self.params.down_factor}")
         x0 = model.encode(task.image)
         target, empty = model.embed_pair(task.target_text)
-        trajectory = {schedule.steps: model.noise(task.seed, x0.shape)}
+        state = ILVRState(target, empty, [model.noise(task.seed, x0.shape)], task.seed)
+        conditioned = Sweep(model, [(state, schedule.steps, state.trajectory[0])])
+        for t, x, _ in conditioned:  # Alg. 1
+            proposal = self._ancestral(schedule, x, t, state)
+            y = schedule.q_sample(x0, model.noise(derive_seed(task.seed, f"reference {t - 1}"), x0.shape), t - 1)
+            conditioned.x = proposal + low_pass(y - proposal, cells)
+            state.trajectory.insert(0, conditioned.x)
+        return state
 
-        def replace(x: Tensor, level: int, _: list[int]) -> Tensor:
-            noise = model.noise(derive_seed(task.seed, f"reference {level}"), x0.shape)
-            trajectory[level] = x + low_pass(schedule.q_sample(x0, noise, level) - x, cells)
-            return trajectory[level]
-
-        decode_sweep(
-            model,
-            schedule,
-            [(schedule.steps, trajectory[schedule.steps])],
-            target,
-            guidance=self.params.guidance,
-            uncond=empty,
-            step=lambda x, output, level, _: self._ancestral(schedule, x, output, level, task.seed),
-            after_step=replace,
-        )
-        return ILVRState([trajectory[level] for level in range(schedule.steps + 1)], target, empty, task.seed)
-
-    def _ancestral(self, schedule: Schedule, x: Tensor, output: Tensor, level: int, seed: int) -> Tensor:
-        """One step of DDPM with the noise of its level; the last step adds none."""
-        mean, variance = posterior(schedule, x, output, level)
-        return mean + math.sqrt(variance) * self.model.noise(derive_seed(seed, f"step {level}"), (1, *x.shape[1:]))
+    def _ancestral(self, schedule: Schedule, x: Tensor, t: int, state: ILVRState) -> Tensor:
+        """x' ~ p(x_{t-1} | x_t), one step of DDPM with the noise of its level; the last step adds none."""
+        eps = self.model.predict(x, schedule.timestep(t), state.target, self.params.guidance, state.empty)
+        mean, variance = posterior(schedule, x, eps, t)
+        return mean + math.sqrt(variance) * self.model.noise(derive_seed(state.seed, f"step {t}"), (1, *x.shape[1:]))
 
     def render(self, state: ILVRState, values: Sequence[float]) -> list[Image]:
         self.check_values(values)
         schedule = self.model.schedule(self.params.steps)
-        latents = decode_sweep(
-            self.model,
-            schedule,
-            [(level, state.trajectory[level]) for level in map(schedule.level, values)],
-            state.target,
-            guidance=self.params.guidance,
-            uncond=state.empty,
-            step=lambda x, output, level, _: self._ancestral(schedule, x, output, level, state.seed),
-        )
-        return self.model.decode(latents)
+        edits = Sweep(self.model, [(t, t, state.trajectory[t]) for t in map(schedule.level, values)])
+        for t, x, _ in edits:
+            edits.x = self._ancestral(schedule, x, t, state)
+        return self.model.decode(edits.latents)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """What the inpainting editors share: the strength knob, the mask on the grid of the latent, networks that see more than the
 latent, and the policy for the background.
 
-They differ in what the U-Net is told about the picture around the mask, ``Inpainter.network``, and in the texts.
+They differ in what the U-Net is told about the picture around the mask, ``Inpainter.surroundings``, and in the texts.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from pydantic import Field
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.partial_decode import PartialDecode
 from editors.toolbox.diffusion import DiffusionModel
-from editors.toolbox.mask import mask_of, to_cells, to_pixels
-from editors.toolbox.sweep import decode_many
+from editors.toolbox.mask import DownsamplingParams, mask_of, to_cells, to_pixels
+from editors.toolbox.source import MaskedSource
+from editors.toolbox.sweep import Sweep
 
 __all__ = ["Conditioned", "InpaintParams", "InpaintState", "Inpainter", "masked_latent", "paste_background"]
 
@@ -33,12 +35,9 @@ FEATHER = {"sigma": 3.5, "radius": 10, "mode": "mirror"}
 """The Gaussian that feathers the edge of a pasted background: 21 x 21 pixels, with the sigma that belongs to that size."""
 
 
-class InpaintParams(SamplingParams):
+class InpaintParams(SamplingParams, DownsamplingParams):
     """Parameters of every inpainting editor."""
 
-    mask_downsampling: Literal["nearest", "any"] = Field(
-        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
-    )
     paste: Paste = Field(
         "none",
         description="background of the decoded picture: as decoded (none), the source's pixels outside the mask (hard), or "
@@ -47,22 +46,14 @@ class InpaintParams(SamplingParams):
 
 
 @dataclass(frozen=True, eq=False)
-class InpaintState:
-    """All that no knob value changes."""
+class InpaintState(MaskedSource):
+    """All that no knob value changes; ``empty`` is what guidance leads away from."""
 
     image: Image
-    pixels: NDArray[np.bool_]
-    """The task's mask, (H, W)."""
     model: DiffusionModel
     """The model with a U-Net that knows the picture around the mask."""
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
     noise: Tensor
     """The noise that all knob values share, (1, c, h, w)."""
-    cells: Tensor
-    """The mask, (1, 1, h, w) bool."""
-    target: Tensor
-    empty: Tensor
 
 
 class Conditioned:
@@ -82,7 +73,7 @@ class Conditioned:
         return self.unet(x, timesteps, encoder_hidden_states=encoder_hidden_states, **added)
 
 
-class Inpainter(Editor[InpaintState]):
+class Inpainter(PartialDecode[InpaintState]):
     """The loop that inpainting editors have in common.
 
     Strength s executes the last round(s n) steps of the schedule, as in image-to-image: the start is the source latent noised
@@ -90,24 +81,22 @@ class Inpainter(Editor[InpaintState]):
     under the mask is left. At 0 the result is the VAE round trip, up to the paste policy. All values share their noise.
     """
 
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is noised and denoised; 1 keeps nothing under the mask",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is noised and denoised; 1 keeps nothing under the mask")
     needs = frozenset({"mask"})
+    batches = False  # a U-Net that is told of one picture serves no other
     params: InpaintParams
 
     @abstractmethod
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         """The U-Net, told what surrounds the mask of the task."""
 
     def texts(self, task: EditTask) -> tuple[Tensor, Tensor]:
         """Embeddings of what is wanted and of what guidance leads away from, (1, l, d) each."""
         return self.model.embed_pair(task.target_text)
+
+    def nine_channels(self, task: EditTask, cells: Tensor) -> Tensor:
+        """What an inpainting U-Net sees beside the latent: mask and latent of the picture with grey under it, (1, 5, h, w)."""
+        return torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1)
 
     @property
     def blends(self) -> bool:
@@ -117,32 +106,40 @@ class Inpainter(Editor[InpaintState]):
     def fair_play(self) -> FairPlay:
         return FairPlay(uses_mask=True)
 
-    def prepare(self, task: EditTask) -> InpaintState:
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[InpaintState]:
+        return [self._state(task) for task in tasks]
+
+    def _state(self, task: EditTask) -> InpaintState:
         self.check(task)
         model, pixels = self.model, mask_of(task)
         x0 = model.encode(task.image)
         cells = to_cells(pixels, x0, self.params.mask_downsampling)
         target, empty = self.texts(task)
-        told = model.variant(unet=self.network(task, x0, cells))
-        noise = model.noise(task.seed, x0.shape)
-        return InpaintState(task.image, pixels, told, x0, noise, cells, target, empty)
+        unet = self.surroundings(task, x0, cells)
+        told = model if unet is model.unet else model.variant(unet=unet)
+        return InpaintState(target, empty, x0, pixels, cells, task.image, told, model.noise(task.seed, x0.shape))
 
-    def render(self, state: InpaintState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
-        return self.decode([state], values, state.model)[0]
+    def network(self, state: InpaintState) -> DiffusionModel:
+        return state.model
 
-    def decode(self, states: Sequence[InpaintState], values: Sequence[float], model: DiffusionModel) -> list[list[Image]]:
-        """``render`` of states that one model serves, in one batch."""
-        schedule = self.model.schedule(self.params.steps)
+    def start(self, state: InpaintState, t: int) -> Tensor:
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, but plain noise at t = n."""
+        return state.noise if t == self.schedule.steps else self.schedule.q_sample(state.x0, state.noise, t)
 
-        def at(state: InpaintState, level: int) -> Tensor:
-            return state.noise if level == schedule.steps else schedule.q_sample(state.x0, state.noise, level)
+    def denoise(self, edits: Sweep[InpaintState]) -> None:
+        """y_{t-1} = DDIM(y_t, eps(y_t, t, target)); with a blended background m y_{t-1} + (1 - m) x_{t-1}."""
+        for t, y, states in edits:
+            eps = self.predict(y, t, states)
+            edits.x = self.schedule.ddim_step(y, eps, t)
+            if self.blends:
+                background = torch.cat([self.start(state, t - 1) for state in states])
+                m = torch.cat([state.cells for state in states])
+                edits.x = torch.where(m, edits.x, background)
 
-        cells = (lambda state: state.cells) if self.blends else None
-        edits = decode_many(model, schedule, states, values, at, guidance=self.params.guidance, cells=cells)
+    def render_many(self, states: Sequence[InpaintState], values: Sequence[float]) -> list[Sequence[Image | None]]:
         return [
-            [paste_background(edit, state.image, state.pixels, self.params.paste) for edit in own if edit is not None]
-            for state, own in zip(states, edits, strict=True)
+            [paste_background(edit, state.image, state.pixels, self.params.paste) for edit in edits if edit is not None]
+            for state, edits in zip(states, super().render_many(states, values), strict=True)
         ]
 
     def pictures(self, state: InpaintState) -> dict[str, NDArray[Any]]:
@@ -152,8 +149,7 @@ class Inpainter(Editor[InpaintState]):
         return {
             "background": "blended after every step" if self.blends else "seen by the network",
             "paste": self.params.paste,
-            "mask_from": "manifest",
-            "mask_share": float(state.cells.float().mean()),
+            **state.facts(),
         }
 
 

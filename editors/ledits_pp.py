@@ -17,6 +17,7 @@ from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, P
 from editors.toolbox.attention import align, attention_maps
 from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.schedule import Schedule
+from editors.toolbox.source import Texts
 from editors.toolbox.sweep import independent_levels, predict_levels
 
 __all__ = ["LEditsPP", "LEditsPPParams", "LEditsPPState", "solver_step", "top_cells"]
@@ -40,15 +41,13 @@ class LEditsPPParams(Params):
 
 
 @dataclass(frozen=True, eq=False)
-class LEditsPPState:
+class LEditsPPState(Texts):
     """The picture in the noise space of the solver, and the edit."""
 
     latents: list[Tensor]
     """The latents x_0..x_n, each (1, c, h, w), noised independently of each other."""
     clean: list[Tensor]
     """The clean latents predicted from them without text, each (1, c, h, w); that of level t is element t - 1."""
-    target: Tensor
-    empty: Tensor
     words: Tensor
     """(l,) bool: tokens of the target text whose attention makes the mask."""
 
@@ -78,9 +77,7 @@ class LEditsPP(Editor[LEditsPPState]):
 
     name = "ledits_pp"
     version = "1"
-    knob = Knob(
-        "strength", 0.0, 1.0, (0.25, 0.5, 0.75, 0.85, 1.0), "share of the schedule that is decoded anew", zero="round trip"
-    )
+    knob = Knob.share("strength", "share of the schedule that is decoded anew", (0.25, 0.5, 0.75, 0.85, 1.0))
     Params = LEditsPPParams
     params: LEditsPPParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -101,7 +98,7 @@ class LEditsPP(Editor[LEditsPPState]):
         latents = independent_levels(model, schedule, model.encode(task.image), task.seed)
         outputs = predict_levels(model, schedule, latents, empty)
         clean = [schedule.split(latents[k], outputs[k - 1], k)[0] for k in range(1, schedule.steps + 1)]
-        return LEditsPPState(latents, clean, target, empty, self._words(task))
+        return LEditsPPState(target, empty, latents, clean, self._words(task))
 
     def _words(self, task: EditTask) -> Tensor:
         described = task.source_text if self.params.use_source_text and task.source_text else ""

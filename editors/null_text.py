@@ -67,7 +67,7 @@ class NullText(PromptToPrompt[NullTextState]):
 
     name = "null_text"
     version = "1"
-    knob = Knob("strength", 0.0, 1.0, (0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule that is decoded anew", zero="round trip")
+    knob = Knob.share("strength", "share of the schedule that is decoded anew")
     Params = NullTextParams
     params: NullTextParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

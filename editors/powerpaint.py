@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import EditTask
-from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
 from editors.toolbox.checkpoint import CheckpointError
 
 __all__ = ["PowerPaint", "PowerPaintParams"]
@@ -96,8 +96,8 @@ class PowerPaint(Inpainter):
             raise CheckpointError(f"powerpaint: the text encoder has {rows} words and none for {tokens[-1]}; it takes {FOLDER}")
         return " ".join([*tokens, rest]).strip()
 
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
-        return Conditioned(self.model.unet, torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1))
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+        return Conditioned(self.model.unet, self.nine_channels(task, cells))
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
         return {**super().facts(state), "task": self.params.task}

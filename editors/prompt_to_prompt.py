@@ -11,21 +11,20 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, State
 from editors.toolbox.attention import Alignment, PromptToPromptParams, align, decode_beside_source
+from editors.toolbox.source import Texts
 from editors.toolbox.sweep import ddim_invert
 
 __all__ = ["Inverted", "PromptToPrompt"]
 
 
 @dataclass(frozen=True, eq=False)
-class Inverted:
+class Inverted(Texts):
     """A source, inverted, with the texts and how they match."""
 
     trajectory: list[Tensor]
     """Inverted latents x_0..x_n, each (1, c, h, w), by level."""
     source: Tensor
-    """Embeddings (1, l, d) of the source text, the target text and no text."""
-    target: Tensor
-    empty: Tensor
+    """Embedding of the source text, (1, l, d)."""
     alignment: Alignment
 
 
@@ -46,7 +45,7 @@ class PromptToPrompt(Editor[State]):
         model, text = self.model, task.source_text or ""
         source, target, empty = torch.split(model.embed([text, task.target_text, ""]), 1)
         trajectory = ddim_invert(model, model.schedule(self.params.steps), model.encode(task.image), source)
-        return Inverted(trajectory, source, target, empty, align(model.tokenizer, text, task.target_text, self.params.alignment))
+        return Inverted(target, empty, trajectory, source, align(model.tokenizer, text, task.target_text, self.params.alignment))
 
     def _decode(self, given: Inverted, values: Sequence[float], path: Sequence[Tensor], unconds: Sequence[Tensor]) -> list[Image]:
         """One picture per value, each decoded from its level of ``path``; see ``decode_beside_source``."""

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
-from editors.toolbox.mask import to_cells
+from editors.toolbox.mask import mask_of, to_cells
 from editors.toolbox.schedule import Schedule, diffuse, posterior
+from editors.toolbox.source import MaskedSource, Source
 
 __all__ = ["Move", "RePaint", "RePaintParams", "RePaintState", "walk"]
 
@@ -63,18 +64,10 @@ def walk(levels: int, jump_length: int, jump_n_sample: int) -> list[Move]:
 
 
 @dataclass(frozen=True, eq=False)
-class RePaintState:
+class RePaintState(MaskedSource):
     """All that no knob value changes."""
 
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
     seed: int
-    pixels: NDArray[Any]
-    """The mask as given, (H, W) bool."""
-    cells: Tensor
-    """The mask m at latent resolution, (1, 1, h, w) bool, True where the picture is unknown."""
-    target: Tensor
-    empty: Tensor
 
 
 class RePaint(Editor[RePaintState]):
@@ -97,14 +90,7 @@ class RePaint(Editor[RePaintState]):
 
     name = "repaint"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.1, 0.2, 0.3, 0.5, 1.0),
-        "share of the schedule that is noised, denoised and resampled",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is noised, denoised and resampled", (0.1, 0.2, 0.3, 0.5, 1.0))
     needs = frozenset({"mask"})
     Params = RePaintParams
     params: RePaintParams
@@ -119,10 +105,8 @@ class RePaint(Editor[RePaintState]):
 
     def prepare(self, task: EditTask) -> RePaintState:
         self.check(task)
-        assert task.mask is not None
-        x0 = self.model.encode(task.image)
-        target, empty = self.model.embed_pair(task.target_text)
-        return RePaintState(x0, task.seed, task.mask.copy(), to_cells(task.mask, x0), target, empty)
+        source, mask = Source.of(self.model, task), mask_of(task)
+        return RePaintState(**vars(source), pixels=mask.copy(), cells=to_cells(mask, source.x0), seed=task.seed)
 
     @torch.no_grad()
     def render(self, state: RePaintState, values: Sequence[float]) -> list[Image]:
@@ -160,4 +144,4 @@ class RePaint(Editor[RePaintState]):
         return {"mask": state.pixels}
 
     def facts(self, state: RePaintState) -> dict[str, str | float | bool]:
-        return {"mask_from": "manifest", "mask_share": float(state.cells.float().mean())}
+        return state.facts()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from editors.base import EditTask, Image
-from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState, masked_latent
+from editors.base import EditTask
+from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
 
 __all__ = ["SDInpaint"]
 
@@ -30,6 +29,7 @@ class SDInpaint(Inpainter):
     name = "sd_inpaint"
     version = "1"
     channels = frozenset({0, 5})
+    batches = True
     checkpoint = (
         "an inpainting checkpoint of 9 input channels (stable-diffusion-v1-5/stable-diffusion-inpainting) for the trained form; "
         "any text-to-image checkpoint for the blending form"
@@ -41,16 +41,10 @@ class SDInpaint(Inpainter):
         "toybox": {"steps": 25, "guidance": 3.0, "mask_downsampling": "any"},
     }
 
-    def network(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
+    def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
         if self.blends:
             return self.model.unet
-        return Conditioned(self.model.unet, torch.cat([cells.float(), masked_latent(self.model, task, hole=127.5)], dim=1))
-
-    def render_many(self, states: Sequence[InpaintState], values: Sequence[float]) -> list[Sequence[Image | None]]:
-        self.check_values(values)
-        if self.blends:
-            return [*self.decode(states, values, self.model)]
-        return super().render_many(states, values)
+        return Conditioned(self.model.unet, self.nine_channels(task, cells))
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
         return {**super().facts(state), "form": "4 channels" if self.blends else "9 channels"}

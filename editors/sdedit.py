@@ -8,25 +8,23 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import Editor, EditTask, Image, Knob, SamplingParams
-from editors.toolbox.sweep import decode_many
+from editors.base import SAMPLING_PRESETS, EditTask, Knob, SamplingParams
+from editors.partial_decode import PartialDecode
+from editors.toolbox.source import Source
+from editors.toolbox.sweep import Sweep
 
 __all__ = ["SDEdit", "SDEditState"]
 
 
 @dataclass(frozen=True, eq=False)
-class SDEditState:
-    """Latent, noise and texts."""
+class SDEditState(Source):
+    """Latent, texts and noise."""
 
-    x0: Tensor
-    """Source latent, (1, c, h, w)."""
     noise: Tensor
     """The noise that all knob values share, (1, c, h, w)."""
-    target: Tensor
-    empty: Tensor
 
 
-class SDEdit(Editor[SDEditState]):
+class SDEdit(PartialDecode[SDEditState]):
     """Noise the source latent to a share of the schedule, denoise it with the target text and guidance.
 
     This is what is called SDEdit in text-guided editing, the image-to-image mode of Stable Diffusion: DDIM (no noise
@@ -38,36 +36,27 @@ class SDEdit(Editor[SDEditState]):
 
     name = "sdedit"
     version = "1"
-    knob = Knob(
-        "strength",
-        0.0,
-        1.0,
-        (0.2, 0.4, 0.6, 0.8, 1.0),
-        "share of the schedule that is noised and denoised",
-        zero="round trip",
-    )
+    knob = Knob.share("strength", "share of the schedule that is noised and denoised")
     Params = SamplingParams
     params: SamplingParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5},
-        "fast": {"steps": 20},
-        "toybox": {"steps": 25, "guidance": 3.0},
+        **SAMPLING_PRESETS,
     }
 
-    def prepare(self, task: EditTask) -> SDEditState:
-        self.check(task)
-        x0 = self.model.encode(task.image)
-        target, empty = self.model.embed_pair(task.target_text)
-        return SDEditState(x0, self.model.noise(task.seed, x0.shape), target, empty)
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[SDEditState]:
+        states = []
+        for task in tasks:
+            source = self.source(task)
+            states.append(SDEditState(**vars(source), noise=self.model.noise(task.seed, source.x0.shape)))
+        return states
 
-    def render(self, state: SDEditState, values: Sequence[float]) -> Sequence[Image | None]:
-        return self.render_many([state], values)[0]
+    def start(self, state: SDEditState, t: int) -> Tensor:
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise, the same noise at every level."""
+        return self.schedule.q_sample(state.x0, state.noise, t)
 
-    def render_many(self, states: Sequence[SDEditState], values: Sequence[float]) -> list[Sequence[Image | None]]:
-        self.check_values(values)
-        schedule = self.model.schedule(self.params.steps)
-
-        def noised(state: SDEditState, level: int) -> Tensor:
-            return schedule.q_sample(state.x0, state.noise, level)
-
-        return decode_many(self.model, schedule, states, values, noised, guidance=self.params.guidance)
+    def denoise(self, edits: Sweep[SDEditState]) -> None:
+        """x_{t-1} = DDIM(x_t, eps(x_t, t, target))."""
+        for t, x, states in edits:
+            eps = self.predict(x, t, states)
+            edits.x = self.schedule.ddim_step(x, eps, t)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = [
+    "SAMPLING_PRESETS",
     "Cancelled",
     "EditTask",
     "EditorError",
@@ -93,6 +95,11 @@ class Knob:
     zero: Literal["", "source", "round trip"] = ""
     """What the smallest value returns to the bit: the source, the VAE round trip, or nothing that can be promised."""
 
+    @classmethod
+    def share(cls, name: str, description: str, grid: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)) -> Knob:
+        """A share 0..1 of the schedule; at 0 no step is executed, which leaves the VAE round trip."""
+        return cls(name, 0.0, 1.0, grid, description, zero="round trip")
+
 
 @dataclass(frozen=True)
 class FairPlay:
@@ -125,3 +132,7 @@ class SamplingParams(Params):
 
     steps: int = Field(50, ge=1, le=1000, description="DDIM steps of the whole schedule; a partial edit executes its share")
     guidance: float = Field(7.5, ge=0, description="classifier-free guidance scale w of uncond + w (cond - uncond); 1 = none")
+
+
+SAMPLING_PRESETS: Mapping[str, Mapping[str, Any]] = {"fast": {"steps": 20}, "toybox": {"steps": 25, "guidance": 3.0}}
+"""Of an editor whose preset ``fast`` only takes fewer steps, and that needs no more than the usual values on ToyBox."""

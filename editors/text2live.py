@@ -17,7 +17,7 @@ from editors.base import Editor, EditTask, FairPlay, Image, Knob
 from editors.base import Params as AnyParams
 from editors.toolbox.augment import Warp, views
 from editors.toolbox.clip import ClipParams, RankingCLIP, clip_assets, spherical_distance
-from editors.toolbox.diffusion import derive_seed, seeded, to_pictures
+from editors.toolbox.diffusion import derive_seed, seeded, to_pictures, to_tensor
 
 __all__ = ["Text2LIVE", "Text2LIVEParams", "Text2LIVEState"]
 
@@ -147,7 +147,7 @@ class Text2LIVE(Editor[Text2LIVEState]):
         self.check(task)
         assert task.source_text is not None
         p, device = self.params, self.model.device
-        source = torch.from_numpy(task.image.copy()).permute(2, 0, 1)[None].to(device).float() / 127.5 - 1
+        source = to_tensor(task.image, device)
         framed = p.screen_text.replace("{}", task.target_text)
         target, screen, present = self.ranker.embed_texts([task.target_text, framed, task.source_text])
         texts = _Texts(target, screen, target - present)

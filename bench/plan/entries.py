@@ -75,7 +75,7 @@ def _entry(item: EditorSpec, on_toybox: bool) -> Entry:
         if on_toybox:
             resolved = embedded.with_ranker(cls, resolved)
         assets = assets_of(cls, resolved)
-        knob = _knob(cls, resolved)
+        knob = cls.knob_of(resolved)
     except EtabenchError:
         raise
     except Exception as error:
@@ -94,11 +94,6 @@ def _entry(item: EditorSpec, on_toybox: bool) -> Entry:
         deterministic=bool(cls.deterministic),
         assets=assets,
     )
-
-
-def _knob(cls: type[Any], params: Any) -> Any:
-    """The editor's knob; one whose knob depends on its parameters has a class method `knob_of`."""
-    return cls.knob_of(params) if hasattr(cls, "knob_of") else cls.knob
 
 
 def _version(target: str, cls: type[Any]) -> str:

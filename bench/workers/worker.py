@@ -80,11 +80,7 @@ class Worker:
 
     def at_once(self, index: int) -> int:
         """How many units of a plan entry are made together: 1 for an editor that would only loop over them."""
-        from editors.base import Editor
-
-        cls = registry.load_editor(self.run.plan.entries[index].target)
-        loops = (cls.prepare_many, cls.render_many) == (Editor.prepare_many, Editor.render_many)
-        return 1 if loops else self.batch
+        return self.batch if registry.load_editor(self.run.plan.entries[index].target).batches else 1
 
     def editor(self, index: int) -> Editor[Any]:
         """The editor of a plan entry, bound to the model if it needs one."""
@@ -155,10 +151,10 @@ class Worker:
         evaluations = self.model.unet_evaluations if entry.needs_model else 0
         memory = PeakMemory(self.device if entry.needs_model else "cpu")
         start = time.perf_counter()
-        states = editor.prepare_many(tasks) if len(tasks) > 1 else [editor.prepare(tasks[0])]
+        states = editor.prepare_many(tasks)
         memory.wait()
         prepared = time.perf_counter()
-        edits = editor.render_many(states, entry.values) if len(tasks) > 1 else [editor.render(states[0], entry.values)]
+        edits = editor.render_many(states, entry.values)
         memory.wait()
         rendered = time.perf_counter()
         evaluations = self.model.unet_evaluations - evaluations if entry.needs_model else 0
@@ -196,7 +192,7 @@ class Worker:
         files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}
         pictures = {_safe(name): png_bytes(picture) for name, picture in editor.pictures(state).items()}
         named = zip(there, files.items(), strict=True)
-        outside = bool(getattr(editor, "outside", False))
+        outside = editor.outside
         cut = tokens_cut(self.model.tokenizer, prompts_of(entry, sample)) if entry.needs_model else 0
         record = Record(
             key=unit.key,

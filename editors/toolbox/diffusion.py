@@ -22,7 +22,7 @@ from editors.task import Cancelled, EditorError, Image, MissingInput, NotFinite
 from editors.toolbox.checkpoint import CheckpointError, digest, load_components, locate
 from editors.toolbox.schedule import Schedule, noise_scheduler
 
-__all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures"]
+__all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures", "to_tensor"]
 
 
 def derive_seed(seed: int, purpose: str) -> int:
@@ -278,6 +278,11 @@ class DiffusionModel:
         target = signal * noise - sigma * x0 if self.scheduler.config.prediction_type == "v_prediction" else noise
         output = self.unet_output(signal * x0 + sigma * noise, timesteps, context.expand(len(noise), -1, -1))
         return (output - target).square().mean()
+
+
+def to_tensor(picture: Image, device: torch.device) -> Tensor:
+    """A picture (H, W, 3) uint8 as float32 (1, 3, H, W) in -1..1."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(device).float() / 127.5 - 1
 
 
 def to_pictures(x: Tensor) -> list[Image]:

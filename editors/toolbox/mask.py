@@ -1,4 +1,4 @@
-"""DiffEdit's automatic mask, and the blending with a background that masked editors share.
+"""DiffEdit's automatic mask, and masks between pixels and latent cells.
 
 Source: Couairon et al., DiffEdit (arXiv 2210.11427), step 1: where the noise predicted under the target text differs from
 the noise predicted under a reference text, the picture has to change.
@@ -15,7 +15,6 @@ What the common pipeline implementation does otherwise, and this one does not:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,9 +28,8 @@ from torch.nn.functional import adaptive_max_pool2d, interpolate
 from editors.task import EditTask, MissingInput, Params
 from editors.toolbox.diffusion import DiffusionModel, derive_seed
 from editors.toolbox.schedule import Schedule
-from editors.toolbox.sweep import Hook
 
-__all__ = ["AutoMask", "MaskParams", "auto_mask", "binarise", "keep_background", "mask_of", "to_cells", "to_pixels"]
+__all__ = ["AutoMask", "DownsamplingParams", "MaskParams", "auto_mask", "binarise", "mask_of", "to_cells", "to_pixels"]
 
 
 class MaskParams(Params):
@@ -48,6 +46,14 @@ class MaskParams(Params):
     )
     use_source_text: bool = Field(
         False, description="reference text is the source text, where there is one, rather than the empty text"
+    )
+
+
+class DownsamplingParams(Params):
+    """How a mask of pixels becomes one of latent cells, as in ``to_cells``."""
+
+    mask_downsampling: Literal["nearest", "any"] = Field(
+        "nearest", description="a latent cell is masked where its first pixel is (nearest, as published) or where any pixel is"
     )
 
 
@@ -100,11 +106,6 @@ def binarise(difference: Tensor, params: MaskParams) -> Tensor:
     if high <= low:
         return torch.zeros_like(difference, dtype=torch.bool)
     return (difference.clamp(max=high) - low) / (high - low) > params.mask_threshold
-
-
-def keep_background(cells: Tensor, background: Callable[[int], Tensor]) -> Hook:
-    """After a step: y = M y + (1 - M) background(level), with the background at the level just reached."""
-    return lambda x, level, items: torch.where(cells, x, background(level))
 
 
 def mask_of(task: EditTask) -> NDArray[np.bool_]:

@@ -4,22 +4,18 @@ several samples in one batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from editors.task import Image
 from editors.toolbox.diffusion import DiffusionModel, derive_seed
 from editors.toolbox.schedule import Schedule
 
 __all__ = [
-    "Hook",
-    "Step",
-    "Texts",
+    "Sweep",
     "ddim_invert",
-    "decode_many",
     "decode_sweep",
     "in_groups",
     "independent_levels",
@@ -29,25 +25,7 @@ __all__ = [
 
 _Thing = TypeVar("_Thing")
 _Result = TypeVar("_Result")
-
-Hook: TypeAlias = Callable[[Tensor, int, list[int]], Tensor]
-"""(x, level, items) -> x: ``x`` (m, c, h, w) are the latents in the batch, all at ``level``; ``items`` says which they are."""
-
-Step: TypeAlias = Callable[[Tensor, Tensor, int, list[int]], Tensor]
-"""(x, output, level, items) -> the latents at ``level`` - 1, given the U-Net's output for ``x`` at ``level``."""
-
-
-class Texts(Protocol):
-    """A state with the embeddings of a target text and of the empty text, (1, l, d) each."""
-
-    @property
-    def target(self) -> Tensor: ...
-
-    @property
-    def empty(self) -> Tensor: ...
-
-
-_State = TypeVar("_State", bound=Texts)
+_Owner = TypeVar("_Owner")
 
 
 def in_groups(
@@ -99,6 +77,45 @@ def invert_many(model: DiffusionModel, schedule: Schedule, latents: Sequence[Ten
     return in_groups(latents, lambda x: x.shape, invert)
 
 
+class Sweep(Generic[_Owner]):
+    """Edits in the making: latents that are denoised to level 0 in one loop, each from a level of its own. The loop is the method's::
+
+        sweep = Sweep(model, [(owner, level, latent), ...])
+        for t, x, owners in sweep:
+            eps = model.predict(x, schedule.timestep(t), ...)
+            sweep.x = schedule.ddim_step(x, eps, t)
+        pictures = model.decode(sweep.latents)
+
+    It runs from the noisiest start down. An item joins the batch when the loop reaches its level, and one that starts at 0 stays as it
+    is. ``t`` is the level that the latents ``x`` (m, c, h, w) are at, ``owners`` says whose they are, one each: whatever the caller
+    named an item by, a state, a knob value, an index. The body assigns to ``sweep.x`` the latents at level t - 1, in the same order;
+    it must treat each item by itself. Every round asks ``cancelled`` first.
+    """
+
+    def __init__(self, model: DiffusionModel, items: Sequence[tuple[_Owner, int, Tensor]]) -> None:
+        """Items are (owner, start level, latent (1, c, h, w) at that level), of one size."""
+        self._model = model
+        self._owners = [owner for owner, _, _ in items]
+        self._starts = [level for _, level, _ in items]
+        self._latents = [latent for _, _, latent in items]
+        self.x: Tensor
+        """The latents in the batch; those at the next level once the body has assigned them."""
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor, list[_Owner]]]:
+        for level in range(max(self._starts, default=0), 0, -1):
+            self._model.stop_if_cancelled(f"decoding from level {level}")
+            present = [i for i, start in enumerate(self._starts) if start >= level]
+            self.x = torch.cat([self._latents[i] for i in present])
+            yield level, self.x, [self._owners[i] for i in present]
+            for i, latent in zip(present, torch.split(self.x, 1), strict=True):
+                self._latents[i] = latent
+
+    @property
+    def latents(self) -> Tensor:
+        """All items, (n, c, h, w), in the order they were given in: at level 0 once the loop is through. Raises ``NotFinite``."""
+        return self._model.guard(torch.cat(self._latents), "the end of the decode")
+
+
 @torch.no_grad()
 def decode_sweep(
     model: DiffusionModel,
@@ -106,78 +123,19 @@ def decode_sweep(
     starts: Sequence[tuple[int, Tensor]],
     context: Tensor,
     *,
-    guidance: float | Tensor,
-    uncond: Tensor,
-    step: Step | None = None,
-    before_step: Hook | None = None,
-    after_step: Hook | None = None,
-) -> Tensor:
-    """Denoise every item from its own start level to level 0 in one loop; returns (n, c, h, w) in the order of ``starts``.
-
-    ``starts`` holds a (start level, latent (1, c, h, w)) per item: an item joins the batch when the loop reaches its
-    level, and an item that starts at 0 is returned as it is. ``context`` and ``uncond`` are (1, l, d), shared, or (n, l, d),
-    one per item; so is ``guidance``, a number or (n,). ``step`` takes the place of the DDIM step. ``before_step`` gets the latents
-    at level k before they are denoised, ``after_step`` those at the level k - 1 just reached; both return the latents to
-    go on with. All three must treat each item by itself.
-    """
-    latents = [latent for _, latent in starts]
-    for level in range(max((start for start, _ in starts), default=0), 0, -1):
-        model.stop_if_cancelled(f"decoding from level {level}")
-        items = [i for i, (start, _) in enumerate(starts) if start >= level]
-        x = torch.cat([latents[i] for i in items])
-        if before_step:
-            x = before_step(x, level, items)
-        own = context if len(context) == 1 else context[items]
-        none = uncond if len(uncond) == 1 else uncond[items]
-        scale = guidance[items] if isinstance(guidance, Tensor) else guidance
-        output = model.predict(x, schedule.timestep(level), own, scale, none)
-        x = step(x, output, level, items) if step else schedule.ddim_step(x, output, level)
-        if after_step:
-            x = after_step(x, level - 1, items)
-        for i, latent in zip(items, torch.split(x, 1), strict=True):
-            latents[i] = latent
-    return model.guard(torch.cat(latents), "the end of the decode")
-
-
-def decode_many(
-    model: DiffusionModel,
-    schedule: Schedule,
-    states: Sequence[_State],
-    values: Sequence[float],
-    at: Callable[[_State, int], Tensor],
-    *,
     guidance: float,
-    cells: Callable[[_State], Tensor] | None = None,
-) -> list[Sequence[Image | None]]:
-    """The pictures of several samples at several knob values from one staggered decode; one list per state, in order.
+    uncond: Tensor,
+) -> Tensor:
+    """Plain guided DDIM from every (start level, latent (1, c, h, w)) to level 0; returns (n, c, h, w) in the order of ``starts``.
 
-    ``at(state, level)`` is the source's latent (1, c, h, w) at a level, inverted or noised: an item of value v starts from the
-    one at round(v n). Where ``cells(state)`` (1, 1, h, w) bool is given, all outside it is replaced after each step by the
-    source's latent at the level just reached. States whose latents differ in size are decoded one size after another.
+    ``context`` is (1, l, d), shared, or (n, l, d), one per item; ``uncond`` is (1, l, d).
     """
-    levels = [schedule.level(value) for value in values]
-
-    def decode(group: list[_State]) -> list[Sequence[Image | None]]:
-        owners = [state for state in group for _ in levels]
-
-        def keep_background(x: Tensor, level: int, items: list[int]) -> Tensor:
-            assert cells is not None
-            mask = torch.cat([cells(owners[i]) for i in items])
-            return torch.where(mask, x, torch.cat([at(owners[i], level) for i in items]))
-
-        latents = decode_sweep(
-            model,
-            schedule,
-            [(level, at(state, level)) for state in group for level in levels],
-            torch.cat([state.target for state in owners]),
-            guidance=guidance,
-            uncond=group[0].empty,
-            after_step=keep_background if cells else None,
-        )
-        pictures = model.decode(latents)
-        return [pictures[i * len(values) : (i + 1) * len(values)] for i in range(len(group))]
-
-    return in_groups(states, lambda state: at(state, 0).shape, decode)
+    sweep = Sweep(model, [(i, level, x) for i, (level, x) in enumerate(starts)])
+    for t, x, items in sweep:
+        own = context if len(context) == 1 else context[items]
+        output = model.predict(x, schedule.timestep(t), own, guidance, uncond)
+        sweep.x = schedule.ddim_step(x, output, t)
+    return sweep.latents
 
 
 def independent_levels(model: DiffusionModel, schedule: Schedule, x0: Tensor, seed: int) -> list[Tensor]:

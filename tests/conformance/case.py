@@ -63,8 +63,7 @@ class Case:
 
     def knob(self, *, slow: bool = False) -> Knob | None:
         """The editor's knob, which may depend on its parameters; None for an anchor. ``slow`` as in ``make``."""
-        cls = self.editor_class
-        return cls.knob_of(self.resolved(self.knob_params if slow else self.params)) if hasattr(cls, "knob_of") else cls.knob
+        return self.editor_class.knob_of(self.resolved(self.knob_params if slow else self.params))
 
     @property
     def grid(self) -> tuple[float, ...]:

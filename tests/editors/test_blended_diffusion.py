@@ -113,7 +113,7 @@ def test_clip_sees_the_region_on_black_or_on_the_source(model: DiffusionModel, m
         assert masked.mask is not None
         mask = torch.from_numpy(masked.mask).expand(1, 3, -1, -1)
         assert (got[mask] == 0.5).all()
-        assert torch.equal(got[~mask], state.source[~mask] if outside else torch.full_like(got[~mask], -1.0))
+        assert torch.equal(got[~mask], state.picture[~mask] if outside else torch.full_like(got[~mask], -1.0))
 
 
 def test_what_it_needs_is_said(model: DiffusionModel, task: EditTask, masked: EditTask) -> None:

@@ -11,6 +11,7 @@ from bench.toybox.embedded import TOYBOX
 from editors import DiffusionModel, EditTask, MissingInput
 from editors.blended_latent import BlendedLatent, BlendedLatentState, reconstruct_background, shrinking_masks
 from editors.toolbox.clip import SELECTOR
+from editors.toolbox.diffusion import derive_seed
 
 STEPS = 8
 
@@ -27,6 +28,15 @@ def final_latents(editor: BlendedLatent, state: BlendedLatentState, values: tupl
     editor.model.decode = lambda x: (seen.append(x), decode(x))[1]  # type: ignore[method-assign]
     editor.render(state, values)
     return seen[0]
+
+
+def before_each_step(editor: BlendedLatent, state: BlendedLatentState, values: tuple[float, ...]) -> dict[int, Tensor]:
+    """The latents (m, c, h, w) that the U-Net is asked about, by level."""
+    timesteps, seen = editor.model.schedule(STEPS).timesteps, {}
+    predict = editor.model.predict
+    editor.model.predict = lambda x, t, *given: (seen.update({timesteps.index(t) + 1: x}), predict(x, t, *given))[1]  # type: ignore[method-assign]
+    editor.render(state, values)
+    return seen
 
 
 def test_the_mask_shrinks_from_its_widest_dilation_to_itself() -> None:
@@ -47,30 +57,32 @@ def test_each_quarter_of_the_executed_steps_has_its_mask(model: DiffusionModel, 
     state = replace(state, masks=marks)
     schedule = model.schedule(STEPS)
     used: dict[int, list[int]] = {8: [], 4: [], 3: []}
-    for start, parts in used.items():
-        for level in range(start, 0, -1):
-            x = torch.full((1, 4, 16, 16), 99.0)
-            kept = editor._blend(state, schedule, x, level, [(start, state.seed)])[0, 0] == 99.0
-            parts.append(int(kept.nonzero()[0, 0]))
+    for level, z in before_each_step(editor, state, tuple(start / STEPS for start in used)).items():
+        noise = model.noise(derive_seed(state.seed, f"background {level}"), (1, 4, 16, 16))
+        background = schedule.q_sample(state.x0, noise, level)[0]
+        for parts, item in zip([parts for start, parts in used.items() if start >= level], z, strict=True):
+            kept = (item != background).any(0).nonzero()
+            assert len(kept) == 1
+            parts.append(int(kept[0, 0]))
     assert used == {8: [0, 0, 1, 1, 2, 2, 3, 3], 4: [0, 1, 2, 3], 3: [0, 1, 2]}
 
 
 def test_before_a_step_the_background_is_the_source_noised_to_that_level(model: DiffusionModel, masked: EditTask) -> None:
     editor = make(model, dilations=(1,))
     state = editor.prepare(masked)
-    schedule, x = model.schedule(STEPS), model.noise(1, (2, 4, 16, 16))
-    blended = editor._blend(state, schedule, x, 5, [(8, state.seed), (6, state.seed)])
-    inside = state.masks[-1].expand_as(x)
-    assert torch.equal(blended[inside], x[inside])
-    implied = (blended[:1] - schedule.alpha_bars[5] ** 0.5 * state.x0) / (1 - schedule.alpha_bars[5]) ** 0.5
-    noise = implied[~inside[:1]]
+    schedule, seen = model.schedule(STEPS), before_each_step(editor, state, (1.0, 0.75))
+    outside = ~state.masks[-1].expand_as(state.x0)
+
+    def noise(level: int) -> Tensor:
+        alpha_bar = schedule.alpha_bars[level]
+        return ((seen[level][:1] - alpha_bar**0.5 * state.x0) / (1 - alpha_bar) ** 0.5)[outside]
+
     # 4 x 16 x 16 cells less the mask: mean 0 and deviation 1 up to sampling error of about 1 / sqrt(800)
-    assert abs(float(noise.mean())) < 0.15
-    assert abs(float(noise.std()) - 1) < 0.15
-    assert torch.equal(blended[0][~inside[0]], blended[1][~inside[0]])
-    assert not torch.equal(
-        noise, ((editor._blend(state, schedule, x, 6, [(8, state.seed), (6, state.seed)])[:1]) - state.x0)[~inside[:1]]
-    )
+    assert abs(float(noise(5).mean())) < 0.15
+    assert abs(float(noise(5).std()) - 1) < 0.15
+    assert (noise(5) - noise(6)).abs().max() > 1, "each level has fresh noise"
+    assert torch.equal(seen[5][0][outside[0]], seen[5][1][outside[0]]), "which the values share"
+    assert not torch.equal(seen[5][0][~outside[0]], seen[5][1][~outside[0]])
 
 
 def test_the_final_blend_leaves_the_background_at_the_clean_latent(model: DiffusionModel, masked: EditTask) -> None:
@@ -112,7 +124,7 @@ def test_reconstruction_brings_the_background_back_and_leaves_no_trace(model: Di
     state = editor.prepare(masked)
     (plain,) = editor.render(state, (1.0,))
     tuned = reconstruct_background(
-        model, final_latents(editor, state, (1.0,)), state.source, state.pixels, steps=30, lr=1e-2, weight=100.0
+        model, final_latents(editor, state, (1.0,)), state.picture, state.pixels, steps=30, lr=1e-2, weight=100.0
     )
     assert masked.mask is not None
     outside = ~masked.mask

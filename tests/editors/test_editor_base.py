@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from editors import Editor, EditorError, EditTask, MissingInput
+from editors import BatchEditor, Editor, EditorError, EditTask, Knob, MissingInput
 from editors.anchors import Copy, Oracle, Regenerate, VAERoundTrip
 from editors.blended_latent import BlendedLatent
 from editors.diffedit import DiffEdit
@@ -44,6 +45,45 @@ def test_declarations_are_complete_and_consistent(editor: type[Editor]) -> None:
     for preset in ("", *editor.presets):
         assert isinstance(editor.resolve(preset), editor.Params)
     assert all(field.description for field in editor.Params.model_fields.values())
+
+
+class Counts(BatchEditor[str]):
+    """Says how many it was given."""
+
+    name, version, knob, needs_model = "counts", "1", Knob("amount", 0.0, 1.0, (0.0, 1.0), ""), False
+
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[str]:
+        return [f"{task.target_text} of {len(tasks)}" for task in tasks]
+
+    def render_many(self, states: Sequence[str], values: Sequence[float]) -> list[Sequence[Any]]:
+        return [[f"{state}, {len(states)} at {value:g}" for value in values] for state in states]
+
+
+def test_an_editor_written_for_several_takes_one_as_a_list_of_one(task: EditTask) -> None:
+    editor = Counts(None, Counts.resolve())
+    text = task.target_text
+    assert editor.prepare(task) == f"{text} of 1"
+    assert editor.render(f"{text} of 1", (0.0, 1.0)) == [f"{text} of 1, 1 at 0", f"{text} of 1, 1 at 1"]
+    assert (Counts.batches, Copy.batches) == (True, False)
+
+
+def test_an_editor_written_for_several_must_say_how() -> None:
+    class Lacks(BatchEditor[str]):
+        name, version, knob, needs_model = "lacks", "1", None, False
+
+    with pytest.raises(TypeError, match="prepare_many"):
+        Lacks(None, Lacks.resolve())  # type: ignore[abstract]
+
+
+def test_the_knob_is_the_classs_own_unless_parameters_change_it() -> None:
+    assert SDEdit.knob_of(SDEdit.resolve()) is SDEdit.knob
+    assert Copy.knob_of(Copy.resolve()) is None
+    tuned, plain = (BlendedLatent.resolve("", {"background_reconstruction_steps": steps}) for steps in (1, 0))
+    assert [knob.zero for knob in map(BlendedLatent.knob_of, (tuned, plain)) if knob] == ["", "round trip"]
+
+
+def test_a_share_of_the_schedule_is_a_knob_from_nothing_to_all() -> None:
+    assert Knob.share("r", "share", (0.5, 1.0)) == Knob("r", 0.0, 1.0, (0.5, 1.0), "share", zero="round trip")
 
 
 @pytest.mark.parametrize("editor", ALL, ids=lambda e: e.name)

@@ -40,7 +40,7 @@ def test_blending_leaves_the_background_at_the_clean_latent(model: DiffusionMode
     decoded: list[torch.Tensor] = []
     watched = state.model.variant()
     watched.decode = lambda x: decoded.append(x) or model.decode(x)  # type: ignore[method-assign, func-returns-value]
-    editor.decode([state], (0.6, 1.0), watched)
+    editor.render(replace(state, model=watched), (0.6, 1.0))
     outside = ~state.cells.expand_as(state.x0)
     for latent in torch.split(decoded[0], 1):
         assert torch.equal(latent[outside], state.x0[outside])

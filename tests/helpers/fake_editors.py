@@ -143,6 +143,7 @@ class Several(Fade):
     """Takes several samples at once, unless one of them holds the word zero and the parameter forbids it."""
 
     name = "several"
+    batches = True
 
     class Params(Fade.Params):
         bad: bool = Field(False, description="fail on the sample with zero, and on every batch with it")
@@ -156,9 +157,6 @@ class Several(Fade):
         if "number 0" in task.target_text and self.params.bad:
             raise EditorError("no zeros please")
         return super().prepare(task)
-
-    def prepare_many(self, tasks: Sequence[EditTask]) -> list[tuple[Image, NDArray[np.float64]]]:
-        return [self.prepare(task) for task in tasks]
 
 
 class Reads(Fade):

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from editors import DiffusionModel, EditTask
 from editors.diffedit import DiffEdit
 from editors.toolbox.diffusion import derive_seed
-from editors.toolbox.mask import AutoMask, MaskParams, auto_mask, binarise, keep_background, to_cells, to_pixels
+from editors.toolbox.mask import AutoMask, MaskParams, auto_mask, binarise, to_cells, to_pixels
 
 
 def make(model: DiffusionModel, task: EditTask, **params: object) -> AutoMask:
@@ -96,15 +95,6 @@ def test_the_mask_does_not_depend_on_the_grid(model: DiffusionModel, task: EditT
         editor.render(state, values)
         masks.append(state.mask.cells)
     assert torch.equal(*masks)
-
-
-def test_the_background_is_the_one_of_the_level_reached() -> None:
-    cells = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
-    cells[..., 0] = True
-    levels = [torch.full((1, 4, 2, 2), float(k)) for k in range(4)]
-    blended: Tensor = keep_background(cells, levels.__getitem__)(torch.full((3, 4, 2, 2), 9.0), 2, [0, 1, 2])
-    assert blended[..., 0].unique().tolist() == [9.0]
-    assert blended[..., 1].unique().tolist() == [2.0]
 
 
 def test_a_cell_covers_its_square_of_pixels() -> None:

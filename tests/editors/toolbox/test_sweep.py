@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from editors import Cancelled, DiffusionModel
-from editors.toolbox.sweep import ddim_invert, decode_sweep
+from editors.toolbox.sweep import Sweep, ddim_invert, decode_sweep
 
 BATCHING = 2e-4
 """Float32 rounding of another batch size, carried through ten steps of a network; latents are of order 1."""
@@ -47,33 +47,24 @@ def test_the_cost_is_two_samples_per_item_and_step(model: DiffusionModel, texts:
     assert model.unet_evaluations - before == 2 * (0 + 2 + 5)
 
 
-def test_hooks_see_each_level_once_with_the_items_in_the_batch(model: DiffusionModel, texts: tuple[Tensor, Tensor]) -> None:
-    seen: list[tuple[str, int, list[int]]] = []
+def test_the_loop_sees_each_level_once_with_those_who_started_above(model: DiffusionModel) -> None:
+    seen: list[tuple[int, list[str]]] = []
+    starts = {"one": 1, "three": 3, "none": 0}
+    latents = {name: model.noise(level, (1, 4, 16, 16)) for name, level in starts.items()}
+    sweep = Sweep(model, [(name, level, latents[name]) for name, level in starts.items()])
+    for t, x, owners in sweep:
+        assert len(x) == len(owners)
+        seen.append((t, owners))
+        sweep.x = x + 10**t
+    assert seen == [(3, ["three"]), (2, ["three"]), (1, ["one", "three"])]
+    assert torch.equal(sweep.latents, torch.cat([latents["one"] + 10, latents["three"] + 1000 + 100 + 10, latents["none"]]))
 
-    def hook(kind: str, x: Tensor, level: int, items: list[int]) -> Tensor:
-        assert len(x) == len(items)
-        seen.append((kind, level, items))
-        return torch.full_like(x, level) if kind == "after" else x
 
-    latents = decode_sweep(
-        model,
-        model.schedule(5),
-        [(1, model.noise(0, (1, 4, 16, 16))), (3, model.noise(1, (1, 4, 16, 16)))],
-        texts[0],
-        guidance=4.0,
-        uncond=texts[1],
-        before_step=lambda *a: hook("before", *a),
-        after_step=lambda *a: hook("after", *a),
-    )
-    assert seen == [
-        ("before", 3, [1]),
-        ("after", 2, [1]),
-        ("before", 2, [1]),
-        ("after", 1, [1]),
-        ("before", 1, [0, 1]),
-        ("after", 0, [0, 1]),
-    ]
-    assert torch.equal(latents, torch.zeros_like(latents))
+def test_a_body_that_loses_an_item_is_found_out(model: DiffusionModel) -> None:
+    sweep = Sweep(model, [(i, 2, model.noise(i, (1, 4, 16, 16))) for i in range(2)])
+    with pytest.raises(ValueError, match="zip"):
+        for _, x, _ in sweep:
+            sweep.x = x[:1]
 
 
 def test_inversion_is_a_trajectory_whose_prefix_is_the_shorter_one(model: DiffusionModel, texts: tuple[Tensor, Tensor]) -> None:
