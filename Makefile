@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types docs check baseline bench train-toybox clean
+.PHONY: help install demo test quick lint types docs check baseline bench train-toybox clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -19,8 +19,11 @@ install: $(INSTALLED) ## make .venv with everything in it
 demo: $(INSTALLED) ## run four editors over their knobs on ToyBox, score them, write runs/demo/report/index.html
 	$(BIN)/etabench run demo --out runs/demo
 
-test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each (twelve minutes at most of two quiet cores)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+quick: $(INSTALLED) ## before a commit: all tests that take less than two seconds, and every check of one editor (a minute and a half at most)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(INSTALLED) ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -23,12 +23,12 @@ from etabench_conformance import Case, conformance
 from etabench_conformance.case import SAMPLES
 
 Check = Callable[[], None]
-pytestmark = pytest.mark.slow
 
 GENERATOR = TOYBOX / "generator"
 
 QUICK: Mapping[str, Any] = {
-    "steps": 4,
+    "steps": 3,
+    "draws": 2,
     "embedding_steps": 2,
     "unet_steps": 2,
     "background_reconstruction_steps": 2,
@@ -43,9 +43,10 @@ QUICK: Mapping[str, Any] = {
 
 KNOB: Mapping[str, Any] = {
     "steps": 12,
-    "embedding_steps": 40,
+    "draws": 1,
+    "embedding_steps": 20,
     "unet_steps": 50,
-    "inner_steps": 3,
+    "inner_steps": 2,
     "jump_length": 3,
     "augmentations": 2,
     "candidates": 1,
@@ -141,9 +142,21 @@ def _case(name: str) -> Any:
     return conformance(name, preset=_preset(name), params=params(QUICK), knob_params=params(knob), **special)
 
 
+QUICKEST = "sdedit"
+"""Its checks take part in `make quick`: a model, noise, a knob with a zero, and every check applies."""
+
+
 def _all_checks() -> list[Any]:
     return [
-        pytest.param(*parameter.values, id=f"{name}-{parameter.id}", marks=parameter.marks)
+        pytest.param(
+            *parameter.values,
+            id=f"{name}-{parameter.id}",
+            marks=[
+                *parameter.marks,
+                pytest.mark.xdist_group(f"conformance of {name}"),
+                *([] if name == QUICKEST else [pytest.mark.slow]),
+            ],
+        )
         for name in registry.editors()
         for parameter in _case(name).args[1]
     ]
@@ -187,6 +200,7 @@ def _edits(executor: str, workers: int, folder: Path) -> dict[str, list[bytes]]:
     return found
 
 
+@pytest.mark.slow
 def test_two_local_processes_make_the_very_pictures_of_one(tmp_path: Path) -> None:
     alone = _edits("inline", 1, tmp_path / "inline")
     assert len(alone) == 2 * len(SHARED)

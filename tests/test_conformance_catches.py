@@ -55,6 +55,17 @@ class Remembers(Honest):
         return State(state.source, np.roll(state.noise, self.before))
 
 
+class RemembersForAll(Remembers):
+    """The same, counted for all editors of the process: the sample alone is no more alone than the others."""
+
+    ever = 0
+
+    def prepare(self, task: EditTask) -> State:
+        RemembersForAll.ever += 1
+        self.before = RemembersForAll.ever
+        return super().prepare(task)
+
+
 class Wears(Honest):
     """Rendering changes the state."""
 
@@ -91,6 +102,11 @@ class WritesIntoTheTask(Honest):
 class Crops(Honest):
     def render(self, state: State, values: Sequence[float]) -> Sequence[Image | None]:
         return [None if each is None else each[:-1].copy() for each in super().render(state, values)]
+
+
+class SharesMemory(Honest):
+    def render(self, state: State, values: Sequence[float]) -> Sequence[Image | None]:
+        return [super().render(state, values[-1:])[0]] * len(values)
 
 
 class Extrapolates(Honest):
@@ -173,12 +189,15 @@ def case(cls: type[Editor[Any]]) -> Case:
 SPOILT = (
     (Remembers, "same_after_other_samples"),
     (Remembers, "same_in_another_order"),
+    (RemembersForAll, "same_after_other_samples"),
+    (RemembersForAll, "same_in_another_order"),
     (Wears, "same_in_a_batch_of_other_values"),
     (MixesSamples, "same_in_a_batch_of_other_samples"),
     (IgnoresTheSeed, "another_seed_changes_it"),
     (DrawsGlobally, "the_global_generator_is_left_alone"),
     (WritesIntoTheTask, "inputs_are_untouched"),
     (Crops, "pictures_have_the_size_of_the_source"),
+    (SharesMemory, "pictures_have_the_size_of_the_source"),
     (Extrapolates, "values_out_of_bounds_are_refused"),
     (Backwards, "more_is_further_from_the_source"),
     (Backwards, "zero_is_what_it_declares"),

@@ -23,6 +23,7 @@ def _block(language: str, containing: str) -> str:
     return next(block for block in blocks if containing in block)
 
 
+@pytest.mark.slow
 def test_the_editor_in_one_file_runs(tmp_path: Path) -> None:
     (tmp_path / "invert.py").write_text(_block("python", "class Invert"))
     (tmp_path / "mine.yaml").write_text(

@@ -58,6 +58,7 @@ def test_the_resolved_spec_runs_as_it_is(etabench: Callable[..., Outcome], spec_
     assert units[0] == units[1] != []
 
 
+@pytest.mark.slow
 def test_no_score_makes_edits_only_and_score_and_report_follow(
     etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_set_overrides_the_spec(etabench: Callable[..., Outcome], spec_file: Spe
     assert "6 units, 6 edits" in out
 
 
+@pytest.mark.slow
 def test_failures_are_shown_and_do_not_fail_the_command(
     etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
 ) -> None:
@@ -145,6 +147,7 @@ def test_a_run_in_which_all_failed_is_an_error(etabench: Callable[..., Outcome],
     assert "etabench: all 3 units failed; the first: unit" in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_check_exits_with_0_1_and_2(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
     run, file = tmp_path / "run", tmp_path / "baseline.json"
     etabench("run", spec_file(), "--out", run, "--workers", "1")

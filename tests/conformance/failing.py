@@ -9,21 +9,8 @@ import pytest
 import torch
 
 from editors import Cancelled, NotFinite
+from etabench_conformance.alone import alone
 from etabench_conformance.case import Case, edit
-
-
-def _calls(case: Case, network: str) -> int:
-    model = case.open_model()
-    assert model is not None
-    calls = 0
-
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-
-    getattr(model, network).register_forward_hook(count)
-    edit(case.make(model), case.task(), case.grid)
-    return calls
 
 
 def stops_between_steps(case: Case) -> None:
@@ -33,14 +20,12 @@ def stops_between_steps(case: Case) -> None:
         return
     asked = 0
 
-    def hook(limit: int | None = None) -> bool:
+    def hook(limit: int) -> bool:
         nonlocal asked
         asked += 1
-        return limit is not None and asked > limit
+        return asked > limit
 
-    model.cancelled = hook
-    edit(case.make(model), case.task(), case.grid)
-    total = asked
+    total = alone(case).asked
     assert total >= 2, f"the cancel hook was asked {total} times in a whole edit: call model.guard in every step"
     for limit in (0, total // 2):
         asked = 0
@@ -62,7 +47,7 @@ def nan_is_a_typed_failure(case: Case) -> None:
     """NaN from the U-Net, or from the decoder where the editor has no use for one, in the first, a middle or the last call."""
     if not case.editor_class.needs_model:
         return
-    through_unet = _calls(case, "unet")
+    through_unet = alone(case).unet_calls
     total = through_unet or 1
     for number in sorted({0, total // 2, total - 1}):
         model = case.open_model()

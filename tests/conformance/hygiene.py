@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
+import json
+from itertools import combinations
 
 import numpy as np
-import torch
+import pytest
 
-from editors import DiffusionModel
+from editors import EditorError
+from etabench_conformance.alone import alone
 from etabench_conformance.case import Case, edit
-
-
-def _fingerprint(model: DiffusionModel) -> dict[str, Any]:
-    """Weights to the bit, and what else of a network an edit could change."""
-    found: dict[str, Any] = {}
-    for name in ("vae", "unet", "text_encoder"):
-        network = getattr(model, name)
-        total = hashlib.sha256()
-        for key, tensor in sorted(network.state_dict().items()):
-            total.update(key.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        found[f"weights of {name}"] = total.hexdigest()
-        found[f"modules of {name}"] = [type(module).__name__ for module in network.modules()]
-        found[f"mode of {name}"] = [network.training, any(p.requires_grad for p in network.parameters())]
-        found[f"gradients of {name}"] = any(p.grad is not None for p in network.parameters())
-        found[f"hooks of {name}"] = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
-    found["attention processors"] = {name: type(each).__name__ for name, each in model.unet.attn_processors.items()}
-    return found
 
 
 def the_model_is_bit_identical_afterwards(case: Case) -> None:
     """Weights, modules, modes, hooks and attention processors of the shared model are those from before."""
-    model = case.open_model()
-    if model is None:
-        return
-    before = _fingerprint(model)
-    edit(case.make(model), case.task(), case.grid)
-    after = _fingerprint(model)
-    changed = [what for what in before if before[what] != after[what]]
+    seen = alone(case)
+    changed = [what for what in seen.before if seen.before[what] != seen.after[what]]
     assert not changed, f"editing changed the {', '.join(changed)}"
 
 
@@ -55,9 +34,8 @@ def inputs_are_untouched(case: Case) -> None:
 
 def pictures_have_the_size_of_the_source(case: Case) -> None:
     """uint8 RGB of the source's size, one per value, for square sources and for others; no two share memory."""
-    for crop in (0, 16):
-        task = case.task(crop=crop)
-        pictures = edit(case.make(), task, case.grid)
+    square, cropped = alone(case), case.task(crop=16)
+    for task, pictures in ((square.task, square.pictures), (cropped, edit(case.make(), cropped, case.grid))):
         assert len(pictures) == len(case.grid)
         for picture in pictures:
             assert picture.dtype == np.uint8, f"got {picture.dtype}"
@@ -65,14 +43,11 @@ def pictures_have_the_size_of_the_source(case: Case) -> None:
             assert picture.flags["C_CONTIGUOUS"], "an edit is a strided view: np.ascontiguousarray"
             assert not np.shares_memory(picture, task.image), "an edit is a view of the source"
             assert picture.std() > 0, "a blank picture"
+        assert not any(np.shares_memory(*two) for two in combinations(pictures, 2)), "two edits share their memory"
 
 
 def values_out_of_bounds_are_refused(case: Case) -> None:
     """A knob value outside the declared bounds is an EditorError, not an extrapolation."""
-    import pytest
-
-    from editors import EditorError
-
     editor = case.make()
     if editor.knob is None:
         return
@@ -84,26 +59,12 @@ def values_out_of_bounds_are_refused(case: Case) -> None:
 
 def cost_is_counted(case: Case) -> None:
     """The model's counter grows by the samples that really went through a U-Net, copies of it included."""
-    model = case.open_model()
-    if model is None:
-        return
-    seen = 0
-
-    def count(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        nonlocal seen
-        seen += len(given[0] if given else named["sample"])
-
-    model.unet.register_forward_pre_hook(count, with_kwargs=True)
-    before = model.unet_evaluations
-    edit(case.make(model), case.task(), case.grid)
-    counted = model.unet_evaluations - before
-    assert counted == seen, f"{seen} samples went through the U-Net, {counted} were counted"
+    seen = alone(case)
+    assert seen.counted == seen.unet_samples, f"{seen.unet_samples} samples went through the U-Net, {seen.counted} were counted"
 
 
 def facts_and_pictures_can_be_recorded(case: Case) -> None:
     """``facts`` are plain values by name, ``pictures`` arrays that make a PNG; ``fair_play`` answers."""
-    import json
-
     editor = case.make()
     state = editor.prepare(case.task())
     editor.render(state, case.grid)

@@ -13,7 +13,8 @@ from bench.store import Record, Run
 from bench.workers.drain import drain
 from etabench_conformance.case import Case
 
-SAMPLES = 3
+SAMPLES = 2
+"""One that a worker finishes, and one in which the next is stopped."""
 
 
 def _planned(case: Case, folder: Path) -> Run:
@@ -65,8 +66,8 @@ class _AfterOne:
 
 
 def same_after_a_kill_and_by_two_workers(case: Case) -> None:
-    """Three samples: by one worker in one go; and by one worker for the first, a second one that is stopped in the middle of the
-    next, and a third that finishes.
+    """Two samples: by one worker in one go; and by one worker for the first, a second one that is stopped in the middle of the
+    other, and a third that finishes it.
     """
     with tempfile.TemporaryDirectory() as temporary:
         whole = _planned(case, Path(temporary) / "whole")

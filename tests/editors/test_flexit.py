@@ -59,12 +59,15 @@ def test_a_step_has_the_stated_length(model: DiffusionModel, masked: EditTask) -
 
 
 def test_the_path_goes_towards_the_goal(model: DiffusionModel, masked: EditTask) -> None:
-    editor = make(model, augmentations=4, lr=0.01)
+    """By 0.05 in the inner product that is maximised, a third of what a dozen steps of the paper's length gain here; steps a fifth as long
+    gain 0.01, and twice that or nothing on another machine.
+    """
+    editor = make(model, augmentations=4)
     state = editor.prepare(masked)
     ranker = RankingCLIP.load(SPEC)
     pictures = [torch.from_numpy(p.copy()).permute(2, 0, 1).float() / 127.5 - 1 for p in editor.render(state, (0, 12))]
     before, after = (ranker.embed_images(torch.stack(pictures)) @ state.goal).tolist()
-    assert after > before + 0.01
+    assert after > before + 0.05
 
 
 def test_the_goal_is_the_papers_point(model: DiffusionModel, masked: EditTask) -> None:

@@ -30,6 +30,7 @@ def test_every_level_is_optimised_or_none(model: DiffusionModel, masked: EditTas
     assert not torch.equal(fitted.unconds[3], fitted.unconds[2])
 
 
+@pytest.mark.slow
 def test_optimised_embeddings_bring_the_guided_decode_closer_to_the_source() -> None:
     """On a trained model, where 10 steps of 10 updates leave 0.46 and 0.61 of the error."""
     for task in embedded_model.tasks(2):

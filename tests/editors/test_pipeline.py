@@ -66,12 +66,21 @@ def test_seeds_matter_and_nothing_else_does(tiny_folder: Path, task: EditTask, o
     torch.set_rng_state(state)
 
 
-def test_a_pipeline_is_loaded_once_for_all_its_editors(tiny_folder: Path, task: EditTask) -> None:
-    one, two = make(tiny_folder), make(tiny_folder, call={"num_inference_steps": 3})
-    assert one._loaded() is two._loaded()
-    before = _load.cache_info().misses
-    two.render(two.prepare(task), (1.0,))
-    assert _load.cache_info().misses == before
+def test_a_pipeline_is_loaded_once_for_all_its_editors(
+    tiny_folder: Path, task: EditTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[Path] = []
+    load = StableDiffusionImg2ImgPipeline.from_pretrained
+
+    def count(folder: Path, **given: Any) -> Any:
+        loaded.append(folder)
+        return load(folder, **given)
+
+    monkeypatch.setattr(StableDiffusionImg2ImgPipeline, "from_pretrained", count)
+    folder = shutil.copytree(tiny_folder, tmp_path / "never loaded before")
+    for editor in (make(folder), make(folder, call={"num_inference_steps": 3})):
+        editor.render(editor.prepare(task), (1.0,))
+    assert loaded == [folder]
 
 
 def test_the_mask_and_the_instruction_go_where_they_are_sent(tiny_folder: Path, masked: EditTask) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from reports import Plane, ReportData, write_report
 from reports.judges import judges_figure, judges_table, verdicts
@@ -64,6 +65,7 @@ def test_a_page_of_judges_alone_leaves_a_runs_parts_out(tmp_path: Path) -> None:
     assert {path.name for path in page.parent.iterdir()} == {"index.html", "judges.svg", "judges.png", "judges.csv"}
 
 
+@pytest.mark.slow
 def test_judges_join_a_run(data: ReportData, tmp_path: Path) -> None:
     text = write_report(tmp_path / "report", replace(data, judges=JUDGES)).read_text(encoding="utf-8")
     for part in ("Leaderboard", "Which metric to trust for which question", 'id="judges"', 'id="judges-table"'):

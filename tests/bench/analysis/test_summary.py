@@ -164,6 +164,7 @@ def test_seconds_per_edit_count_every_edit_of_a_unit_once(make_spec: SpecMaker, 
     assert board.loc[0, "seconds_per_edit"] == pytest.approx(total / 9, rel=1e-9)  # one division
 
 
+@pytest.mark.slow
 def test_a_report_is_written_from_a_run_with_failures(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Fade"), editor("FailsOnce"), editor("NeedsMask"), editor("Unchanged"), metrics=ALL_METRICS)
     run, _, _ = done(spec, tmp_path / "run")

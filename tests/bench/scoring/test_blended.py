@@ -12,6 +12,7 @@ from bench.scoring.blended import blended_scores, open_networks
 from bench.spec import Spec
 
 
+@pytest.mark.slow
 def test_a_run_of_two_seeds_gives_the_three_numbers(tmp_path: Path) -> None:
     """The truth is put right and does not vary; a new picture of the right thing is right as often and varies."""
     spec = Spec.model_validate(

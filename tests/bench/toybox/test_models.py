@@ -88,6 +88,7 @@ def test_judge(scenes: Pool) -> None:
     assert preference.measured >= 99
 
 
+@pytest.mark.slow
 def test_generator_draws_what_it_is_told(features: torch.nn.Module) -> None:
     pool = draw(24, 920_000)
     images = generate(load_pipeline(TOYBOX / "generator"), [s.caption for s in pool.scenes], seed=1)

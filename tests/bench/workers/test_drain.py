@@ -165,6 +165,7 @@ def test_one_bad_sample_of_a_batch_fails_alone(make_spec: SpecMaker, tmp_path: P
     assert good[0].worker["batch_failed"] == "EditorError: no zeros please"
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_over_a_batch_costs_one_failed_unit(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Several", params={"dies": True}), batch=3)
     bad, *good = records_of(api.run(spec, tmp_path / "run", options=Options(executor="local", workers=1)))
@@ -237,6 +238,7 @@ def test_a_unit_that_someone_else_holds_is_waited_for(make_spec: SpecMaker, tmp_
     assert whole.record(first) is not None
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Fade"), editor("FailsOnce"), editor("Unchanged"), seeds=[0, 1])
     one = fingerprint(api.run(spec, tmp_path / "one", options=INLINE))
@@ -261,6 +263,7 @@ def test_a_local_worker_that_stops_for_good_stops_the_run_with_its_reason(make_s
         api.run(make_spec(editor("FailsOnce")), tmp_path / "run", options=options)
 
 
+@pytest.mark.slow
 def test_killing_the_process_and_running_again_is_as_if_nothing_had_happened(
     make_spec: SpecMaker, spec_file: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -284,6 +287,7 @@ def test_killing_the_process_and_running_again_is_as_if_nothing_had_happened(
     assert list((folder / "claims").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_local_workers_outlive_their_parent_by_no_more_than_a_unit(spec_file: Callable[..., Path], tmp_path: Path) -> None:
     path, folder = spec_file(editor("Fade", params={"seconds": 0.3}), seeds=list(range(40))), tmp_path / "run"
     command = [sys.executable, "-m", "bench.cli", "run", str(path), "--out", str(folder), "--no-score", "--executor", "local"]

@@ -42,6 +42,7 @@ def decoded(model: DiffusionModel, x: Tensor, context: Tensor, start: int) -> Te
     return x
 
 
+@pytest.mark.slow
 def test_inversion_and_decode_are_those_of_the_schedulers(model: DiffusionModel) -> None:
     x0 = torch.cat([model.encode(task.image) for task in tasks(2)])
     _, empty = model.embed_pair("")

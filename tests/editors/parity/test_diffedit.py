@@ -229,6 +229,7 @@ def test_without_departures_the_imitation_is_the_editor(model: DiffusionModel, g
     assert imitation(model, given, frozenset()).equals(edited(model, given))
 
 
+@pytest.mark.slow
 def test_with_all_departures_it_is_the_pipeline_and_with_all_but_one_it_is_not(
     model: DiffusionModel, given: tuple[EditTask, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -80,6 +80,7 @@ def toybox_task() -> EditTask:
     return EditTask(image=sample.image, target_text=sample.target_text, mask=sample.mask, seed=2**63 + 5)
 
 
+@pytest.mark.slow
 def test_blending_is_the_inpainting_pipeline_on_the_embedded_model(toybox_task: EditTask) -> None:
     folder = TOYBOX / "generator"
     pipeline = with_the_mean(StableDiffusionInpaintPipeline.from_pretrained(folder, dtype=torch.float32))

@@ -1,12 +1,23 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
+import torchvision.transforms as T  # noqa: N812  # the reference's own name
 from numpy.typing import NDArray
 
 from metrics.base import MetricError
-from metrics.networks.images import check_batch_size, check_image, check_images, in_batches, open_device, resize_square, to_tensor
+from metrics.networks.images import (
+    check_batch_size,
+    check_image,
+    check_images,
+    in_batches,
+    open_device,
+    resize_and_crop,
+    resize_square,
+    to_tensor,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +52,13 @@ def test_resize_keeps_what_fits_and_averages_what_does_not() -> None:
     # picture's edge, which shifts the mean by a few grey levels.
     assert small.shape == (8, 8, 3)
     assert np.abs(small.astype(int) - 100).max() <= 5
+
+
+@pytest.mark.parametrize("side", [256, 384])
+def test_resizing_the_short_side_and_cutting_is_torchvisions(side: int, rng: np.random.Generator) -> None:
+    image = np.kron(rng.integers(0, 256, (9, 7, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    cut = T.Compose([T.Resize(side), T.CenterCrop(side)])(PIL.Image.fromarray(image))
+    assert np.array_equal(resize_and_crop(image, side), np.asarray(cut))
 
 
 def test_tensor_is_channels_first_and_unchanged() -> None:

@@ -14,7 +14,6 @@ from transformers import ResNetForImageClassification
 from metrics.accuracy import Accuracy
 from metrics.base import Image, PairBatch
 from metrics.lpips import LPIPS
-from metrics.networks.images import resize_and_crop
 from metrics.parity.flexit import FlexitAccuracy, FlexitL1, FlexitLPIPS
 
 
@@ -32,12 +31,6 @@ def batch(edits: list[Image], sources: list[Image], classes: list[Any] | None = 
 def reference(image: Image, side: int) -> torch.Tensor:
     pixels: torch.Tensor = T.Compose([T.Resize(side), T.CenterCrop(side), T.ToTensor()])(PIL.Image.fromarray(image))
     return pixels
-
-
-@pytest.mark.parametrize("side", [256, 384])
-def test_cut_is_torchvisions(long: list[Image], side: int) -> None:
-    expected = (reference(long[0], side) * 255).round().byte().permute(1, 2, 0).numpy()
-    assert np.array_equal(resize_and_crop(long[0], side), expected)
 
 
 def test_lpips_is_a_hundred_times_the_packages(squeeze_file: Path, long: list[Image]) -> None:
