@@ -1,13 +1,19 @@
 """Regression gate: a run against a committed baseline, sample by sample.
 
 The comparison is paired: for every (sample, editor, knob value, seed, metric) of the baseline the run must have a score of the
-same kind, or the comparison means nothing. Two things count as a regression, both only in the bad direction of the metric:
+same kind, or the comparison means nothing. These count as a regression, where there is a direction only in the bad one:
 
     mean     the mean paired difference of an (editor, knob value) exceeds the metric's `mean` tolerance
     worst    a single sample's difference exceeds the metric's `worst` tolerance
+    kind     a score was undefined by the metric's own rule and is a number now, or the other way round: no tolerance covers that
+    set      a set metric's value of an (editor, knob value) moved by more than its tolerance
+
+A score is a number, infinite, undefined (the metric answered that it has none) or missing (nobody asked). Undefined is equal to undefined
+and infinite to infinite; what is missing stops the comparison.
 
 Tolerances stand in the baseline file and may be edited there. A new baseline gets 0.1 and 1 pooled standard deviations of the
-scores within (editor, knob value): what is a tenth of the spread between samples no reader of a curve could see.
+scores within (editor, knob value): what is a tenth of the spread between samples no reader of a curve could see. A set metric gets half
+the median half-width of its intervals: what other samples would have done to it twice over.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,18 +35,23 @@ from bench.scoring.tables import check_unmixed
 from bench.store import Run, write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.scoring import Scores
 
 __all__ = ["Difference", "Verdict", "compare", "write_baseline"]
 
 SCHEMA = 1
-MEAN_SHARE, WORST_SHARE, SMALLEST_TOLERANCE = 0.1, 1.0, 1e-6
+MEAN_SHARE, WORST_SHARE, SET_SHARE, SMALLEST_TOLERANCE = 0.1, 1.0, 0.5, 1e-6
 Key = tuple[str, str, float, int, str]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of a run from its baseline: `loss` is positive where the run is worse. `sample` is empty for the mean over samples."""
+    """Of a run from its baseline: `loss` is positive where the run is worse, infinite where a score became undefined or defined.
+
+    `sample` is empty for the mean over samples and for the value of a set.
+    """
 
     editor: str
     value: float
@@ -58,11 +69,17 @@ class Difference:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Differences, worst first in units of their tolerance; `compared` scores; `extra` scores of the run that the baseline lacks."""
+    """Differences, worst first in units of their tolerance.
+
+    compared: scores looked at, those of sets too.  undefined: those of them that are undefined in both.  extra: scores of the run that
+    the baseline lacks.  unchecked: set metrics of the run that the baseline does not have.
+    """
 
     differences: tuple[Difference, ...]
     compared: int
+    undefined: int
     extra: int
+    unchecked: tuple[str, ...]
 
     @property
     def regressions(self) -> list[Difference]:
@@ -84,7 +101,7 @@ def write_baseline(run: Run, path: Path) -> int:
         raise BaselineError(f"{run.path}: {missing} of {len(plan.units)} units are not done; a baseline needs a complete run")
     if not table:
         raise BaselineError(f"{run.path} has no scores: run `etabench score {run.path}` first")
-    prints = _fingerprints(scores)
+    prints = _fingerprints(scores.pairs)
     before = _read(path) if path.is_file() else {"fingerprints": {}, "tolerances": {}}
     kept = {metric: before["tolerances"][metric] for metric in prints if before["fingerprints"].get(metric) == prints[metric]}
     content: dict[str, Any] = {
@@ -94,12 +111,14 @@ def write_baseline(run: Run, path: Path) -> int:
         "fingerprints": prints,
         "higher_is_better": {metric: bool(scores.cards[prints[metric]]["higher_is_better"]) for metric in prints},
         "tolerances": {metric: kept.get(metric) or _tolerance(metric, table) for metric in prints},
-        "scores": [[*key, None if math.isnan(score) else score] for key, score in sorted(table.items())],
     }
-    rows = ",\n  ".join(json.dumps(row) for row in content.pop("scores"))
+    sets = _sets(scores)
+    if sets:
+        content["sets"] = _baseline_of_sets(scores, sets, before.get("sets"))
+    rows = ",\n  ".join(json.dumps([*key, _written(score)]) for key, score in sorted(table.items()))
     head = json.dumps(content, indent=1, sort_keys=True, allow_nan=False).removesuffix("\n}")
     write_atomically(path, f'{head},\n "scores": [\n  {rows}\n ]\n}}\n'.encode())
-    return len(table)
+    return len(table) + len(sets)
 
 
 def compare(run: Run, path: Path) -> Verdict:
@@ -109,41 +128,101 @@ def compare(run: Run, path: Path) -> Verdict:
     if plan.manifest_hash != baseline["manifest_hash"]:
         ours, theirs = plan.manifest_hash[:12], baseline["manifest_hash"][:12]
         raise BaselineError(f"{path} is of manifest {theirs}, {run.path} of {ours}: scores cannot be compared")
-    before = {tuple(row[:5]): math.nan if row[5] is None else float(row[5]) for row in baseline["scores"]}
-    prints = _fingerprints(scores)
-    for metric, print_ in baseline["fingerprints"].items():
-        if prints.get(metric, print_) != print_:
-            other = f"{run.path} has {prints[metric]}: they are not the same number"
+    before = {tuple(row[:5]): _read_score(row[5]) for row in baseline["scores"]}
+    _same_numbers(run, path, _fingerprints(scores.pairs), baseline["fingerprints"])
+    _nothing_lost(run, path, before.keys() - table.keys(), len(before), "{4} of {1} at {2:g}, sample {0}, seed {3}")
+    found, sets = list(_differences(baseline, before, table)), _sets(scores)
+    theirs = baseline.get("sets") or {"fingerprints": {}, "scores": []}
+    before_sets = {tuple(row[:3]): _read_score(row[3]) for row in theirs["scores"]}
+    _same_numbers(run, path, _fingerprints(scores.sets), theirs["fingerprints"])
+    _nothing_lost(run, path, before_sets.keys() - sets.keys(), len(before_sets), "{2} of {0} at {1:g}")
+    for (editor, value, metric), old in before_sets.items():
+        new, up = sets[editor, value, metric], theirs["higher_is_better"][metric]
+        found.append(Difference(editor, value, metric, "", old, new, _loss(old, new, up), theirs["tolerances"][metric]))
+    both = [(old, table[key]) for key, old in before.items()] + [(old, sets[key]) for key, old in before_sets.items()]
+    return Verdict(
+        differences=tuple(sorted(found, key=lambda each: -each.loss / each.tolerance)),
+        compared=len(both),
+        undefined=sum(math.isnan(old) and math.isnan(new) for old, new in both),
+        extra=len(table.keys() - before.keys()),
+        unchecked=tuple(sorted({metric for _, _, metric in sets} - theirs["fingerprints"].keys())),
+    )
+
+
+def _same_numbers(run: Run, path: Path, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    for metric, print_ in theirs.items():
+        if ours.get(metric, print_) != print_:
+            other = f"{run.path} has {ours[metric]}: they are not the same number"
             raise BaselineError(f"{path}: metric {metric} has fingerprint {print_}, {other}")
-    lost = [key for key, score in before.items() if math.isnan(table.get(key, math.nan)) and not math.isnan(score)]
+
+
+def _nothing_lost(run: Run, path: Path, lost: Collection[tuple[Any, ...]], number: int, words: str) -> None:
     if lost:
-        sample, editor, value, seed, metric = sorted(lost)[0]
-        where = f"{metric} of {editor} at {value:g}, sample {sample}, seed {seed}"
-        raise BaselineError(
-            f"{run.path} lacks {len(lost)} of {len(before)} scores of {path} (first: {where}); run and score it fully"
-        )
-    differences = sorted(_differences(baseline, before, table), key=lambda each: -each.loss / each.tolerance)
-    return Verdict(tuple(differences), len(before), len(table.keys() - before.keys()))
+        where = words.format(*min(lost))
+        raise BaselineError(f"{run.path} lacks {len(lost)} of {number} scores of {path} (first: {where}); run and score it fully")
+
+
+def _loss(before: float, after: float, higher_is_better: bool) -> float:
+    """How much worse a score became; infinite where it became undefined or stopped being so."""
+    if math.isnan(before) != math.isnan(after):
+        return math.inf
+    if before == after or math.isnan(before):
+        return 0.0
+    return before - after if higher_is_better else after - before
 
 
 def _differences(baseline: dict[str, Any], before: dict[Key, float], table: dict[Key, float]) -> Iterable[Difference]:
     cells: dict[tuple[str, float, str], list[Difference]] = defaultdict(list)
     for key, old in before.items():
         sample, editor, value, _, metric = key
-        if not math.isnan(old):
-            loss = (old - table[key]) * (1 if baseline["higher_is_better"][metric] else -1)
-            tolerance = baseline["tolerances"][metric]["worst"]
-            cells[editor, value, metric].append(Difference(editor, value, metric, sample, old, table[key], loss, tolerance))
+        loss = _loss(old, table[key], baseline["higher_is_better"][metric])
+        tolerance = baseline["tolerances"][metric]["worst"]
+        cells[editor, value, metric].append(Difference(editor, value, metric, sample, old, table[key], loss, tolerance))
     for (editor, value, metric), found in cells.items():
-        columns = ([each.before for each in found], [each.after for each in found], [each.loss for each in found])
-        before_, after, loss = (float(np.mean(column)) for column in columns)
-        yield Difference(editor, value, metric, "", before_, after, loss, baseline["tolerances"][metric]["mean"])
         yield from found
+        numbers = [each for each in found if math.isfinite(each.before) and math.isfinite(each.after)]
+        if numbers:
+            columns = ([each.before for each in numbers], [each.after for each in numbers], [each.loss for each in numbers])
+            before_, after, loss = (float(np.mean(column)) for column in columns)
+            yield Difference(editor, value, metric, "", before_, after, loss, baseline["tolerances"][metric]["mean"])
+
+
+def _sets(scores: Scores) -> dict[tuple[str, float, str], float]:
+    return {(row["editor"], float(row["value"]), row["metric"]): float(row["score"]) for row in scores.sets.to_dict("records")}
+
+
+def _baseline_of_sets(
+    scores: Scores, sets: Mapping[tuple[str, float, str], float], before: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What a baseline holds of set metrics; the tolerances of those that stay the same are kept."""
+    prints, known = _fingerprints(scores.sets), before or {"fingerprints": {}, "tolerances": {}}
+    half = ((scores.sets["high"] - scores.sets["low"]) / 2).groupby(scores.sets["metric"]).median()
+    return {
+        "fingerprints": prints,
+        "higher_is_better": {metric: bool(scores.cards[print_]["higher_is_better"]) for metric, print_ in prints.items()},
+        "tolerances": {
+            metric: known["tolerances"][metric]
+            if known["fingerprints"].get(metric) == prints[metric]
+            else max(round(SET_SHARE * float(np.nan_to_num(half[metric])), 9), SMALLEST_TOLERANCE)
+            for metric in prints
+        },
+        "scores": [[*key, _written(score)] for key, score in sorted(sets.items())],
+    }
+
+
+def _written(score: float) -> float | str | None:
+    """A score as JSON has it: null is undefined."""
+    return None if math.isnan(score) else score if math.isfinite(score) else str(score)
+
+
+def _read_score(written: Any) -> float:
+    return math.nan if written is None else float(written)
 
 
 def _load(run: Run) -> tuple[Plan, Scores, dict[Key, float]]:
     plan, scores = run.plan, read_scores(run)
     check_unmixed(scores.pairs)
+    check_unmixed(scores.sets)
     table = {
         (row["sample_id"], row["editor"], float(row["value"]), int(row["seed"]), row["metric"]): float(row["score"])
         for row in scores.pairs.to_dict("records")
@@ -155,14 +234,14 @@ def _unfinished(run: Run, plan: Plan) -> int:
     return sum((record := run.record(unit.key)) is None or record.status != "done" for unit in plan.units)
 
 
-def _fingerprints(scores: Scores) -> dict[str, str]:
-    return {str(metric): str(prints.iloc[0]) for metric, prints in scores.pairs.groupby("metric")["fingerprint"]}
+def _fingerprints(table: pd.DataFrame) -> dict[str, str]:
+    return {str(metric): str(prints.iloc[0]) for metric, prints in table.groupby("metric")["fingerprint"]}
 
 
 def _tolerance(metric: str, table: dict[Key, float]) -> dict[str, float]:
     cells: dict[tuple[str, float], list[float]] = defaultdict(list)
     for (_, editor, value, _, name), score in table.items():
-        if name == metric and not math.isnan(score):
+        if name == metric and math.isfinite(score):
             cells[editor, value].append(score)
     spread = [float(np.var(scores, ddof=1)) for scores in cells.values() if len(scores) > 1]
     pooled = math.sqrt(sum(spread) / len(spread)) if spread else 0.0
@@ -192,11 +271,27 @@ def _read(path: Path) -> dict[str, Any]:
     for metric in content["fingerprints"]:
         if not all(_positive(content["tolerances"].get(metric, {}).get(name)) for name in ("mean", "worst")):
             raise BaselineError(f"{path}: tolerances.{metric} needs `mean` and `worst`, both numbers above 0")
-    if not all(isinstance(row, list) and len(row) == 6 and row[4] in content["fingerprints"] for row in content["scores"]):
-        raise BaselineError(
-            f"{path}: every row of scores must be [sample, editor, value, seed, metric, score] of a metric it names"
-        )
+    _check_rows(path, "scores", content, ("sample", "editor", "value", "seed", "metric", "score"))
+    sets = content.get("sets")
+    if sets is not None:
+        parts = {"fingerprints": dict, "higher_is_better": dict, "tolerances": dict, "scores": list}
+        if not isinstance(sets, dict) or not all(isinstance(sets.get(name), kind) for name, kind in parts.items()):
+            raise BaselineError(f"{path}: sets needs {', '.join(parts)}; write it anew with --update")
+        for metric in sets["fingerprints"]:
+            if not _positive(sets["tolerances"].get(metric)):
+                raise BaselineError(f"{path}: sets.tolerances.{metric} must be a number above 0")
+        _check_rows(path, "sets.scores", sets, ("editor", "value", "metric", "score"))
     return content
+
+
+def _check_rows(path: Path, name: str, part: Mapping[str, Any], fields: tuple[str, ...]) -> None:
+    """Every row of the part's scores has the fields, the last two a metric that the part names and a score as it is written."""
+    for row in part["scores"]:
+        if isinstance(row, list) and len(row) == len(fields) and row[-2] in part["fingerprints"]:
+            score = row[-1]
+            if score in (None, "inf", "-inf") or (isinstance(score, int | float) and not isinstance(score, bool)):
+                continue
+        raise BaselineError(f"{path}: every row of {name} must be [{', '.join(fields)}] of a metric it names, got {row!r}")
 
 
 def _positive(number: Any) -> bool:

@@ -82,14 +82,22 @@ def print_verdict(verdict: Verdict) -> None:
             for name in ("editor", "value", "metric", "sample", "baseline", "run", "difference", "tolerance"):
                 table.add_column(name)
             for item in differences[:SHOWN_DIFFERENCES]:
-                numbers = (f"{item.before:.5g}", f"{item.after:.5g}", f"{item.after - item.before:+.3g}", f"{item.tolerance:.3g}")
-                table.add_row(
-                    escape(item.editor), f"{item.value:g}", escape(item.metric), escape(item.sample or "mean"), *numbers
-                )
+                change = item.after - item.before
+                numbers = (_score(item.before), _score(item.after), "" if math.isnan(change) else f"{change:+.3g}")
+                words = (escape(item.editor), f"{item.value:g}", escape(item.metric), escape(item.sample or "mean"))
+                table.add_row(*words, *numbers, f"{item.tolerance:.3g}")
             out.print(table)
     extra = f", {verdict.extra} scores are not in the baseline" if verdict.extra else ""
     state = f"{len(verdict.regressions)} regressions" if verdict.regressions else "no regression"
-    out.print(f"{state} among {verdict.compared} scores{extra}", markup=False, highlight=False)
+    undefined = f" ({verdict.undefined} undefined in both)" if verdict.undefined else ""
+    out.print(f"{state} among {verdict.compared} scores{undefined}{extra}", markup=False, highlight=False, soft_wrap=True)
+    if verdict.unchecked:
+        names = ", ".join(verdict.unchecked)
+        out.print(f"not compared, since the baseline does not have them: {names}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _score(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.5g}"
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, hide: Collection[str] = ()) -> None:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from fake_specs import SpecMaker, editor, metric
+from fake_specs import ALL_METRICS, SpecMaker, editor, metric
 
 from bench import api
 from bench.analysis.baseline import compare, write_baseline
@@ -37,6 +38,14 @@ def change(run: Run, metric_name: str, by: float, *, value: float = 0.5, samples
     pairs = read_scores(run).pairs
     rows = pairs[(pairs["metric"] == metric_name) & (pairs["value"] == value)].index[:samples]
     pairs.loc[rows, "score"] += by
+    write_table(run, "pairs", pairs)
+
+
+def restore(run: Run, metric_name: str, score: float) -> None:
+    """Give the first sample's score of a metric at 0.5 this value."""
+    pairs = read_scores(run).pairs
+    row = pairs[(pairs["metric"] == metric_name) & (pairs["value"] == 0.5)].index[0]
+    pairs.loc[row, "score"] = score
     write_table(run, "pairs", pairs)
 
 
@@ -122,17 +131,61 @@ def test_missing_units_mean_nothing(run: Run, baseline: Path, make_spec: SpecMak
         compare(run, baseline)
 
 
-def test_a_score_that_became_undefined_means_nothing(run: Run, baseline: Path) -> None:
-    change(run, "clip", float("nan"), samples=1)
-    with pytest.raises(BaselineError, match="lacks 1 of 18 scores"):
-        compare(run, baseline)
+def test_a_score_that_became_undefined_or_defined_is_a_regression_whatever_the_tolerance(run: Run, tmp_path: Path) -> None:
+    defined, undefined = tmp_path / "defined.json", tmp_path / "undefined.json"
+    write_baseline(run, defined)
+    change(run, "clip", math.nan, samples=1)
+    write_baseline(run, undefined)
+    (lost,) = compare(run, defined).regressions
+    assert (lost.sample, lost.metric, lost.loss) == ("sample-0", "clip", math.inf)
+    assert math.isnan(lost.after)
+    same = compare(run, undefined)
+    assert (same.regressions, same.compared, same.undefined) == ([], 18, 1)
+    restore(run, "clip", 12.0)
+    (found,) = compare(run, undefined).regressions
+    assert (found.sample, found.loss) == ("sample-0", math.inf)
+    assert math.isnan(found.before)
 
 
-def test_what_was_undefined_before_is_not_compared(run: Run, tmp_path: Path) -> None:
-    change(run, "clip", float("nan"), samples=1)
-    write_baseline(run, tmp_path / "b.json")
-    verdict = compare(run, tmp_path / "b.json")
-    assert len([each for each in verdict.differences if each.sample and each.metric == "clip"]) == 8
+def test_infinite_scores_are_written_read_and_compared(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    change(run, "clip", math.inf, samples=1)
+    write_baseline(run, path)
+    assert sum(row[-1] == "inf" for row in json.loads(path.read_text())["scores"]) == 1
+    assert compare(run, path).regressions == []
+    restore(run, "clip", 50.0)
+    (worse,) = compare(run, path).regressions
+    assert (worse.sample, worse.before, worse.after, worse.loss) == ("sample-0", math.inf, 50.0, math.inf)
+    write_baseline(run, path)
+    restore(run, "clip", math.inf)
+    verdict = compare(run, path)
+    assert verdict.regressions == []
+    assert verdict.improvements[0].loss == -math.inf
+
+
+def test_set_metrics_are_part_of_the_comparison(make_spec: SpecMaker, tmp_path: Path) -> None:
+    run = api.run(make_spec(editor("Fade"), metrics=ALL_METRICS), tmp_path / "run", options=INLINE)
+    api.score(run)
+    path = tmp_path / "b.json"
+    assert write_baseline(run, path) == 18 + 6
+    assert compare(run, path).compared == 18 + 6
+    sets = read_scores(run).sets
+    write_table(run, "sets", sets.assign(score=sets["score"] * 10))
+    found = compare(run, path).regressions
+    assert {each.metric for each in found} == {"fid", "csfid"}
+    assert all(each.sample == "" and each.after == pytest.approx(10 * each.before) for each in found)
+    write_table(run, "sets", sets[sets["metric"] != "fid"])
+    with pytest.raises(BaselineError, match=r"lacks 3 of 6 scores .*first: fid of Fade at 0\); run and score it fully"):
+        compare(run, path)
+    write_table(run, "sets", sets.assign(fingerprint="other"))
+    with pytest.raises(BaselineError, match=r"metric (fid|csfid) has fingerprint .*: they are not the same number"):
+        compare(run, path)
+
+
+def test_set_metrics_that_a_baseline_does_not_have_are_named(make_spec: SpecMaker, run: Run, baseline: Path) -> None:
+    assert compare(run, baseline).unchecked == ()
+    api.score(api.run(make_spec(editor("Fade"), metrics=ALL_METRICS), run.path, options=INLINE))
+    assert compare(run, baseline).unchecked == ("csfid", "fid")
 
 
 def test_new_editors_are_counted_not_judged(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
