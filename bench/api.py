@@ -34,11 +34,13 @@ def run(
     overrides: Sequence[str] = (),
     options: Options | None = None,
     progress: Progress = silent,
+    scorable: bool = True,
 ) -> Run:
     """Make every edit the spec asks for, in the folder `out` (by default `runs/<name>`), and return the run.
 
     An existing folder is continued: finished units stay, failed ones are tried again. `spec` is a Spec, a file or a shipped name.
-    Raises EtabenchError where the run cannot be made; editors that fail on single samples are recorded, not raised.
+    Raises EtabenchError where the run cannot be made, MetricError where it could not be scored (found out before the first edit, unless
+    `scorable` is False); editors that fail on single samples are recorded, not raised.
     """
     from dataclasses import replace
 
@@ -53,6 +55,10 @@ def run(
     folder = Run(Path(out) if out is not None else default_folder(resolved))
     planned, manifest = plan(resolved)
     changed = _changes(folder, planned, manifest)
+    if scorable and any(folder.record(unit.key) is None for unit in planned.units):
+        from bench.scoring import preflight
+
+        preflight(resolved, planned)
     Run.create(folder.path)
     with folder.hold(resolved, planned):
         folder.clean()

@@ -103,10 +103,14 @@ def run(
         resolved = load_spec(spec, overrides)
         planned = api.plan(resolved)[0]
         print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
+        if not no_score:
+            from bench.scoring import preflight
+
+            preflight(resolved, planned)
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
-        finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log))
+        finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log), scorable=not no_score)
         failed = _failed(finished)
         if no_score:
             out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)

@@ -6,10 +6,10 @@ Without a `reference:` they are the manifest's truths.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from bench.manifest.manifest import Manifest, Sample, open_manifest
 from bench.manifest.pictures import RGB, PictureFile, pixel_hash
 from bench.spec import ReferenceSpec
 
-__all__ = ["NoRealPicture", "RealPictures", "Reference", "collect"]
+__all__ = ["NoRealPicture", "RealPictures", "Reference", "check_reference", "collect"]
 
 OF_A_SAMPLE = {"truths": ("truth", "target_class"), "sources": ("image", "source_class")}
 """Kinds that take a sample's own picture: which one, and its class; a row of a manifest and a decoded sample call them alike."""
@@ -38,6 +38,45 @@ class Reference:
     identity: dict[str, Any]
 
 
+class _Sampled(Protocol):
+    """What is known of a sample without its pictures."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def target_class(self) -> str | None: ...
+    @property
+    def has_truth(self) -> bool: ...
+
+
+def check_reference(spec: ReferenceSpec | None, samples: Sequence[_Sampled]) -> None:
+    """Whether `collect` will find what it needs. Raises ScoreError, or ManifestError for another manifest that cannot be opened."""
+    kind = spec.kind if spec else "truths"
+    without = next((sample.id for sample in samples if not sample.has_truth), None)
+    if kind == "truths" and without is not None:
+        raise _no_truth(spec, without)
+    if spec is not None and kind == "toybox":
+        _check_classes({sample.target_class for sample in samples if sample.target_class is not None})
+    if spec is not None and kind == "manifest":
+        open_manifest(str(spec.manifest))
+
+
+def _no_truth(spec: ReferenceSpec | None, sample: str) -> ScoreError:
+    if spec is None:
+        return ScoreError("set metrics need reference pictures and not every sample has a truth: add `reference:` to the spec")
+    return ScoreError(f"reference truths: sample {sample} has no truth; use another kind")
+
+
+def _check_classes(classes: Collection[str]) -> None:
+    from bench.toybox.reference import scenes_of_classes
+
+    if not classes:
+        raise ScoreError("reference toybox: no sample of the manifest has a target_class")
+    strange = sorted(set(classes) - scenes_of_classes().keys())
+    if strange:
+        raise ScoreError(f"reference toybox: no class {strange[0]!r} there; the manifest is not of ToyBox")
+
+
 def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: int | None) -> Reference:
     """The reference of a run's samples: of truths and sources their own, of ToyBox their classes', of another manifest all its sources.
 
@@ -51,22 +90,14 @@ def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: i
             classes.add(sample.target_class)
         if kind in OF_A_SAMPLE:
             picture, label = (getattr(sample, name) for name in OF_A_SAMPLE[kind])
-            if picture is None and spec is None:
-                raise ScoreError(
-                    "set metrics need reference pictures and not every sample has a truth: add `reference:` to the spec"
-                )
             if picture is None:
-                raise ScoreError(f"reference truths: sample {sample.id} has no truth; use another kind")
+                raise _no_truth(spec, sample.id)
             pairs.append((picture, label))
     if spec is not None and kind == "manifest":
         pairs = [(sample.image, sample.source_class) for sample in open_manifest(str(spec.manifest), resolution)]
     if spec is not None and kind == "toybox":
-        if not classes:
-            raise ScoreError("reference toybox: no sample of the manifest has a target_class")
-        try:
-            pairs = [(image, name) for name in sorted(classes) for image in _rendered(spec, name)]
-        except KeyError as error:
-            raise ScoreError(f"reference toybox: {error.args[0]}; the manifest is not of ToyBox") from error
+        _check_classes(classes)
+        pairs = [(image, name) for name in sorted(classes) for image in _rendered(spec, name)]
     images, labels = [image for image, _ in pairs], [label for _, label in pairs]
     keys = [pixel_hash(image) for image in images]
     total = hashlib.sha256(repr(sorted(zip(keys, map(str, labels), strict=True))).encode()).hexdigest()

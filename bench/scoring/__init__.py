@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.scoring.score import open_metrics, score_run
+from bench.scoring.score import open_metrics, preflight, score_run
 from bench.scoring.tables import Scores, read_scores
 
-__all__ = ["Scores", "open_metrics", "read_scores", "score_run"]
+__all__ = ["Scores", "open_metrics", "preflight", "read_scores", "score_run"]

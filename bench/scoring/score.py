@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench import registry
 from bench.devices import deterministic, pick_device
 from bench.errors import EtabenchError, ScoreError, SpecError
-from bench.manifest.reference import collect
+from bench.manifest.reference import check_reference, collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
 from bench.scoring.axes import Axes, mean_table, operating_points
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bench.spec import MetricSpec, Spec
     from metrics.base import PairMetric, SetMetric
 
-__all__ = ["open_metrics", "score_run"]
+__all__ = ["open_metrics", "preflight", "score_run"]
 
 ROWS_ON_CUDA = 64
 """Rows per forward pass on a GPU, unless the spec says `batch_size`."""
@@ -71,6 +71,30 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     write_table(run, "set_pairs", set_pairs)
     run.write_json("scores/cards.json", cards)
     return Scores(pairs, sets, cards, set_pairs)
+
+
+def preflight(spec: Spec, plan: Plan) -> None:
+    """Find out before any edit is made whether the edits of a plan can be scored: opens every metric on the CPU and lets it go again.
+
+    Raises what scoring would raise later: ScoreError, MetricError or SpecError for metrics, their weights and parameters, axes, and a
+    reference that lacks pictures or classes.
+    """
+    from metrics.base import PairMetric, SetMetric
+
+    metrics = open_metrics(spec, "cpu")
+    pairs = [name for name, metric in metrics.items() if isinstance(metric, PairMetric)]
+    sets = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
+    mistake = spec.axes.mistake(pairs, sets)
+    if mistake:
+        raise SpecError(mistake)
+    if sets:
+        check_reference(spec.reference, plan.samples)
+    unclassed = [sample.id for sample in plan.samples if sample.target_class is None]
+    for name, metric in sets.items():
+        if metric.uses_classes and unclassed:
+            raise ScoreError(
+                f"metric {name} needs a target_class of every sample; {len(unclassed)} have none (first: {unclassed[0]})"
+            )
 
 
 def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.toybox.vocabulary import ACCESSORIES, BACKGROUNDS, OBJECTS, caption, wears_hat
 from bench.toybox.world import Scene, random_scene, render
 
-__all__ = ["class_of", "images_of"]
+__all__ = ["class_of", "images_of", "scenes_of_classes"]
 
 
 def class_of(object_name: str, background: str, accessory: str = "none") -> str:
@@ -19,7 +19,8 @@ def class_of(object_name: str, background: str, accessory: str = "none") -> str:
     return caption(object_name, background, accessory).split(" ", 1)[1]
 
 
-def _scene_of_class() -> dict[str, tuple[str, str, str]]:
+def scenes_of_classes() -> dict[str, tuple[str, str, str]]:
+    """Every class of ToyBox with its object, background and accessory."""
     return {
         class_of(o.name, b.name, a): (o.name, b.name, a)
         for o in OBJECTS
@@ -35,7 +36,7 @@ def images_of(classes: list[str], per_class: int, seed: int) -> tuple[list[NDArr
     Place, size, side and background seed vary; they depend on (class, seed) alone, so adding a class changes no other. Pictures
     are (64, 64, 3) uint8. Raises KeyError for a class that is not a caption of the grammar without its article.
     """
-    scenes = _scene_of_class()
+    scenes = scenes_of_classes()
     images: list[NDArray[np.uint8]] = []
     labels: list[str] = []
     for name in dict.fromkeys(classes):

@@ -12,7 +12,7 @@ from fixtures_manifest import row, write_folder
 
 from bench import api, registry
 from bench.commands.report import report_data
-from bench.errors import RegistryError, RunError, ScoreError, SpecError
+from bench.errors import EtabenchError, RegistryError, RunError, ScoreError, SpecError
 from bench.scoring import Scores, open_metrics, read_scores
 from bench.scoring.tables import PAIR_COLUMNS, SET_COLUMNS, check_unmixed, frame, write_table
 from bench.spec import MetricSpec, ModelRef, Spec
@@ -71,6 +71,34 @@ def test_a_metric_takes_what_it_has_a_parameter_for(make_spec: SpecMaker, model:
     elsewhere = spec.model_copy(update={"model": ModelRef(path="elsewhere"), "metrics": [MetricSpec(name="lpips")]})
     with pytest.raises(MetricError, match="alex"):
         open_metrics(elsewhere, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"metrics": [{"name": "lpips", "params": {"net": "alexx"}}]}, "alexx"),
+        ({"metrics": [{"name": "clip"}]}, "without weights it would be random"),
+        (
+            {"metrics": [metric("ColourGap")], "reference": {"kind": "toybox"}},
+            "no class 'zebra' there; the manifest is not of ToyBox",
+        ),
+        ({"metrics": [metric("ColourGap")], "reference": {"kind": "manifest", "manifest": "./nowhere"}}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_scored_is_found_before_any_edit(
+    make_spec: SpecMaker, tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((MetricError, EtabenchError), match=message):
+        api.run(make_spec(**more), tmp_path / "run", options=INLINE)
+    assert not (tmp_path / "run").exists()
+    run = api.run(make_spec(**more), tmp_path / "run", options=INLINE, scorable=False)
+    assert len(list(run.units.iterdir())) == 3, "edits alone can be had"
+
+
+def test_a_metric_by_class_wants_the_class_of_every_sample(make_spec: SpecMaker, manifest_folder: Path, tmp_path: Path) -> None:
+    write_folder(manifest_folder, [row(0), row(1, target_class=None)])
+    with pytest.raises(ScoreError, match=r"metric csfid needs a target_class of every sample; 1 have none \(first: sample-1\)"):
+        api.run(make_spec(metrics=[metric("ClassGap")]), tmp_path / "run", options=INLINE)
 
 
 def test_tables_on_disk_are_the_tables_returned(make_spec: SpecMaker, tmp_path: Path) -> None:
