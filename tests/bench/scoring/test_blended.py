@@ -10,6 +10,10 @@ from bench import api
 from bench.errors import ScoreError
 from bench.scoring.blended import blended_scores, open_networks
 from bench.spec import Spec
+from bench.workers.crew import Options
+
+INLINE = Options(executor="inline")
+"""In this process: how many cores the machine has, and how long processes take to start, is no matter of these tests."""
 
 
 @pytest.mark.slow
@@ -28,7 +32,7 @@ def test_a_run_of_two_seeds_gives_the_three_numbers(tmp_path: Path) -> None:
             "anchors": ["oracle", "copy"],
         }
     )
-    run = api.run(spec, tmp_path / "run")
+    run = api.run(spec, tmp_path / "run", options=INLINE)
     table = blended_scores(run, open_networks(run)).set_index("editor")
     assert table["cases"].tolist() == [4] * 3
     assert table.loc["oracle", "predictions"] in (4, 8), "a deterministic anchor may be made once"
@@ -43,6 +47,6 @@ def test_a_run_of_two_seeds_gives_the_three_numbers(tmp_path: Path) -> None:
 
 
 def test_networks_must_be_given_outside_toybox(make_spec: SpecMaker, tmp_path: Path) -> None:
-    run = api.run(make_spec(), tmp_path / "run")
+    run = api.run(make_spec(), tmp_path / "run", options=INLINE)
     with pytest.raises(ScoreError, match=r"blended precision needs a classifier.*give --classifier"):
         open_networks(run)

@@ -34,6 +34,8 @@ from bench.toybox.stages.data import Pool, draw, to_unit
 from bench.toybox.stages.features import layer_distances
 from bench.toybox.world import SIZE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scenes() -> Pool:
@@ -88,7 +90,6 @@ def test_judge(scenes: Pool) -> None:
     assert preference.measured >= 99
 
 
-@pytest.mark.slow
 def test_generator_draws_what_it_is_told(features: torch.nn.Module) -> None:
     pool = draw(24, 920_000)
     images = generate(load_pipeline(TOYBOX / "generator"), [s.caption for s in pool.scenes], seed=1)

@@ -15,12 +15,13 @@ from bench.toybox.stages.tokens import CONTEXT, build_tokenizer
 from bench.toybox.train import train_stage
 from bench.toybox.vocabulary import all_captions
 
+pytestmark = pytest.mark.slow
+
 
 def _train(name: str, folder: Path, steps: int, work: str = "work") -> None:
     train_stage(name, folder / "models", folder / work, Budget(minutes=10, steps=steps, seed=3), small=True)
 
 
-@pytest.mark.slow
 def test_vae_then_generator(tmp_path: Path) -> None:
     _train("vae", tmp_path, 2)
     assert AutoencoderKL.from_pretrained(tmp_path / "models/generator/vae").config.scaling_factor > 0
@@ -42,7 +43,6 @@ def test_judge_loads_in_open_clip(tmp_path: Path) -> None:
         assert model.encode_text(tokens).shape == model.encode_image(torch.zeros(1, 3, 64, 64)).shape
 
 
-@pytest.mark.slow
 def test_features_load_in_transformers_and_resume_is_exact(tmp_path: Path) -> None:
     _train("features", tmp_path, 4, "whole")
     whole = ResNetForImageClassification.from_pretrained(tmp_path / "models/features").state_dict()

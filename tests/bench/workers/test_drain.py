@@ -246,6 +246,7 @@ def test_two_processes_give_what_one_gives(make_spec: SpecMaker, tmp_path: Path)
     assert two == one
 
 
+@pytest.mark.slow
 def test_a_dead_worker_costs_one_failed_unit(make_spec: SpecMaker, tmp_path: Path) -> None:
     run = api.run(make_spec(editor("Dies")), tmp_path / "run", options=Options(executor="local", workers=1))
     records = [record for folder in run.units.iterdir() if (record := run.record(folder.name))]
@@ -257,6 +258,7 @@ def test_a_dead_worker_costs_one_failed_unit(make_spec: SpecMaker, tmp_path: Pat
     assert failed.identity["sample_id"] == "sample-0"
 
 
+@pytest.mark.slow
 def test_a_local_worker_that_stops_for_good_stops_the_run_with_its_reason(make_spec: SpecMaker, tmp_path: Path) -> None:
     options = Options(executor="local", workers=1, fail_on_error=True)
     with pytest.raises(RunError, match="no zeros please"):

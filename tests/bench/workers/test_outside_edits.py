@@ -15,6 +15,8 @@ from bench.store import Run
 from bench.toybox.embedded import TOYBOX
 from bench.workers.crew import Options
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 3
 
 
