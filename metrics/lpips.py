@@ -5,11 +5,16 @@ code: the lpips package 0.1.4, which runs here. The networks: alex, vgg, squeeze
 or "folder:/path", a transformers ResNet with one weight per hidden state in `lpips.safetensors`.
 
 Definition: sum over layers of a weighted sum over channels of the squared difference of channel-normalised feature maps,
-averaged over positions; between the edit and its source. 0 for equal pictures. Over a region the package's spatial map (every
-layer brought to the picture's size, bilinear) is averaged with the region's pixels as weights; no pixel is blackened. A position of
-the map sees its surroundings, so an edit still shines a little across the mask's border.
+averaged over positions; between the edit and its source. 0 for equal pictures.
 
-Fingerprint: network, weights of trunk and heads, resolution, resize, range, region.
+Over a region: outside it the edit's pixels are first replaced by the source's, in place and before any resize; then the package's
+spatial map (every layer brought to the picture's size, bilinear) is averaged with the region's pixels as weights. No pixel is
+blackened. A position of the map sees its surroundings, so without the replacement a change inside the mask would be counted in the
+background: half of the whole score with alex. Now a background that is kept is at 0 exactly, whatever happened inside, and what
+happened outside the mask has no part in the edited region's value. `surroundings="edit"` leaves the edit as it is, the package's map
+averaged over the region as others compute it.
+
+Fingerprint: network, weights of trunk and heads, resolution, resize, range, region, surroundings.
 """
 
 from __future__ import annotations
@@ -38,7 +43,7 @@ from metrics.networks.resnet import PREFIX as FOLDER_PREFIX
 from metrics.networks.resnet import open_resnet
 from metrics.networks.weights import digest_of_state, read_state, require_file
 from metrics.toolbox.pairs import Maps, compare_pairs
-from metrics.toolbox.regions import MASKING, NO_REGION, check_pairs, check_region, regions, weights_of
+from metrics.toolbox.regions import MASKING, NO_REGION, check_pairs, check_region, only_in, regions, weights_of
 
 __all__ = ["LPIPS", "LPIPSNetwork", "open_lpips"]
 
@@ -54,7 +59,10 @@ class LPIPS(PairMetric):
 
     Args:
         net: "alex", "vgg", "squeeze" or "folder:/path" (ResNet folder with `lpips.safetensors`: tensor `weights` (layers,)).
-        region: "whole", "background" (outside the sample's mask) or "edited" (inside it).
+        region: "whole", "background" (outside the sample's mask) or "edited" (inside it); the latter need edit and source of one
+            size.
+        surroundings: what the network sees outside the region: "source" (the source's pixels) or "edit" (parity: the edit's own,
+            which leak into the region).
         weights: file with torchvision's weights of the trunk (.pth or .safetensors); "" looks in torch's hub cache. Not for
             folders.
         resolution: pixels per side at which both pictures are compared; "native" compares them as they are; None means 256, or
@@ -76,6 +84,7 @@ class LPIPS(PairMetric):
         net: str = "alex",
         region: str = "whole",
         *,
+        surroundings: str = "source",
         weights: str = "",
         resolution: int | str | None = None,
         device: str = "cpu",
@@ -84,18 +93,23 @@ class LPIPS(PairMetric):
         self._device = open_device(device)
         self._batch_size = check_batch_size(batch_size)
         self._region = check_region(region, self.name)
+        if surroundings not in ("source", "edit"):
+            raise MetricError(f"lpips surroundings: expected source or edit, got {surroundings!r}; 'source' is the default")
+        self._replace = self._region != "whole" and surroundings == "source"
         self._network = open_lpips(net, weights, self._device)
         self._size = _resolution(resolution, self._network.size)
         self.card = Card(
             name=self.name,
-            version="1",
+            version="2" if self._replace else "1",
             network=self._network.description,
             weights=digest_of_state(self._network.state_dict()),
             resolution="native" if self._size is None else f"{self._size}x{self._size}",
             resize="none" if self._size is None else RESIZE_POLICY,
             value_range=self._network.value_range,
             scale="plain distance, unclamped",
-            masking=MASKING[self._region] + ("" if self._region == "whole" else " of the spatial map"),
+            masking=MASKING[self._region]
+            + ("" if self._region == "whole" else " of the spatial map")
+            + ("; outside the region the edit shows the source" if self._replace else ""),
             nan_rule=NO_REGION[self._region] or "never",
             higher_is_better=False,
             definition="Weighted squared difference of channel-normalised feature maps of edit and source.",
@@ -111,6 +125,10 @@ class LPIPS(PairMetric):
         if self._size is None:
             check_pairs(batch, f"{self.name} at native resolution", other)
         pixels = regions(batch, self._region)
+        if self._replace:
+            check_pairs(batch, f"{self.name} of a region", other)
+            triples = zip(edits, others, pixels, strict=True)
+            edits = [edit if here is None else only_in(here, edit, kept) for edit, kept, here in triples]
         rows = [row for row, chosen in enumerate(pixels) if chosen is not None]
         fitted = {id(image): image if self._size is None else resize_square(image, self._size) for image in (*edits, *others)}
         weights = [] if self._region == "whole" else [weights_of(chosen, self._size) for chosen in pixels if chosen is not None]
