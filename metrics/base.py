@@ -239,11 +239,14 @@ class PairMetric(ABC):
         name: registered name.
         card: identity of its numbers.
         bounds: ends of the metric's range; where some edits are missing, they bound the mean over all.
+        reads: members of the batch that it reads beside the edits, such as "sources" or "masks"; of the others it knows nothing, and
+            whoever builds a batch may put anything there. May depend on the parameters.
         embedded: parameters that name a network, see `Embedded`.
     """
 
     name: ClassVar[str]
     card: Card
+    reads: frozenset[str] = frozenset()
     bounds: Bounds = (None, None)
     embedded: ClassVar[Embedded] = {}
 

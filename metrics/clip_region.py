@@ -43,6 +43,7 @@ class RegionCLIP(PairMetric):
     """
 
     name: ClassVar[str] = "clip_region"
+    reads = frozenset({"masks", "target_texts"})
     embedded: ClassVar[Embedded] = {"model": "judge"}
 
     def __init__(

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from metrics.base import PIXELS, Bounds, Card, Image, PairBatch, PairMetric
 from metrics.networks.images import check_images, open_device
-from metrics.toolbox.regions import MASKING, NO_REGION, check_mask, check_pairs, check_region, regions
+from metrics.toolbox.regions import MASKING, NO_REGION, READS, check_mask, check_pairs, check_region, regions
 
 __all__ = ["L1", "MSE", "PSNR", "SSIM", "MaskFraction", "ssim_map"]
 
@@ -53,6 +53,7 @@ class _PixelMetric(PairMetric):
     def __init__(self, region: str = "whole", *, device: str = "cpu") -> None:
         open_device(device)
         self._region = check_region(region, self.name)
+        self.reads = frozenset({"sources"}) | READS[self._region]
         self.card = Card(
             name=self.name,
             version="1",
@@ -176,6 +177,7 @@ class MaskFraction(PairMetric):
     """
 
     name: ClassVar[str] = "mask_fraction"
+    reads = frozenset({"masks"})
     bounds = (0.0, 1.0)
 
     def __init__(self, *, device: str = "cpu") -> None:

@@ -100,6 +100,7 @@ class DINOStructure(PairMetric):
     """
 
     name: ClassVar[str] = "dino_structure"
+    reads = frozenset({"sources"})
     bounds = (0.0, 4.0)
 
     def __init__(self, net: str, *, resolution: int = RESOLUTION, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:

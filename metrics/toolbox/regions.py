@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 from metrics.base import Image, MetricError, PairBatch
 from metrics.networks.images import check_images
 
-__all__ = ["MASKING", "NO_REGION", "Region", "check_mask", "check_pairs", "check_region", "only_in", "regions", "weights_of"]
+__all__ = [
+    "MASKING",
+    "NO_REGION",
+    "READS",
+    "Region",
+    "check_mask",
+    "check_pairs",
+    "check_region",
+    "only_in",
+    "regions",
+    "weights_of",
+]
 
 Region = Literal["whole", "background", "edited"]
 """The whole picture, the pixels outside the sample's mask, or those inside."""
@@ -32,6 +43,13 @@ MASKING: dict[Region, str] = {
 
 NO_REGION: dict[Region, str] = {"whole": "", "background": "mask unknown or full", "edited": "mask unknown or empty"}
 """When a region is undefined, in the words of a card."""
+
+READS: dict[Region, frozenset[str]] = {
+    "whole": frozenset(),
+    "background": frozenset({"masks"}),
+    "edited": frozenset({"masks"}),
+}
+"""What a metric reads of a batch on account of its region."""
 
 
 def check_region(region: object, what: str) -> Region:
@@ -82,11 +100,11 @@ def regions(batch: PairBatch, region: Region) -> list[Mask | None]:
     Raises:
         MetricError: a mask is not bool of the edit's size.
     """
+    if region == "whole":
+        return [np.ones(edit.shape[:2], dtype=np.bool_) for edit in batch.edits]
     chosen: list[Mask | None] = []
     for row, (edit, mask) in enumerate(zip(batch.edits, batch.masks, strict=True)):
-        if region == "whole":
-            chosen.append(np.ones(edit.shape[:2], dtype=np.bool_))
-        elif mask is None:
+        if mask is None:
             chosen.append(None)
         else:
             inside = check_mask(mask, edit, row)
