@@ -65,7 +65,7 @@ class Card:
         scale: factor and clamping of the value.
         masking: which pixels count.
         nan_rule: when the value is NaN, i.e. undefined.
-        higher_is_better: direction.
+        higher_is_better: direction; None for a number that describes the sample and has none.
         definition: one sentence (prose, outside the fingerprint).
         source: paper and reference code (prose, outside the fingerprint).
     """
@@ -80,7 +80,7 @@ class Card:
     scale: str
     masking: str
     nan_rule: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     definition: str
     source: str
 

@@ -172,6 +172,8 @@ def ssim_map(one: Image, two: Image) -> NDArray[np.float64]:
 class MaskFraction(PairMetric):
     """Share of the picture that the sample's mask marks, 0..1: what a region metric's value should be read with.
 
+    It is the same for every edit of a sample, and neither end of it is better.
+
     Args:
         device: torch device, unused.
     """
@@ -193,7 +195,7 @@ class MaskFraction(PairMetric):
             scale="share, 0..1",
             masking="the mask itself",
             nan_rule="mask unknown",
-            higher_is_better=False,
+            higher_is_better=None,
             definition="Share of the pixels inside the sample's mask; it describes the sample, not the edit.",
             source="this project",
         )

@@ -83,8 +83,8 @@ class _ListStates(Metric):
         super().reset()
 
     @property
-    def higher_is_better(self) -> bool:
-        """Direction, as the metric's card says."""
+    def higher_is_better(self) -> bool | None:
+        """Direction, as the metric's card says; None where there is none."""
         return self.metric.card.higher_is_better
 
     def _sync_dist(self, *arguments: Any, **named: Any) -> None:

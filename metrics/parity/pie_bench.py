@@ -11,7 +11,8 @@ What it does and the metrics beside these do not:
 - LPIPS is SqueezeNet's, through torchmetrics, at the picture's own size; CLIP is torchmetrics', clamped at 0 per picture.
 
 Values are the evaluator's own; the paper's tables print structure and LPIPS x 1e3, MSE x 1e4, SSIM x 1e2. `pie_bench_ssim` is the mean that
-the installed torchmetrics takes; `pie_bench_structure` matches for square pictures, others would need DINO's own position interpolation.
+the installed torchmetrics takes; `pie_bench_structure` resizes without antialiasing, as the torchvision 0.13.1 that its repository pins does
+with tensors, and interpolates positions as DINO's hub code.
 """
 
 from __future__ import annotations
@@ -265,14 +266,14 @@ class PieBenchStructure(PairMetric):
 
     def __init__(self, net: str, *, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
         self._device, self._batch_size = open_device(device), check_batch_size(batch_size)
-        self._network = KeyNetwork(net, f"{self.name} net", self._device)
+        self._network = KeyNetwork(net, f"{self.name} net", self._device, hub_positions=True)
         self.card = Card(
             name=self.name,
-            version="1",
+            version="2",
             network=self._network.description,
             weights=self._network.weights,
             resolution=f"short side {SIDE}, long side at most {LONGEST}",
-            resize="torch bilinear, antialiased, in float32",
+            resize="torch bilinear, not antialiased, in float32",
             value_range=f"uint8 0..255 -> (x - {list(IMAGENET_MEAN)}) / {list(IMAGENET_STD)}, without the division by 255",
             scale="mean squared difference of cosines",
             masking="whole picture",
@@ -290,7 +291,7 @@ class PieBenchStructure(PairMetric):
         from torchvision.transforms.v2.functional import normalize, resize  # type: ignore[import-untyped]
 
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self._device).float()
-        pixels = resize(pixels, [SIDE], max_size=LONGEST, antialias=True)
+        pixels = resize(pixels, [SIDE], max_size=LONGEST, antialias=False)
         return [self._network.similarities(normalize(pixels, list(IMAGENET_MEAN), list(IMAGENET_STD)))]
 
 
