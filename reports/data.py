@@ -70,7 +70,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "n": "number of edits scored",
         "expected": "number of edits planned",
         "fingerprint": "identity of the metric",
-        "higher_is_better": "direction of the metric",
+        "higher_is_better": "direction of the metric, empty where it has none",
     },
     "tradeoff": {
         "editor": "label of the editor",

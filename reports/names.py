@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pandas as pd
+
 from reports.data import ReportData
 
 __all__ = ["MetricName", "metric_names"]
@@ -53,7 +55,8 @@ def metric_names(data: ReportData) -> Mapping[str, MetricName]:
         for name, print_, up in zip(rows["metric"], rows["fingerprint"], rows["higher_is_better"], strict=True):
             if name not in found:
                 definition = str(data.cards.get(print_, {}).get("definition", "")).partition(". ")[0].rstrip(".")
-                found[name] = MetricName(_title(str(name), found), definition, "higher" if up else "lower")
+                better = "" if pd.isna(up) else "higher" if up else "lower"
+                found[name] = MetricName(_title(str(name), found), definition, better)
     return found
 
 

@@ -105,7 +105,7 @@ def curves(plan: Plan, scores: Scores) -> pd.DataFrame:
                 here = cells.get((entry.label, value, metric), scores.pairs[:0])
                 card = scores.cards.get(print_, {})
                 point = _point(metric, here, len(planned), card.get("bounds", (None, None)))
-                point |= {"fingerprint": print_, "higher_is_better": bool(card.get("higher_is_better", False))}
+                point |= {"fingerprint": print_, "higher_is_better": card.get("higher_is_better", False)}
                 rows.append(base | point)
                 if metric == "lpips":
                     rows.append(base | _flipped(point))
@@ -225,5 +225,5 @@ def _set_point(row: Mapping[Any, Any], expected: int, card: dict[str, Any]) -> d
         "bound_low": complete,
         "bound_high": complete,
         "fingerprint": row["fingerprint"],
-        "higher_is_better": bool(card.get("higher_is_better", False)),
+        "higher_is_better": card.get("higher_is_better", False),
     }

@@ -7,6 +7,7 @@ from dataclasses import replace
 from reports.cells import Cell
 from reports.data import ReportData
 from reports.leaderboard import board
+from reports.names import metric_names
 from reports.style import looks
 
 LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])
@@ -65,3 +66,10 @@ def test_flags_become_badges(data: ReportData) -> None:
 
 def test_operating_point_is_shown_for_editors_only(data: ReportData) -> None:
     assert [row.point for row in board(data, LOOK).rows] == ["η 0.5", "strength 0.5", "", ""]
+
+
+def test_a_metric_without_a_direction_has_no_arrow(data: ReportData) -> None:
+    curves = data.curves[data.curves["metric"] == "clip"].astype({"higher_is_better": object})
+    curves = curves.assign(metric="mask_fraction", higher_is_better=None)
+    name = metric_names(replace(data, curves=curves))["mask_fraction"]
+    assert (name.better, name.arrow) == ("", "")
