@@ -43,6 +43,7 @@ class Accuracy(PairMetric):
     """
 
     name: ClassVar[str] = "accuracy"
+    reads = frozenset({"target_classes"})
     bounds = (0.0, 1.0)
     embedded: ClassVar[Embedded] = {"net": "features"}
 

@@ -65,7 +65,7 @@ class Card:
         scale: factor and clamping of the value.
         masking: which pixels count.
         nan_rule: when the value is NaN, i.e. undefined.
-        higher_is_better: direction.
+        higher_is_better: direction; None for a number that describes the sample and has none.
         definition: one sentence (prose, outside the fingerprint).
         source: paper and reference code (prose, outside the fingerprint).
     """
@@ -80,7 +80,7 @@ class Card:
     scale: str
     masking: str
     nan_rule: str
-    higher_is_better: bool
+    higher_is_better: bool | None
     definition: str
     source: str
 
@@ -239,11 +239,14 @@ class PairMetric(ABC):
         name: registered name.
         card: identity of its numbers.
         bounds: ends of the metric's range; where some edits are missing, they bound the mean over all.
+        reads: members of the batch that it reads beside the edits, such as "sources" or "masks"; of the others it knows nothing, and
+            whoever builds a batch may put anything there. May depend on the parameters.
         embedded: parameters that name a network, see `Embedded`.
     """
 
     name: ClassVar[str]
     card: Card
+    reads: frozenset[str] = frozenset()
     bounds: Bounds = (None, None)
     embedded: ClassVar[Embedded] = {}
 

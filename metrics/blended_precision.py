@@ -59,6 +59,7 @@ class BatchPrecision(PairMetric):
     """
 
     name: ClassVar[str] = "batch_precision"
+    reads = frozenset({"masks", "target_classes"})
     bounds: Bounds = (0.0, 1.0)
     embedded: ClassVar[Embedded] = {"classifier": "features"}
 

@@ -5,7 +5,8 @@ blackened, which shows the network a silhouette on black; here the smallest squa
 The blackened form is `pie_bench_clip` with `region: edited`.
 
 Definition: scale x cosine of the embedding of the crop and that of the target text. The crop is the mask's bounding box, enlarged on
-each side by `margin` of its longer side, made square where the picture has room, and moved inside the picture.
+each side by `margin` of its longer side, made square where the picture has room, and moved inside the picture. Margin and corners show
+what the edit made of them: the question is what the place looks like now, not what was kept.
 
 Fingerprint: that of the CLIP score, and the crop's rule.
 """
@@ -42,6 +43,7 @@ class RegionCLIP(PairMetric):
     """
 
     name: ClassVar[str] = "clip_region"
+    reads = frozenset({"masks", "target_texts"})
     embedded: ClassVar[Embedded] = {"model": "judge"}
 
     def __init__(

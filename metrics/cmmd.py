@@ -7,8 +7,9 @@ Definition: embeddings scaled to unit length; k(x, y) = exp(-|x - y|^2 / (2 * 10
 reference code ships, the biased V-statistic, though the paper calls the metric unbiased; `cmmd_unbiased` leaves the pairs of a
 picture with itself out (`metrics.toolbox.mmd`). The biased form is at least 0 and grows as n falls; the other may be negative.
 
-The paper's network is OpenAI's CLIP ViT-L/14 at 336: features "clip:ViT-L-14-336-quickgelu:openai". Where a picture is not
-square the reference code squashes it, open_clip crops; the card says what was done.
+The paper's network is OpenAI's CLIP ViT-L/14 at 336: features "clip:ViT-L-14-336-quickgelu:openai". Of a picture that is not square
+the reference code (`io_util.py`) cuts out the centre and then resizes it, Pillow bicubic; open_clip resizes first and then cuts the same
+centre, to within a pixel. Other extractors may squash; the card says what was done.
 
 Fingerprint: the extractor's network, weights, resolution, resize and range, and the estimate.
 """

@@ -5,17 +5,22 @@ code: the lpips package 0.1.4, which runs here. The networks: alex, vgg, squeeze
 or "folder:/path", a transformers ResNet with one weight per hidden state in `lpips.safetensors`.
 
 Definition: sum over layers of a weighted sum over channels of the squared difference of channel-normalised feature maps,
-averaged over positions; between the edit and its source. 0 for equal pictures. Over a region the package's spatial map (every
-layer brought to the picture's size, bilinear) is averaged with the region's pixels as weights; no pixel is blackened. A position of
-the map sees its surroundings, so an edit still shines a little across the mask's border.
+averaged over positions; between the edit and its source. 0 for equal pictures.
 
-Fingerprint: network, weights of trunk and heads, resolution, resize, range, region.
+Over a region: outside it the edit's pixels are first replaced by the source's, in place and before any resize; then the package's
+spatial map (every layer brought to the picture's size, bilinear) is averaged with the region's pixels as weights. No pixel is
+blackened. A position of the map sees its surroundings, so without the replacement a change inside the mask would be counted in the
+background: half of the whole score with alex. Now a background that is kept is at 0 exactly, whatever happened inside, and what
+happened outside the mask has no part in the edited region's value. `surroundings="edit"` leaves the edit as it is, the package's map
+averaged over the region as others compute it.
+
+Fingerprint: network, weights of trunk and heads, resolution, resize, range, region, surroundings.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +35,7 @@ from metrics.networks.images import (
     RESIZE_POLICY,
     check_batch_size,
     check_images,
+    check_sides,
     open_device,
     resize_square,
     to_tensor,
@@ -38,12 +44,15 @@ from metrics.networks.resnet import PREFIX as FOLDER_PREFIX
 from metrics.networks.resnet import open_resnet
 from metrics.networks.weights import digest_of_state, read_state, require_file
 from metrics.toolbox.pairs import Maps, compare_pairs
-from metrics.toolbox.regions import MASKING, NO_REGION, check_pairs, check_region, regions, weights_of
+from metrics.toolbox.regions import MASKING, NO_REGION, READS, check_pairs, check_region, only_in, regions, weights_of
 
 __all__ = ["LPIPS", "LPIPSNetwork", "open_lpips"]
 
 TRUNKS = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
 """Trunk of each network, under the name that torchvision gives its weight file."""
+
+LEAST = {"alex": 31, "vgg": 16, "squeeze": 17}
+"""Pixels per side of the smallest picture that reaches each network's last layer."""
 
 DEFAULT_RESOLUTION = 256
 EPSILON = 1e-10
@@ -54,7 +63,10 @@ class LPIPS(PairMetric):
 
     Args:
         net: "alex", "vgg", "squeeze" or "folder:/path" (ResNet folder with `lpips.safetensors`: tensor `weights` (layers,)).
-        region: "whole", "background" (outside the sample's mask) or "edited" (inside it).
+        region: "whole", "background" (outside the sample's mask) or "edited" (inside it); the latter need edit and source of one
+            size.
+        surroundings: what the network sees outside the region: "source" (the source's pixels) or "edit" (parity: the edit's own,
+            which leak into the region).
         weights: file with torchvision's weights of the trunk (.pth or .safetensors); "" looks in torch's hub cache. Not for
             folders.
         resolution: pixels per side at which both pictures are compared; "native" compares them as they are; None means 256, or
@@ -76,6 +88,7 @@ class LPIPS(PairMetric):
         net: str = "alex",
         region: str = "whole",
         *,
+        surroundings: str = "source",
         weights: str = "",
         resolution: int | str | None = None,
         device: str = "cpu",
@@ -84,18 +97,24 @@ class LPIPS(PairMetric):
         self._device = open_device(device)
         self._batch_size = check_batch_size(batch_size)
         self._region = check_region(region, self.name)
+        if surroundings not in ("source", "edit"):
+            raise MetricError(f"lpips surroundings: expected source or edit, got {surroundings!r}; 'source' is the default")
+        self.reads = frozenset({"sources"}) | READS[self._region]
+        self._replace = self._region != "whole" and surroundings == "source"
         self._network = open_lpips(net, weights, self._device)
-        self._size = _resolution(resolution, self._network.size)
+        self._size = _resolution(resolution, self._network)
         self.card = Card(
             name=self.name,
-            version="1",
+            version="2" if self._replace else "1",
             network=self._network.description,
             weights=digest_of_state(self._network.state_dict()),
             resolution="native" if self._size is None else f"{self._size}x{self._size}",
             resize="none" if self._size is None else RESIZE_POLICY,
             value_range=self._network.value_range,
             scale="plain distance, unclamped",
-            masking=MASKING[self._region] + ("" if self._region == "whole" else " of the spatial map"),
+            masking=MASKING[self._region]
+            + ("" if self._region == "whole" else " of the spatial map")
+            + ("; outside the region the edit shows the source" if self._replace else ""),
             nan_rule=NO_REGION[self._region] or "never",
             higher_is_better=False,
             definition="Weighted squared difference of channel-normalised feature maps of edit and source.",
@@ -110,7 +129,12 @@ class LPIPS(PairMetric):
         edits, others = check_images(batch.edits, "edits"), check_images(getattr(batch, other), other)
         if self._size is None:
             check_pairs(batch, f"{self.name} at native resolution", other)
+            self._network.check_size(edits, "edits", "enlarge the pictures or give a resolution; 256 is the default")
         pixels = regions(batch, self._region)
+        if self._replace:
+            check_pairs(batch, f"{self.name} of a region", other)
+            triples = zip(edits, others, pixels, strict=True)
+            edits = [edit if here is None else only_in(here, edit, kept) for edit, kept, here in triples]
         rows = [row for row, chosen in enumerate(pixels) if chosen is not None]
         fitted = {id(image): image if self._size is None else resize_square(image, self._size) for image in (*edits, *others)}
         weights = [] if self._region == "whole" else [weights_of(chosen, self._size) for chosen in pixels if chosen is not None]
@@ -138,17 +162,27 @@ class LPIPSNetwork(torch.nn.Module):
 
     Attributes:
         size: pixels per side at which it looks unless told otherwise.
+        least: pixels per side below which it has nothing to look at.
         value_range: its input in the words of a card.
         description: architecture in words, without paths.
         unit: brings feature maps (n, c, h, w) to length 1 over channels.
     """
 
     size: int
+    least: int = 1
     value_range: str
     description: str
     unit: Callable[[torch.Tensor], torch.Tensor] = staticmethod(
         lambda state: state / (state.square().sum(dim=1, keepdim=True).sqrt() + EPSILON)
     )
+
+    def check_size(self, images: Sequence[Image], name: str, advice: str) -> None:
+        """Nothing, if the network can look at pictures of these sizes.
+
+        Raises:
+            MetricError: a picture is too small; `name` and the row number begin the message, `advice` ends it.
+        """
+        check_sides(images, self.least, name, advice)
 
     def maps(self, pixels: torch.Tensor) -> Maps:
         """Normalised feature maps, each (n, c, h, w), of uint8 pixels (n, 3, H, W)."""
@@ -219,6 +253,7 @@ class _PackagedLPIPS(LPIPSNetwork):
         except (KeyError, RuntimeError) as error:
             raise MetricError(f"lpips {net}: {file} does not hold the {net} trunk ({type(error).__name__}); {advice}") from error
         self.to(device).eval().requires_grad_(False)
+        self.least = LEAST[net]
         self.description = f"lpips v0.1 {net}: {TRUNKS[net].rpartition('-')[0]} trunk, calibrated heads"
 
     def maps(self, pixels: torch.Tensor) -> Maps:
@@ -243,13 +278,15 @@ def open_lpips(net: str, weights: str, device: torch.device) -> LPIPSNetwork:
     return _FolderLPIPS(net, device)
 
 
-def _resolution(given: int | str | None, default: int) -> int | None:
+def _resolution(given: int | str | None, network: LPIPSNetwork) -> int | None:
     if given is None:
-        return default
+        return network.size
     if given == "native":
         return None
-    if isinstance(given, bool) or not isinstance(given, int) or given < 16:
+    least = max(network.least, 16)
+    if isinstance(given, bool) or not isinstance(given, int) or given < least:
         raise MetricError(
-            f"lpips resolution: expected pixels per side (at least 16) or 'native', got {given!r}; the default is {default}"
+            f"lpips resolution: expected pixels per side (at least {least}) or 'native', got {given!r}; "
+            f"the default is {network.size}"
         )
     return given

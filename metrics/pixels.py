@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from metrics.base import PIXELS, Bounds, Card, Image, PairBatch, PairMetric
 from metrics.networks.images import check_images, open_device
-from metrics.toolbox.regions import MASKING, NO_REGION, check_mask, check_pairs, check_region, regions
+from metrics.toolbox.regions import MASKING, NO_REGION, READS, check_mask, check_pairs, check_region, regions
 
 __all__ = ["L1", "MSE", "PSNR", "SSIM", "MaskFraction", "ssim_map"]
 
@@ -53,6 +53,7 @@ class _PixelMetric(PairMetric):
     def __init__(self, region: str = "whole", *, device: str = "cpu") -> None:
         open_device(device)
         self._region = check_region(region, self.name)
+        self.reads = frozenset({"sources"}) | READS[self._region]
         self.card = Card(
             name=self.name,
             version="1",
@@ -171,11 +172,14 @@ def ssim_map(one: Image, two: Image) -> NDArray[np.float64]:
 class MaskFraction(PairMetric):
     """Share of the picture that the sample's mask marks, 0..1: what a region metric's value should be read with.
 
+    It is the same for every edit of a sample, and neither end of it is better.
+
     Args:
         device: torch device, unused.
     """
 
     name: ClassVar[str] = "mask_fraction"
+    reads = frozenset({"masks"})
     bounds = (0.0, 1.0)
 
     def __init__(self, *, device: str = "cpu") -> None:
@@ -191,7 +195,7 @@ class MaskFraction(PairMetric):
             scale="share, 0..1",
             masking="the mask itself",
             nan_rule="mask unknown",
-            higher_is_better=False,
+            higher_is_better=None,
             definition="Share of the pixels inside the sample's mask; it describes the sample, not the edit.",
             source="this project",
         )

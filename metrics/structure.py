@@ -31,6 +31,7 @@ from metrics.networks.images import (
     resize_square,
     to_tensor,
 )
+from metrics.networks.positions import interpolate_as_hub
 from metrics.networks.resnet import PREFIX
 from metrics.networks.weights import digest_of_state, open_pretrained, require_folder
 from metrics.toolbox.pairs import Maps, compare_pairs
@@ -47,6 +48,7 @@ class KeyNetwork:
         spec: "folder:/path" with config.json and model.safetensors of a `ViTModel` (facebook/dino-vitb8 is one).
         what: beginning of messages.
         device: torch device.
+        hub_positions: at other sizes than the network's own, interpolate positions as DINO's hub code does, not as transformers.
 
     Attributes:
         patch: pixels per side of a patch.
@@ -57,17 +59,20 @@ class KeyNetwork:
         MetricError: something is missing or unreadable, or weights would be left random.
     """
 
-    def __init__(self, spec: str, what: str, device: torch.device) -> None:
+    def __init__(self, spec: str, what: str, device: torch.device, *, hub_positions: bool = False) -> None:
         folder = require_folder(spec.removeprefix(PREFIX), what, ("config.json", "model.safetensors"))
         from transformers import ViTModel
 
         model = open_pretrained(ViTModel, folder, what, add_pooling_layer=False)
+        if hub_positions:
+            interpolate_as_hub(model.embeddings)
         self._model = model.to(device=device, dtype=torch.float32).eval().requires_grad_(False)
         config = model.config
         self.patch = int(config.patch_size)
         self.description = (
             f"transformers ViT layers={config.num_hidden_layers} heads={config.num_attention_heads} width={config.hidden_size} "
             f"patch={config.patch_size}, keys of the last layer"
+            + (", positions interpolated as the hub code does (offset 0.1)" if hub_positions else "")
         )
         self.weights = digest_of_state(model.state_dict())
         self._keys: torch.Tensor | None = None
@@ -100,6 +105,7 @@ class DINOStructure(PairMetric):
     """
 
     name: ClassVar[str] = "dino_structure"
+    reads = frozenset({"sources"})
     bounds = (0.0, 4.0)
 
     def __init__(self, net: str, *, resolution: int = RESOLUTION, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:

@@ -8,8 +8,12 @@
         lpips.update(edit(batch), sources=batch["image"])
     print(lpips.compute())
 
+In a `torchmetrics.MetricCollection` beside torchmetrics' own metrics, `preds` and `target` stand for `edits` and `sources`. `Running`,
+`MinMaxMetric` and `MetricTracker` work; `BootStrapper` does with tensors, and is refused with lists, which it would not resample.
+
 Pictures are uint8 tensors (n, 3, H, W), on any device, or lists of uint8 arrays (H, W, 3). Floats are refused, as everywhere in this
-package. States are scores or features, never pictures; between processes they are concatenated (`dist_reduce_fx="cat"`).
+package. What a metric reads and is not given is refused. States are scores or features, never pictures; between processes they are
+concatenated (`dist_reduce_fx="cat"`).
 """
 
 from __future__ import annotations
@@ -24,11 +28,11 @@ from numpy.typing import NDArray
 from torchmetrics import Metric
 from torchmetrics.utilities.data import dim_zero_cat
 
-from metrics.base import FeatureSet, Image, MetricError, PairBatch, PairMetric, SetMetric
+from metrics.base import FeatureSet, MetricError, PairBatch, PairMetric, SetMetric
+from metrics.toolbox.given import Pictures, edits_of, either, lacking, members_of, pictures_of, refuse_lists_in_bootstraps
 
 __all__ = ["PairTorchMetric", "SetTorchMetric", "as_torchmetric"]
 
-Pictures = torch.Tensor | Sequence[Image]
 NO_CLASS = 0
 """Code of a picture without a class."""
 
@@ -72,9 +76,15 @@ class _ListStates(Metric):
         for name in empty:
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
+    def reset(self) -> None:
+        """Forget all edits; lists that others hold stay as they are, which `torchmetrics.wrappers.Running` counts on."""
+        for name in self._empty:
+            setattr(self, name, [])
+        super().reset()
+
     @property
-    def higher_is_better(self) -> bool:
-        """Direction, as the metric's card says."""
+    def higher_is_better(self) -> bool | None:
+        """Direction, as the metric's card says; None where there is none."""
         return self.metric.card.higher_is_better
 
     def _sync_dist(self, *arguments: Any, **named: Any) -> None:
@@ -93,59 +103,75 @@ class _ListStates(Metric):
 class PairTorchMetric(_ListStates):
     """A `PairMetric` as `torchmetrics.Metric`.
 
+    Its state is a list named after the metric's fingerprint: a `torchmetrics.MetricCollection` would take two metrics for one whose
+    states were equal after the first update, as those of LPIPS and L1 are when nothing was edited yet.
+
     Attributes:
         metric: what scores.
-        scores: list state; float64 (n,), one score per edit, NaN where undefined.
     """
 
     metric: PairMetric
-    scores: list[torch.Tensor]
 
     def __init__(self, metric: PairMetric, **options: Any) -> None:
-        super().__init__({"scores": torch.zeros(0, dtype=torch.float64)}, **options)
+        self._state = f"scores_{metric.card.fingerprint}"
+        super().__init__({self._state: torch.zeros(0, dtype=torch.float64)}, **options)
         self.metric = metric
 
     def update(
         self,
-        edits: Pictures,
-        *,
+        edits: Pictures | None = None,
         sources: Pictures | None = None,
+        *,
         target_texts: Sequence[str] | None = None,
         source_texts: Sequence[str | None] | None = None,
         masks: torch.Tensor | Sequence[NDArray[np.bool_] | None] | None = None,
         truths: Pictures | None = None,
         source_classes: Sequence[str | None] | None = None,
         target_classes: Sequence[str | None] | None = None,
+        preds: Pictures | None = None,
+        target: Pictures | None = None,
     ) -> None:
-        """Score n edits. What the metric does not read may be left out: sources then are the edits, texts empty, all else unknown.
+        """Score n edits. What the metric does not read (`PairMetric.reads`) may be left out; what it reads may not.
 
         Args:
             edits: edited pictures.
             sources: the pictures that were edited.
             target_texts: what was asked for.
-            source_texts: captions of the sources.
+            source_texts: captions of the sources; None where unknown.
             masks: bool (n, H, W), or a list with None where unknown; True where the edit belongs.
             truths: ground-truth edits.
-            source_classes: classes of the sources.
-            target_classes: classes that the edits should have.
+            source_classes: classes of the sources; None where unknown.
+            target_classes: classes that the edits should have, likewise.
+            preds: torchmetrics' name of `edits`.
+            target: torchmetrics' name of `sources`.
 
         Raises:
-            MetricError: members of different lengths, or what the metric cannot read.
+            MetricError: something is lacking that the metric reads, members of different lengths, what the metric cannot read, or a
+                call by a BootStrapper with anything but tensors.
         """
-        pictures = _pictures(edits)
-        unknown: list[Any] = [None] * len(pictures)
-        batch = PairBatch(
-            edits=pictures,
-            sources=pictures if sources is None else _pictures(sources),
-            target_texts=[""] * len(pictures) if target_texts is None else list(target_texts),
-            source_texts=unknown if source_texts is None else list(source_texts),
-            masks=unknown if masks is None else _masks(masks),
-            truths=unknown if truths is None else list(_pictures(truths)),
-            source_classes=unknown if source_classes is None else list(source_classes),
-            target_classes=unknown if target_classes is None else list(target_classes),
-        )
+        given: dict[str, Any] = {
+            "sources": either(self.metric, "sources", sources, "target", target),
+            "target_texts": target_texts,
+            "source_texts": source_texts,
+            "masks": masks,
+            "truths": truths,
+            "source_classes": source_classes,
+            "target_classes": target_classes,
+        }
+        refuse_lists_in_bootstraps(self.metric, {"edits": edits, "preds": preds} | given)
+        for name, rows in given.items():
+            if rows is None and name in self.metric.reads:
+                raise lacking(self.metric, name)
+        pictures = edits_of(self.metric, edits, preds)
+        batch = PairBatch(edits=pictures, **members_of(self.metric, given, len(pictures)))
         scores = np.asarray(self.metric.score(batch), dtype=np.float64)
         self.scores.append(torch.from_numpy(scores.copy()).to(self.device))
+
+    @property
+    def scores(self) -> list[torch.Tensor]:
+        """The state: float64 (n,) of each update, one score per edit, NaN where undefined."""
+        state: list[torch.Tensor] = getattr(self, self._state)
+        return state
 
     def compute(self) -> torch.Tensor:
         """Mean over the defined scores, float64 (); NaN where there is none."""
@@ -154,7 +180,7 @@ class PairTorchMetric(_ListStates):
 
     def per_sample(self) -> torch.Tensor:
         """Scores (n,) of this process so far, in the order of the updates; inside `sync_context()` those of all processes."""
-        return self._joined("scores")
+        return self._joined(self._state)
 
 
 class SetTorchMetric(_ListStates):
@@ -179,7 +205,7 @@ class SetTorchMetric(_ListStates):
         **options: Any,
     ) -> None:
         if not isinstance(reference, FeatureSet):
-            pictures = _pictures(reference)
+            pictures = pictures_of(reference)
             unknown: list[str | None] = [None] * len(pictures)
             names = unknown if reference_classes is None else list(reference_classes)
             reference = FeatureSet(metric.features(pictures), names)
@@ -191,17 +217,30 @@ class SetTorchMetric(_ListStates):
         self.reference = reference
         self._names = {_code(name): name for name in reference.classes if name is not None}
 
-    def update(self, edits: Pictures, *, target_classes: Sequence[str | None] | None = None) -> None:
+    def update(
+        self,
+        edits: Pictures | None = None,
+        sources: Pictures | None = None,
+        *,
+        target_classes: Sequence[str | None] | None = None,
+        preds: Pictures | None = None,
+    ) -> None:
         """Add n edits.
 
         Args:
             edits: edited pictures.
+            sources: not read; taken because a `torchmetrics.MetricCollection` hands all its metrics the same pictures.
             target_classes: the class that each should have, for metrics that use classes.
+            preds: torchmetrics' name of `edits`.
 
         Raises:
-            MetricError: not pictures, not one class per edit, or a class that the reference lacks.
+            MetricError: not pictures, not one class per edit where the metric uses classes, a class that the reference lacks, or a
+                call by a BootStrapper with anything but tensors.
         """
-        pictures = _pictures(edits)
+        refuse_lists_in_bootstraps(self.metric, {"edits": edits, "preds": preds, "target_classes": target_classes})
+        if target_classes is None and self.metric.uses_classes:
+            raise lacking(self.metric, "target_classes")
+        pictures = edits_of(self.metric, edits, preds)
         names = [None] * len(pictures) if target_classes is None else list(target_classes)
         if len(names) != len(pictures):
             raise MetricError(
@@ -230,24 +269,3 @@ class SetTorchMetric(_ListStates):
 def _code(name: str) -> int:
     """A positive int64 that every process gives the same name: 62 bits of its SHA-256."""
     return (int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") >> 2) + 1
-
-
-def _pictures(given: Pictures) -> list[Image]:
-    if not isinstance(given, torch.Tensor):
-        return list(given)
-    if given.dtype != torch.uint8 or given.ndim != 4 or given.shape[1] != 3:
-        raise MetricError(
-            f"pictures: expected a uint8 tensor (n, 3, H, W) in 0..255, got {given.dtype} {tuple(given.shape)}; "
-            "scale to 0..255, round and cast first"
-        )
-    return list(given.permute(0, 2, 3, 1).contiguous().cpu().numpy())
-
-
-def _masks(given: torch.Tensor | Sequence[NDArray[np.bool_] | None]) -> list[NDArray[np.bool_] | None]:
-    if not isinstance(given, torch.Tensor):
-        return list(given)
-    if given.dtype != torch.bool or given.ndim != 3:
-        raise MetricError(
-            f"masks: expected a bool tensor (n, H, W), got {given.dtype} {tuple(given.shape)}; compare with > 0.5 first"
-        )
-    return list(given.cpu().numpy())

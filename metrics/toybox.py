@@ -44,6 +44,7 @@ class ToyBoxSuccess(PairMetric):
     """
 
     name: ClassVar[str] = "toybox_success"
+    reads = frozenset({"truths"})
     bounds: Bounds = (0.0, 1.0)
     embedded: ClassVar[Embedded] = {"net": "features"}
 
@@ -95,6 +96,7 @@ class ToyBoxTruthDistance(PairMetric):
     """
 
     name: ClassVar[str] = "toybox_truth_distance"
+    reads = frozenset({"truths"})
     bounds: Bounds = (0.0, None)
     embedded: ClassVar[Embedded] = {"net": "features"}
 
@@ -121,11 +123,11 @@ class ToyBoxTruthDistance(PairMetric):
         )
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
-        rows = list(_known(batch))
+        known = _known(batch)
         scores = np.full(len(batch), np.nan, dtype=np.float64)
-        if rows:
-            part = _rows(batch, rows)
-            scores[rows] = self._lpips.distances(part, "truths") if self._lpips else _differences(part)
+        if known:
+            part = _pairs([batch.edits[row] for row in known], list(known.values()))
+            scores[list(known)] = self._lpips.distances(part, "truths") if self._lpips else _differences(part)
         return scores
 
 
@@ -137,6 +139,7 @@ class ToyBoxBackgroundKept(PairMetric):
     """
 
     name: ClassVar[str] = "toybox_background_kept"
+    reads = frozenset({"sources", "masks"})
     bounds: Bounds = (0.0, 1.0)
 
     def __init__(self, *, device: str = "cpu") -> None:
@@ -164,8 +167,10 @@ def _known(batch: PairBatch) -> dict[int, Image]:
     return {row: check_image(truth, f"truths[{row}]") for row, truth in enumerate(batch.truths) if truth is not None}
 
 
-def _rows(batch: PairBatch, rows: list[int]) -> PairBatch:
-    return PairBatch(**{name: [column[row] for row in rows] for name, column in vars(batch).items()})
+def _pairs(edits: list[Image], truths: list[Image]) -> PairBatch:
+    """A batch of which edits and truths are read."""
+    unknown = [None] * len(edits)
+    return PairBatch(edits, edits, [""] * len(edits), list(unknown), list(unknown), list(truths))
 
 
 def _differences(batch: PairBatch, other: Literal["truths"] = "truths") -> NDArray[np.float64]:

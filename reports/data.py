@@ -74,7 +74,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "bound_low": "between this",
         "bound_high": "and this lies the mean over all planned edits, whatever the missing ones would have scored; infinite where open",
         "fingerprint": "identity of the metric",
-        "higher_is_better": "direction of the metric",
+        "higher_is_better": "direction of the metric, empty where it has none",
     },
     "tradeoff": {
         "editor": "label of the editor",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pandas as pd
+
 from reports.data import ReportData
 
 __all__ = ["MetricName", "metric_name", "metric_names"]
@@ -84,5 +86,6 @@ def metric_names(data: ReportData) -> Mapping[str, MetricName]:
         rows = data.curves.drop_duplicates("metric")
         for name, print_, up in zip(rows["metric"], rows["fingerprint"], rows["higher_is_better"], strict=True):
             definition = str(data.cards.get(print_, {}).get("definition", "")).partition(". ")[0].rstrip(".")
-            found[name] = metric_name(str(name), definition, "higher" if up else "lower", made_of.get(name, ""))
+            better = "" if pd.isna(up) else "higher" if up else "lower"
+            found[name] = metric_name(str(name), definition, better, made_of.get(name, ""))
     return found

@@ -1,7 +1,7 @@
 """Identities stay what they are: unit keys decide whether finished work is found again, fingerprints whether numbers may be compared.
 
 `tests/baselines/identities.json` holds them. A change that moves one on purpose (another version of an editor or metric) writes it anew,
-`python tests/test_identities.py`, and says so in the changelog.
+`python -P tests/test_identities.py`, and says so in the changelog.
 """
 
 from __future__ import annotations

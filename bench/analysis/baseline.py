@@ -109,7 +109,7 @@ def write_baseline(run: Run, path: Path) -> int:
         "manifest_hash": plan.manifest_hash,
         "model": plan.model,
         "fingerprints": prints,
-        "higher_is_better": {metric: bool(scores.cards[prints[metric]]["higher_is_better"]) for metric in prints},
+        "higher_is_better": {metric: scores.cards[prints[metric]]["higher_is_better"] for metric in prints},
         "tolerances": {metric: kept.get(metric) or _tolerance(metric, table) for metric in prints},
     }
     sets = _sets(scores)
@@ -162,12 +162,14 @@ def _nothing_lost(run: Run, path: Path, lost: Collection[tuple[Any, ...]], numbe
         raise BaselineError(f"{run.path} lacks {len(lost)} of {number} scores of {path} (first: {where}); run and score it fully")
 
 
-def _loss(before: float, after: float, higher_is_better: bool) -> float:
-    """How much worse a score became; infinite where it became undefined or stopped being so."""
+def _loss(before: float, after: float, higher_is_better: bool | None) -> float:
+    """How much worse a score became, without a direction how far it moved; infinite where it became undefined or stopped being so."""
     if math.isnan(before) != math.isnan(after):
         return math.inf
     if before == after or math.isnan(before):
         return 0.0
+    if higher_is_better is None:
+        return abs(after - before)
     return before - after if higher_is_better else after - before
 
 
@@ -199,7 +201,7 @@ def _baseline_of_sets(
     half = ((scores.sets["high"] - scores.sets["low"]) / 2).groupby(scores.sets["metric"]).median()
     return {
         "fingerprints": prints,
-        "higher_is_better": {metric: bool(scores.cards[print_]["higher_is_better"]) for metric, print_ in prints.items()},
+        "higher_is_better": {metric: scores.cards[print_]["higher_is_better"] for metric, print_ in prints.items()},
         "tolerances": {
             metric: known["tolerances"][metric]
             if known["fingerprints"].get(metric) == prints[metric]

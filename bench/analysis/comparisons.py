@@ -28,6 +28,7 @@ __all__ = ["attained", "differences", "gains", "hypervolumes", "seeds"]
 
 Floats = NDArray[np.float64]
 
+SIGNS: Mapping[bool | None, float] = {True: 1.0, False: -1.0, None: np.nan}
 SHARES = (0.75, 0.5, 0.25)
 LEVELS = 61
 
@@ -53,7 +54,7 @@ def differences(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.D
     for _, group in table.groupby("metric", sort=False):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(dtype=np.float64))
     higher = _directions(scores)
-    signs = table["metric"].map(lambda name: {True: 1.0, False: -1.0}.get(higher.get(name, False)))
+    signs = table["metric"].map({metric: SIGNS[up] for metric, up in higher.items()})
     ahead = np.sign(table["difference"].astype(float)) * signs.astype(float)
     table["better"] = np.select([ahead > 0, ahead < 0], [table["first"], table["second"]], default="")
     return table.astype({"p_holm": "float64"})
@@ -212,6 +213,6 @@ def _paired(metric: str, cells: Mapping[str, pd.DataFrame], points: Mapping[str,
     return [row | {"p": 1.0 if same else float(p)} for row, p, same in zip(rows, tested, equal, strict=True)]
 
 
-def _directions(scores: Scores) -> dict[str, bool]:
+def _directions(scores: Scores) -> dict[str, bool | None]:
     prints = pd.concat([scores.pairs[["metric", "fingerprint"]], scores.sets[["metric", "fingerprint"]]]).drop_duplicates()
-    return {m: bool(scores.cards.get(p, {}).get("higher_is_better", False)) for m, p in prints.itertuples(index=False)}
+    return {m: scores.cards.get(p, {}).get("higher_is_better", False) for m, p in prints.itertuples(index=False)}

@@ -100,7 +100,7 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
                 here = cells.get((entry.label, value, metric), scores.pairs[:0])
                 card = scores.cards.get(print_, {})
                 point = _point(metric, here, len(planned), card.get("bounds", (None, None)))
-                point |= {"fingerprint": print_, "higher_is_better": bool(card.get("higher_is_better", False))}
+                point |= {"fingerprint": print_, "higher_is_better": card.get("higher_is_better", False)}
                 rows.append(base | point)
                 rows += [base | _placed(point, axis) for axis in axes if metric == axis.metric != axis.column]
             for metric in dict.fromkeys(scores.sets["metric"]):
@@ -228,5 +228,5 @@ def _set_point(row: Mapping[Any, Any], expected: int, card: dict[str, Any]) -> d
         "bound_low": complete,
         "bound_high": complete,
         "fingerprint": row["fingerprint"],
-        "higher_is_better": bool(card.get("higher_is_better", False)),
+        "higher_is_better": card.get("higher_is_better", False),
     }

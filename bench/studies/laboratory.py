@@ -86,7 +86,7 @@ class Laboratory:
             edits = [edit for edit in editor.render(editor.prepare(task), values) if edit is not None]
             rows.append(self._score(scene, source, edits))
         clip, lpips, success = (np.array(column) for column in zip(*rows, strict=True))
-        fidelity = Axis(self.lpips.name, self.lpips.card.higher_is_better, self.lpips.bounds)
+        fidelity = Axis(self.lpips.name, bool(self.lpips.card.higher_is_better), self.lpips.bounds)
         return Measured(clip, fidelity.position(lpips), success)
 
     def _score(self, scene: Edit, source: Image, pictures: Sequence[Image]) -> tuple[Floats, Floats, NDArray[np.bool_]]:

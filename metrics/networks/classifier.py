@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,24 +142,27 @@ def open_classifier(spec: str, what: str, device: str = "cpu", batch_size: int =
 
 
 def _by_squashing(side: int) -> tuple[Prepare, dict[str, str]]:
-    def prepare(image: Image) -> NDArray[np.float32]:
-        pixels = resize_square(image, side).transpose(2, 0, 1).astype(np.float32)
-        return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
+    fields = {"resolution": f"{side}x{side}", "resize": RESIZE_POLICY, "value_range": "uint8 0..255 -> x/127.5 - 1"}
+    return partial(_squash, side), fields
 
-    return prepare, {"resolution": f"{side}x{side}", "resize": RESIZE_POLICY, "value_range": "uint8 0..255 -> x/127.5 - 1"}
+
+def _squash(side: int, image: Image) -> NDArray[np.float32]:
+    pixels = resize_square(image, side).transpose(2, 0, 1).astype(np.float32)
+    return np.ascontiguousarray(pixels / np.float32(127.5) - np.float32(1))
 
 
 def _by_processor(processor: Any, settings: dict[str, Any]) -> tuple[Prepare, dict[str, str]]:
-    def prepare(image: Image) -> NDArray[np.float32]:
-        pixels = processor(images=PIL.Image.fromarray(image), return_tensors="np")["pixel_values"]
-        return np.asarray(pixels[0], dtype=np.float32)
-
     side = settings.get("crop_size") if settings.get("do_center_crop") else settings.get("size")
-    return prepare, {
+    return partial(_process, processor), {
         "resolution": json.dumps(side, sort_keys=True),
         "resize": f"transformers {type(processor).__name__} settings={fingerprint(settings)}",
         "value_range": f"as its settings say: mean {settings.get('image_mean')}, std {settings.get('image_std')}",
     }
+
+
+def _process(processor: Any, image: Image) -> NDArray[np.float32]:
+    pixels = processor(images=PIL.Image.fromarray(image), return_tensors="np")["pixel_values"]
+    return np.asarray(pixels[0], dtype=np.float32)
 
 
 def _architecture(config: Any) -> str:

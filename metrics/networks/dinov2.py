@@ -16,6 +16,7 @@ from metrics.networks.images import (
     resize_square,
     to_tensor,
 )
+from metrics.networks.positions import interpolate_as_hub
 from metrics.networks.weights import digest_of_state, open_pretrained, require_folder
 
 __all__ = ["DINOV2_PREFIX", "DINOv2Extractor"]
@@ -31,7 +32,7 @@ class DINOv2Extractor(Extractor):
     """Class token of a transformers DINOv2 after the last norm: the features of FD-DINOv2 (Stein et al. 2023, arXiv 2306.04675).
 
     As in their evaluation the whole picture is squashed to 224 x 224 (bicubic, no crop) and normalised by ImageNet's mean and
-    deviation, whatever a preprocessor file in the folder says.
+    deviation, whatever a preprocessor file in the folder says, and positions are interpolated as the hub code that they ran does.
 
     Args:
         spec: "dinov2:/path", a folder with config.json and model.safetensors of a `Dinov2Model`.
@@ -48,13 +49,15 @@ class DINOv2Extractor(Extractor):
         from transformers import Dinov2Model
 
         model = open_pretrained(Dinov2Model, folder, "features")
+        interpolate_as_hub(model.embeddings)
         self._model = model.to(device=self._device, dtype=torch.float32).eval().requires_grad_(False)
         config = model.config
         self.dimensions = int(config.hidden_size)
         self.identity = Identity(
             network=(
                 f"transformers DINOv2 layers={config.num_hidden_layers} heads={config.num_attention_heads} "
-                f"width={config.hidden_size} patch={config.patch_size}, class token after the last norm"
+                f"width={config.hidden_size} patch={config.patch_size}, class token after the last norm, "
+                "positions interpolated as the hub code does (offset 0.1)"
             ),
             weights=digest_of_state(model.state_dict()),
             resolution=f"{DINOV2_SIDE}x{DINOV2_SIDE}",

@@ -27,6 +27,7 @@ __all__ = [
     "check_image",
     "check_images",
     "check_number",
+    "check_sides",
     "check_whole",
     "exact",
     "in_batches",
@@ -72,6 +73,17 @@ def check_images(images: Sequence[object], name: str) -> list[Image]:
         MetricError: a row is not uint8 (H, W, 3).
     """
     return [check_image(image, f"{name}[{row}]") for row, image in enumerate(images)]
+
+
+def check_sides(images: Sequence[Image], least: int, name: str, advice: str) -> None:
+    """Nothing, if each picture has at least `least` pixels on either side.
+
+    Raises:
+        MetricError: one has not; `name` and the row number begin the message, `advice` ends it.
+    """
+    for row, image in enumerate(images):
+        if min(image.shape[:2]) < least:
+            raise MetricError(f"{name}[{row}]: expected at least {least} pixels on each side, got {image.shape[:2]}; {advice}")
 
 
 def resize_square(image: Image, size: int) -> Image:

@@ -61,6 +61,7 @@ class BrushBenchMSE(PairMetric):
     """
 
     name: ClassVar[str] = "brushbench_mse"
+    reads = frozenset({"sources", "masks"})
     bounds: Bounds = (0.0, 3.0)
     _scale: ClassVar[str] = "sum over three channels / pixels of one channel"
     _higher: ClassVar[bool] = False
@@ -124,6 +125,7 @@ class BrushBenchLPIPS(TorchmetricsLPIPS):
     """
 
     name: ClassVar[str] = "brushbench_lpips"
+    reads = frozenset({"sources", "masks"})
     _resolution, _resize, _source = f"{SIDE}x{SIDE}", RESIZE, SOURCE
     _masking = "pixels inside the sample's mask set to 0, whole frame scored"
     _nan_rule = NAN_RULE

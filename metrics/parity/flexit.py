@@ -47,6 +47,7 @@ class FlexitLPIPS(PairMetric):
     """
 
     name: ClassVar[str] = "flexit_lpips"
+    reads = frozenset({"sources"})
     bounds: Bounds = (0.0, None)
     embedded: ClassVar[Embedded] = {"net": "features"}
 
@@ -81,6 +82,7 @@ class FlexitL1(PairMetric):
     """
 
     name: ClassVar[str] = "flexit_l1"
+    reads = frozenset({"sources"})
     bounds: Bounds = (0.0, 1.0)
 
     def __init__(self, *, device: str = "cpu") -> None:

@@ -11,7 +11,8 @@ What it does and the metrics beside these do not:
 - LPIPS is SqueezeNet's, through torchmetrics, at the picture's own size; CLIP is torchmetrics', clamped at 0 per picture.
 
 Values are the evaluator's own; the paper's tables print structure and LPIPS x 1e3, MSE x 1e4, SSIM x 1e2. `pie_bench_ssim` is the mean that
-the installed torchmetrics takes; `pie_bench_structure` matches for square pictures, others would need DINO's own position interpolation.
+the installed torchmetrics takes; `pie_bench_structure` resizes without antialiasing, as the torchvision 0.13.1 that its repository pins does
+with tensors, and interpolates positions as DINO's hub code.
 """
 
 from __future__ import annotations
@@ -25,12 +26,21 @@ from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Image, PairBatch, PairMetric
 from metrics.networks.clip_towers import check_text
-from metrics.networks.images import BATCH_SIZE, IMAGENET_MEAN, IMAGENET_STD, check_batch_size, check_images, open_device
-from metrics.parity.torchmetrics_compat import TorchmetricsCLIP, TorchmetricsLPIPS
+from metrics.networks.images import (
+    BATCH_SIZE,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    check_batch_size,
+    check_images,
+    check_sides,
+    open_device,
+)
+from metrics.parity.torchmetrics_compat import TOO_SMALL, TorchmetricsCLIP, TorchmetricsLPIPS
 from metrics.parity.zero_fill import blackened, scaled
+from metrics.pixels import WINDOW
 from metrics.structure import KeyNetwork
 from metrics.toolbox.pairs import Maps, compare_pairs
-from metrics.toolbox.regions import Region, check_mask, check_pairs, check_region
+from metrics.toolbox.regions import READS, Region, check_mask, check_pairs, check_region
 
 __all__ = ["PieBenchCLIP", "PieBenchLPIPS", "PieBenchMSE", "PieBenchPSNR", "PieBenchSSIM", "PieBenchStructure"]
 
@@ -41,11 +51,11 @@ SIDE, LONGEST = 224, 480
 
 def _parts(batch: PairBatch, region: Region) -> list[NDArray[np.bool_] | None]:
     """For each row the pixels that stay; None where there are none."""
+    if region == "whole":
+        return [np.ones(edit.shape[:2], dtype=np.bool_) for edit in batch.edits]
     parts: list[NDArray[np.bool_] | None] = []
     for row, (edit, mask) in enumerate(zip(batch.edits, batch.masks, strict=True)):
-        if region == "whole":
-            parts.append(np.ones(edit.shape[:2], dtype=np.bool_))
-        elif mask is None:
+        if mask is None:
             parts.append(None)
         else:
             edited = check_mask(mask, edit, row).copy()
@@ -68,7 +78,7 @@ def _pairs(batch: PairBatch, region: Region, what: str) -> dict[int, tuple[Image
     pairs: dict[int, tuple[Image, Image]] = {}
     for row, part in enumerate(_parts(batch, region)):
         if part is not None:
-            key = (id(sources[row]), id(batch.masks[row]))
+            key = (id(sources[row]), 0 if region == "whole" else id(batch.masks[row]))
             kept.setdefault(key, blackened(sources[row], part))
             pairs[row] = (blackened(edits[row], part), kept[key])
     return pairs
@@ -91,6 +101,7 @@ class _PieBenchPixels(PairMetric):
     def __init__(self, region: str = "background", *, device: str = "cpu") -> None:
         open_device(device)
         self._region = check_region(region, self.name)
+        self.reads = frozenset({"sources"}) | READS[self._region]
         self.card = Card(
             name=self.name,
             version="1",
@@ -147,12 +158,16 @@ class PieBenchMSE(_PieBenchPixels):
 
 
 class PieBenchSSIM(_PieBenchPixels):
-    """torchmetrics' SSIM over the blackened frame; higher is better."""
+    """torchmetrics' SSIM over the blackened frame; higher is better. Pictures of at least 11 pixels a side, the window's."""
 
     name = "pie_bench_ssim"
     bounds: Bounds = (-1.0, 1.0)
     higher_is_better = True
     scale = "torchmetrics' mean of the SSIM map, windows in the mirrored border included"
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        check_sides(check_images(batch.edits, "edits"), WINDOW, "edits", "SSIM's window does not fit; enlarge the pictures")
+        return super().score(batch)
 
     def _value(self, edit: torch.Tensor, source: torch.Tensor) -> float:
         from torchmetrics.functional.image import structural_similarity_index_measure
@@ -188,12 +203,14 @@ class PieBenchLPIPS(TorchmetricsLPIPS):
         batch_size: int = BATCH_SIZE,
     ) -> None:
         self._region = check_region(region, self.name)
+        self.reads = frozenset({"sources"}) | READS[self._region]
         self._masking = _masking(self._region)
         self._nan_rule = "never" if region == "whole" else NAN_RULE
         super().__init__(net, weights=weights, device=device, batch_size=batch_size)
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         pairs = _pairs(batch, self._region, self.name)
+        self._network.check_size(batch.edits, "edits", TOO_SMALL)
         scores = np.full(len(batch), np.nan, dtype=np.float64)
         scores[list(pairs)] = self._distances([edit for edit, _ in pairs.values()], [source for _, source in pairs.values()])
         return scores
@@ -219,6 +236,7 @@ class PieBenchCLIP(TorchmetricsCLIP):
 
     def __init__(self, model: str, region: str = "whole", *, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
         self._region = check_region(region, self.name)
+        self.reads = frozenset({"target_texts"}) | READS[self._region]
         self._masking = _masking(self._region)
         self._nan_rule = "never" if region == "whole" else NAN_RULE
         super().__init__(model, device=device, batch_size=batch_size)
@@ -243,18 +261,19 @@ class PieBenchStructure(PairMetric):
     """
 
     name: ClassVar[str] = "pie_bench_structure"
+    reads = frozenset({"sources"})
     bounds: Bounds = (0.0, 4.0)
 
     def __init__(self, net: str, *, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
         self._device, self._batch_size = open_device(device), check_batch_size(batch_size)
-        self._network = KeyNetwork(net, f"{self.name} net", self._device)
+        self._network = KeyNetwork(net, f"{self.name} net", self._device, hub_positions=True)
         self.card = Card(
             name=self.name,
-            version="1",
+            version="2",
             network=self._network.description,
             weights=self._network.weights,
             resolution=f"short side {SIDE}, long side at most {LONGEST}",
-            resize="torch bilinear, antialiased, in float32",
+            resize="torch bilinear, not antialiased, in float32",
             value_range=f"uint8 0..255 -> (x - {list(IMAGENET_MEAN)}) / {list(IMAGENET_STD)}, without the division by 255",
             scale="mean squared difference of cosines",
             masking="whole picture",
@@ -272,7 +291,7 @@ class PieBenchStructure(PairMetric):
         from torchvision.transforms.v2.functional import normalize, resize  # type: ignore[import-untyped]
 
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).to(self._device).float()
-        pixels = resize(pixels, [SIDE], max_size=LONGEST, antialias=True)
+        pixels = resize(pixels, [SIDE], max_size=LONGEST, antialias=False)
         return [self._network.similarities(normalize(pixels, list(IMAGENET_MEAN), list(IMAGENET_STD)))]
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
-from metrics.lpips import LPIPSNetwork, open_lpips
+from metrics.lpips import open_lpips
 from metrics.networks.clip_towers import check_text, open_towers, unit
 from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device, to_tensor
 from metrics.networks.openclip import LOCAL
@@ -31,6 +31,7 @@ from metrics.toolbox.regions import check_pairs
 __all__ = ["ClipNetwork", "TorchmetricsCLIP", "TorchmetricsLPIPS", "open_clip_pair"]
 
 SCALE = 100.0
+TOO_SMALL = "published code fails there; enlarge the pictures, or use lpips, which brings them to 256"
 
 
 class ClipNetwork(Protocol):
@@ -131,6 +132,7 @@ class TorchmetricsCLIP(PairMetric):
     """
 
     name: ClassVar[str] = "torchmetrics_clip"
+    reads = frozenset({"target_texts"})
     bounds: Bounds = (-SCALE, SCALE)
     embedded: ClassVar[Embedded] = {"model": "judge"}
     _scale: ClassVar[str] = "100 x cosine per edit, not clamped"
@@ -178,10 +180,11 @@ class TorchmetricsLPIPS(PairMetric):
         batch_size: rows per forward pass.
 
     Raises:
-        MetricError: unknown network, or weights missing.
+        MetricError: unknown network, or weights missing; when scoring, a picture that is smaller than the network can look at.
     """
 
     name: ClassVar[str] = "torchmetrics_lpips"
+    reads = frozenset({"sources"})
     bounds: Bounds = (0.0, None)
     embedded: ClassVar[Embedded] = {"net": "features"}
     _resolution: ClassVar[str] = "native"
@@ -193,7 +196,7 @@ class TorchmetricsLPIPS(PairMetric):
     def __init__(self, net: str = "alex", *, weights: str = "", device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:
         self._device, self._batch_size = open_device(device), check_batch_size(batch_size)
         self._network = open_lpips(net, weights, self._device)
-        _divide_as_torchmetrics(self._network)
+        self._network.unit = _divide_as_torchmetrics
         self.card = Card(
             name=self.name,
             version="1",
@@ -212,6 +215,7 @@ class TorchmetricsLPIPS(PairMetric):
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         edits, sources = check_pairs(batch, self.name)
+        self._network.check_size(edits, "edits", TOO_SMALL)
         return self._distances(edits, sources)
 
     def _distances(self, edits: list[Image], sources: list[Image]) -> NDArray[np.float64]:
@@ -224,8 +228,8 @@ class TorchmetricsLPIPS(PairMetric):
         return compare_pairs(encode, compare, edits, sources, self._batch_size)
 
 
-def _divide_as_torchmetrics(network: LPIPSNetwork) -> None:
-    network.unit = lambda state: state / (state.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()
+def _divide_as_torchmetrics(state: torch.Tensor) -> torch.Tensor:
+    return state / (state.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()
 
 
 def _array(features: Any) -> NDArray[np.float32]:

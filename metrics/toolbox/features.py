@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class FeatureMetric(PairMetric):
         text_extractor: texts to features; None for a metric that reads no text.
     """
 
-    reads: ClassVar[frozenset[str]]
+    reads: frozenset[str]
     image_extractor: Extractor
     text_extractor: TextExtractor | None = None
 

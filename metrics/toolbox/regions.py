@@ -1,7 +1,8 @@
 """Which pixels count: the whole picture, the background, or the edited region; a mask decides, never blackened pixels.
 
 A sample's mask is True where the edit belongs. A region metric averages over the pixels of its region alone, so that it does not
-move when the region's share of the picture changes; `metrics.pixels.MaskFraction` states that share.
+move when the region's share of the picture changes; `metrics.pixels.MaskFraction` states that share. What a network says of a place
+depends on its surroundings, so before a network looks, `only_in` makes everything outside the region the source's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ from numpy.typing import NDArray
 from metrics.base import Image, MetricError, PairBatch
 from metrics.networks.images import check_images
 
-__all__ = ["MASKING", "NO_REGION", "Region", "check_mask", "check_pairs", "check_region", "regions", "weights_of"]
+__all__ = [
+    "MASKING",
+    "NO_REGION",
+    "READS",
+    "Region",
+    "check_mask",
+    "check_pairs",
+    "check_region",
+    "only_in",
+    "regions",
+    "weights_of",
+]
 
 Region = Literal["whole", "background", "edited"]
 """The whole picture, the pixels outside the sample's mask, or those inside."""
@@ -31,6 +43,13 @@ MASKING: dict[Region, str] = {
 
 NO_REGION: dict[Region, str] = {"whole": "", "background": "mask unknown or full", "edited": "mask unknown or empty"}
 """When a region is undefined, in the words of a card."""
+
+READS: dict[Region, frozenset[str]] = {
+    "whole": frozenset(),
+    "background": frozenset({"masks"}),
+    "edited": frozenset({"masks"}),
+}
+"""What a metric reads of a batch on account of its region."""
 
 
 def check_region(region: object, what: str) -> Region:
@@ -81,17 +100,22 @@ def regions(batch: PairBatch, region: Region) -> list[Mask | None]:
     Raises:
         MetricError: a mask is not bool of the edit's size.
     """
+    if region == "whole":
+        return [np.ones(edit.shape[:2], dtype=np.bool_) for edit in batch.edits]
     chosen: list[Mask | None] = []
     for row, (edit, mask) in enumerate(zip(batch.edits, batch.masks, strict=True)):
-        if region == "whole":
-            chosen.append(np.ones(edit.shape[:2], dtype=np.bool_))
-        elif mask is None:
+        if mask is None:
             chosen.append(None)
         else:
             inside = check_mask(mask, edit, row)
             pixels = inside if region == "edited" else ~inside
             chosen.append(pixels if pixels.any() else None)
     return chosen
+
+
+def only_in(pixels: Mask, edit: Image, source: Image) -> Image:
+    """`source` (H, W, 3) with the pixels of `edit` where `pixels` (H, W) is True: for networks, which see more than one pixel."""
+    return np.where(pixels[..., None], edit, source)
 
 
 def weights_of(pixels: Mask, size: int | None) -> NDArray[np.float32]:

@@ -122,7 +122,7 @@ class ColourShift(FeatureMetric):
     """Distance of mean colours of edit and source."""
 
     name: ClassVar[str] = "colour_shift"
-    reads: ClassVar[frozenset[str]] = frozenset({"sources"})
+    reads = frozenset({"sources"})
     bounds = (0.0, 2.0)
 
     def __init__(self, device: str = "cpu") -> None:
@@ -137,7 +137,7 @@ class ColourWord(ColourShift):
     """How mean colour goes with the letters of the texts; NaN where the source has no caption."""
 
     name: ClassVar[str] = "colour_word"
-    reads: ClassVar[frozenset[str]] = frozenset({"target_texts", "source_texts"})
+    reads = frozenset({"target_texts", "source_texts"})
     text_extractor = Letters()
 
     def score_features(self, features: PairFeatures) -> NDArray[np.float64]:

@@ -199,15 +199,40 @@ class TestRegions:
     def test_is_the_packages_spatial_map_averaged_over_the_region(
         self, squeeze_file: Path, pictures: list[Image], half: NDArray[np.bool_], region: str
     ) -> None:
-        metric = LPIPS("squeeze", region, weights=str(squeeze_file), resolution="native")
-        reference = metric._network.network
-        reference.spatial = True
-        pixels = [torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1 for image in pictures[:2]]
-        with torch.no_grad():
-            spatial = reference(*pixels)[0, 0].double().numpy()
-        expected = spatial[half if region == "edited" else ~half].mean()
-        score = metric.score(self.masked(pictures[:1], pictures[1:2], [half]))[0]
-        assert score == pytest.approx(expected, rel=1e-5)  # float32, batch of 8 against 1
+        edit, source = pictures[:2]
+        inside = (half if region == "edited" else ~half)[..., None]
+        for surroundings, shown in (("source", np.where(inside, edit, source)), ("edit", edit)):
+            metric = LPIPS("squeeze", region, surroundings=surroundings, weights=str(squeeze_file), resolution="native")
+            reference = metric._network.network
+            reference.spatial = True
+            pixels = [torch.from_numpy(image).permute(2, 0, 1)[None].float() / 127.5 - 1 for image in (shown, source)]
+            with torch.no_grad():
+                spatial = reference(*pixels)[0, 0].double().numpy()
+            score = metric.score(self.masked([edit], [source], [half]))[0]
+            assert score == pytest.approx(spatial[inside[..., 0]].mean(), rel=1e-5)  # float32, batch of 8 against 1
+
+    @pytest.mark.parametrize("resolution", ["native", 32, 100])
+    def test_a_kept_background_is_at_zero_and_the_edited_region_does_not_see_it(
+        self, squeeze_file: Path, pictures: list[Image], half: NDArray[np.bool_], resolution: int | str
+    ) -> None:
+        inside, outside = (np.where(side[..., None], pictures[0], pictures[1]) for side in (half, ~half))
+        batch = self.masked([inside, outside, pictures[0]], [pictures[1]] * 3, [half] * 3)
+        background, edited = (
+            LPIPS("squeeze", region, weights=str(squeeze_file), resolution=resolution).score(batch)
+            for region in ("background", "edited")
+        )
+        assert background[0] == 0.0 == edited[1]
+        assert background[1] == background[2] > 0
+        assert edited[0] == edited[2] > 0
+        leaking = LPIPS("squeeze", "background", surroundings="edit", weights=str(squeeze_file), resolution=resolution)
+        assert leaking.score(batch)[0] > 0.02 * background[1], "what the replacement is for"
+
+    def test_pictures_of_two_sizes_have_no_region_in_place(
+        self, resnet_folder: Path, pictures: list[Image], half: NDArray[np.bool_]
+    ) -> None:
+        doubled = np.repeat(np.repeat(pictures[1], 2, axis=0), 2, axis=1)
+        with pytest.raises(MetricError, match=r"lpips of a region: edits\[0\] is \(64, 64\), sources\[0\] \(128, 128\)"):
+            LPIPS(f"folder:{resnet_folder}", "edited").score(self.masked(pictures[:1], [doubled], [half]))
 
     def test_a_coarser_picture_weighs_cells_by_the_share_that_the_region_covers(self) -> None:
         mask = np.zeros((4, 4), dtype=np.bool_)
@@ -239,7 +264,11 @@ class TestRegions:
 
     def test_region_is_in_the_fingerprint(self, resnet_folder: Path) -> None:
         cards = [LPIPS(f"folder:{resnet_folder}", region).card for region in ("whole", "background", "edited")]
-        assert len({card.fingerprint for card in cards}) == 3
+        cards.append(LPIPS(f"folder:{resnet_folder}", "edited", surroundings="edit").card)
+        assert len({card.fingerprint for card in cards}) == 4
+        assert [card.version for card in cards] == ["1", "2", "2", "1"], "the first and the last are what they were"
+        with pytest.raises(MetricError, match="lpips surroundings: expected source or edit, got 'black'"):
+            LPIPS(f"folder:{resnet_folder}", "edited", surroundings="black")
         with pytest.raises(MetricError, match="lpips region: expected whole, background or edited, got 'inside'"):
             LPIPS(f"folder:{resnet_folder}", "inside")
 

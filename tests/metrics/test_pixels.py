@@ -139,3 +139,10 @@ def test_mask_fraction(pictures: list[Image]) -> None:
     scores = MaskFraction().score(batch(pictures[:3], pictures[:3], [left(16), None, left(64)]))
     assert scores[[0, 2]].tolist() == [0.25, 1.0]
     assert np.isnan(scores[1])
+
+
+def test_the_share_of_a_mask_is_neither_good_nor_bad() -> None:
+    from metrics.torch_wrapper import as_torchmetric
+
+    assert MaskFraction().card.higher_is_better is None
+    assert as_torchmetric(MaskFraction()).higher_is_better is None

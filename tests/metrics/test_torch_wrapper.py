@@ -10,10 +10,14 @@ import pytest
 import torch
 from grey_level import Level, LevelGap, level_gap, pixels, take_part
 from numpy.typing import NDArray
+from torchmetrics import MetricCollection
+from torchmetrics.image import PeakSignalNoiseRatio
+from torchmetrics.wrappers import BootStrapper, Running
 
-from metrics.base import FeatureSet, Image, MetricError, PairBatch
+from metrics.base import FeatureSet, Image, MetricError, PairBatch, PairMetric
 from metrics.csfid import CSFID
 from metrics.lpips import LPIPS
+from metrics.pixels import L1, MSE, PSNR, SSIM
 from metrics.torch_wrapper import PairTorchMetric, SetTorchMetric, as_torchmetric
 
 
@@ -69,6 +73,97 @@ def test_every_member_of_a_batch_reaches_the_metric() -> None:
     assert (seen.source_classes, seen.target_classes) == (["cat", None], ["dog", "owl"])
     assert seen.masks[1] is not None
     assert seen.masks[1].shape == (6, 5)
+
+
+@pytest.mark.parametrize("metric", [PSNR(), SSIM(), L1(), MSE(), L1("background")], ids=lambda metric: metric.name)
+def test_what_a_metric_reads_is_not_left_out(metric: PairMetric) -> None:
+    edits, sources = torch.randint(0, 256, (2, 2, 3, 20, 20), dtype=torch.uint8)
+    masks = torch.zeros(2, 20, 20, dtype=torch.bool)
+    wrapped = as_torchmetric(metric)
+    lacks = r"it reads sources, and update\(\) was given none; give sources= \(or target=\), one per edit"
+    with pytest.raises(MetricError, match=lacks):
+        wrapped.update(edits, masks=masks)
+    if "masks" in metric.reads:
+        with pytest.raises(MetricError, match=r"l1: it reads masks, .* give masks=, one per edit, with None where unknown"):
+            wrapped.update(edits, sources)
+    wrapped.update(edits, sources, masks=masks)
+    assert torch.isfinite(wrapped.compute())
+
+
+def test_a_metric_that_does_not_say_what_it_reads_is_stopped_when_it_does() -> None:
+    class Gap(Level):
+        def score(self, batch: PairBatch) -> NDArray[np.float64]:
+            return super().score(batch) - [source.mean() for source in batch.sources]
+
+    assert "sources" not in Gap.reads
+    with pytest.raises(MetricError, match="level: it reads sources, and update"):
+        as_torchmetric(Gap()).update(pixels(1))
+    with pytest.raises(MetricError, match="expected edits or preds, which is torchmetrics' name of it, got both"):
+        as_torchmetric(Gap()).update(pixels(1), preds=pixels(1))
+    with pytest.raises(MetricError, match=r"level: expected edits \(or preds\), got none"):
+        as_torchmetric(Gap()).update(sources=pixels(1))
+
+
+def test_set_metrics_that_use_classes_want_them(resnet_folder: Path, pictures: list[Image]) -> None:
+    wrapped = as_torchmetric(CSFID(f"folder:{resnet_folder}"), pictures[:2], ["cat", "dog"])
+    with pytest.raises(MetricError, match="csfid: it reads target_classes, and update"):
+        wrapped.update(pictures[2:])
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_collection_gives_all_metrics_the_same_pictures(named: bool) -> None:
+    """Ours take torchmetrics' names; theirs are what ours say of the same pictures."""
+    edits, sources = torch.randint(0, 256, (2, 2, 3, 20, 20), dtype=torch.uint8)
+    theirs = PeakSignalNoiseRatio(data_range=255.0, reduction="elementwise_mean", dim=(1, 2, 3))
+    collection = MetricCollection(
+        {"ours": as_torchmetric(PSNR()), "theirs": theirs, "levels": level_gap(), "l1": as_torchmetric(L1())}
+    )
+    for _ in range(2):
+        if named:
+            collection.update(preds=edits, target=sources, target_classes=["cat", "dog"])
+        else:
+            collection.update(edits, sources, target_classes=["cat", "dog"])
+    values = collection.compute()
+    assert float(values["ours"]) == pytest.approx(float(values["theirs"]), rel=1e-6)  # theirs is float32
+    assert float(values["l1"]) == pytest.approx(float((edits.double() - sources.double()).abs().mean()) / 255, rel=1e-12)
+
+
+def test_a_collection_keeps_metrics_apart_that_agree_on_the_first_pictures() -> None:
+    """torchmetrics takes metrics for one whose states are equal after the first update, as here, where nothing was edited."""
+    collection = MetricCollection({"l1": as_torchmetric(L1()), "mse": as_torchmetric(MSE())})
+    collection.update(pixels(51), pixels(51))
+    collection.update(pixels(51), pixels(0))
+    values = collection.compute()
+    assert float(values["l1"]) == pytest.approx(0.1, rel=1e-12)
+    assert float(values["mse"]) == pytest.approx(0.02, rel=1e-12)
+
+
+def test_running_is_the_mean_of_the_last_updates() -> None:
+    running = Running(as_torchmetric(Level()), window=2)
+    for level, expected in ((4, 4), (8, 6), (20, 14), (2, 11)):
+        assert running(pixels(level)) == level
+        assert running.compute() == expected
+    running.reset()
+    running.update(pixels(50))
+    assert running.compute() == 50
+
+
+def test_a_bootstrapper_draws_rows_of_tensors_and_is_refused_with_lists() -> None:
+    edits, sources = pixels(*range(10, 30)), pixels(*[5] * 20)
+    boot = BootStrapper(as_torchmetric(L1()), num_bootstraps=6, raw=True, sampling_strategy="multinomial")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        boot.update(edits, sources=sources)
+        drawn = boot.compute()["raw"] * 255
+        assert len(set(drawn.tolist())) > 1
+        assert all(5 < value < 24 for value in drawn.tolist())
+        with pytest.raises(MetricError, match="l1: a BootStrapper draws rows of tensors alone, got target_texts as a list"):
+            boot.update(edits, sources=sources, target_texts=["a cat"] * 20)
+        with pytest.raises(MetricError, match="got edits as a list"):
+            boot.update(sources=sources, edits=list(edits.permute(0, 2, 3, 1).numpy()))
+        classes = BootStrapper(level_gap(), num_bootstraps=2)
+        with pytest.raises(MetricError, match="level_gap: a BootStrapper draws rows of tensors alone, got target_classes"):
+            classes.update(pixels(1, 2), target_classes=["cat", "dog"])
 
 
 def test_set_metric_keeps_features_and_classes_between_updates() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from reports.cells import Cell
 from reports.data import Plane, ReportData
 from reports.leaderboard import board
+from reports.names import metric_names
 from reports.style import looks
 
 LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])
@@ -75,3 +76,10 @@ def test_the_axes_come_first_whatever_order_the_metrics_have(data: ReportData) -
         "CSFID",
         "CLIP",
     ]
+
+
+def test_a_metric_without_a_direction_has_no_arrow(data: ReportData) -> None:
+    curves = data.curves[data.curves["metric"] == "clip"].astype({"higher_is_better": object})
+    curves = curves.assign(metric="mask_fraction", higher_is_better=None)
+    name = metric_names(replace(data, curves=curves))["mask_fraction"]
+    assert (name.better, name.arrow) == ("", "")

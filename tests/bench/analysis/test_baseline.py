@@ -163,6 +163,15 @@ def test_infinite_scores_are_written_read_and_compared(run: Run, tmp_path: Path)
     assert verdict.improvements[0].loss == -math.inf
 
 
+@pytest.mark.parametrize("by", [5.0, -5.0])
+def test_without_a_direction_every_move_is_a_regression(run: Run, baseline: Path, by: float) -> None:
+    content = json.loads(baseline.read_text())
+    content["higher_is_better"]["clip"] = None
+    baseline.write_text(json.dumps(content))
+    change(run, "clip", by)
+    assert {each.metric for each in compare(run, baseline).regressions} == {"clip"}
+
+
 def test_set_metrics_are_part_of_the_comparison(make_spec: SpecMaker, tmp_path: Path) -> None:
     run = api.run(make_spec(editor("Fade"), metrics=ALL_METRICS), tmp_path / "run", options=INLINE)
     api.score(run)

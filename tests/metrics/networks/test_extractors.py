@@ -132,8 +132,14 @@ def test_dinov2_gives_the_class_token_of_the_whole_picture_at_224(dinov2_folder:
     wide = rng.integers(0, 256, (40, 90, 3), dtype=np.uint8)
     steps = [v2.Resize((224, 224), v2.InterpolationMode.BICUBIC), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
     pixels = v2.Compose([*steps, v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])])(PIL.Image.fromarray(wide))
+    model = Dinov2Model.from_pretrained(dinov2_folder).eval()
     with torch.no_grad():
-        token = Dinov2Model.from_pretrained(dinov2_folder).eval()(pixels[None]).last_hidden_state[:, 0]
+        table = model.embeddings.position_embeddings
+        grid = table[:, 1:].reshape(1, 4, 4, 16).permute(0, 3, 1, 2)
+        grid = torch.nn.functional.interpolate(grid, scale_factor=(16.1 / 4, 16.1 / 4), mode="bicubic")  # as the hub code
+        places = torch.cat((table[:, :1], grid.permute(0, 2, 3, 1).reshape(1, 256, 16)), dim=1)
+        model.embeddings.position_embeddings = torch.nn.Parameter(places)
+        token = model(pixels[None]).last_hidden_state[:, 0]
     extractor = open_extractor(f"dinov2:{dinov2_folder}", batch_size=1)
     assert isinstance(extractor, DINOv2Extractor)
     assert extractor.dimensions == 16
