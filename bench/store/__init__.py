@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.store.files import png_bytes, write_atomically
-from bench.store.run import EditFile, Record, Run
+from bench.store.record import EditFile, Record
+from bench.store.run import Run
 
 __all__ = ["EditFile", "Record", "Run", "png_bytes", "write_atomically"]

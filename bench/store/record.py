@@ -1,0 +1,46 @@
+"""What happened to one unit: `record.json`, written once with the unit's pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["SCHEMA", "EditFile", "Record"]
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class EditFile:
+    """One edit of a unit: the knob value, the PNG's name in the unit's folder, and the SHA-256 of its bytes."""
+
+    value: float
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened to one unit: `record.json`.
+
+    identity: the fields that the key hashes.  reason: type and message of a failure.  absent: knob values whose edit the editor
+    could not give.  seconds: `prepare` and `render`, empty where the edit was made elsewhere.  unet_evaluations: samples sent
+    through the U-Net.  peak_memory: `mb` (MiB) and `kind` (what was measured).  facts: choices the editor made.  fair_play: what
+    it was allowed to see.  worker: device, dtype, threads, and `batch`, the number of units made together: above 1, seconds and
+    evaluations are the unit's share and the peak is that of the batch.
+    """
+
+    key: str
+    status: Literal["done", "failed"]
+    identity: dict[str, Any]
+    reason: dict[str, str] | None = None
+    edits: tuple[EditFile, ...] = ()
+    absent: tuple[float, ...] = ()
+    pictures: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    unet_evaluations: int = 0
+    peak_memory: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    fair_play: dict[str, Any] = field(default_factory=dict)
+    worker: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
