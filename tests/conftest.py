@@ -1,12 +1,17 @@
-"""How the tests are shared out among processes (`--dist loadgroup --no-loadscope-reorder`): group by group, the longest first.
+"""How the tests are shared out among processes: group by group, the longest first.
 
 A group is run by one process, so that what its tests share (a finished run, a laboratory, the edits that the checks of an editor compare
-with) is made once. A file is a group, unless it marks its tests with `xdist_group`.
+with) is made once.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.scheduler import LoadScopeScheduling
 
 LONGEST = (
     "tests/test_ci_spec.py",
@@ -17,14 +22,10 @@ LONGEST = (
 """Groups of half a minute and more, the longest first. The other groups with slow tests follow, then the rest, which even out the ends."""
 
 
-def _group(item: pytest.Item) -> str:
-    """The item's group; an item that has none is put into one named after its file."""
-    mark = item.get_closest_marker("xdist_group")
-    if mark is not None:
-        return str(mark.args[0])
-    file = item.nodeid.partition("::")[0]
-    item.add_marker(pytest.mark.xdist_group(file))
-    return file
+def group(nodeid: str) -> str:
+    """The name of the group a test is in: its file, and in the file of the conformance checks the editor, as in ``[sdedit-cost]``."""
+    file, _, test = nodeid.partition("::")
+    return test.partition("-")[0] if file == "tests/test_conformance.py" and "[" in test else file
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -32,10 +33,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest groups first, the tests of a group side by side; the order is random where this leaves it open."""
     groups: dict[str, list[pytest.Item]] = {}
     for item in items:
-        groups.setdefault(_group(item), []).append(item)
+        groups.setdefault(group(item.nodeid), []).append(item)
 
     def place(name: str) -> int:
         slow = any(item.get_closest_marker("slow") for item in groups[name])
         return LONGEST.index(name) if name in LONGEST else len(LONGEST) + (not slow)
 
     items[:] = [item for name in sorted(groups, key=place) for item in groups[name]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Hand out whole groups in their order, whatever ``--dist`` says (``loadgroup`` of xdist 3.8 has no effect under pytest 9.2)."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group(nodeid)
+
+    config.option.loadscopereorder = False  # else the groups with most tests would come first
+    return ByGroup(config, log)

@@ -151,11 +151,7 @@ def _all_checks() -> list[Any]:
         pytest.param(
             *parameter.values,
             id=f"{name}-{parameter.id}",
-            marks=[
-                *parameter.marks,
-                pytest.mark.xdist_group(f"conformance of {name}"),
-                *([] if name == QUICKEST else [pytest.mark.slow]),
-            ],
+            marks=parameter.marks if name == QUICKEST else [*parameter.marks, pytest.mark.slow],
         )
         for name in registry.editors()
         for parameter in _case(name).args[1]
