@@ -13,18 +13,26 @@ from typing import Any
 __all__ = ["PACKAGES", "describe", "versions"]
 
 PACKAGES = (
-    *(
-        "etabench",
-        "torch",
-        "torchvision",
-        "diffusers",
-        "transformers",
-        "accelerate",
-        "open-clip-torch",
-        "lpips",
-        "torch-fidelity",
-    ),
-    *("safetensors", "datasets", "numpy", "scipy", "pandas", "pyarrow", "pillow", "matplotlib", "pydantic", "ray", "submitit"),
+    "etabench",
+    "torch",
+    "torchvision",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "open-clip-torch",
+    "lpips",
+    "torch-fidelity",
+    "safetensors",
+    "datasets",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "pillow",
+    "matplotlib",
+    "pydantic",
+    "ray",
+    "submitit",
 )
 
 

@@ -24,7 +24,7 @@ from bench.analysis.frontier import matched_gain
 from bench.analysis.intervals import mean_interval
 from bench.analysis.paired import sign_flip
 from bench.studies.laboratory import SEED, Floats, Laboratory, Measured, scenes
-from bench.toybox.manifests import Edit
+from bench.toybox.manifests import SceneEdit
 from bench.toybox.world import render
 from editors import EditTask
 from editors.toolbox.diffusion import derive_seed
@@ -183,7 +183,7 @@ def thin_masks(lab: Laboratory, count: int) -> list[PaperClaim]:
     return rows
 
 
-def _strip(scene: Edit, width: int = 8) -> NDArray[np.bool_]:
+def _strip(scene: SceneEdit, width: int = 8) -> NDArray[np.bool_]:
     """A vertical strip through the middle of the true mask, as high as it."""
     rows, columns = np.nonzero(scene.mask)
     left = max(int(np.median(columns)) - width // 2, 0)

@@ -16,7 +16,7 @@ from bench import registry
 from bench.scoring.axes import Axis
 from bench.toybox.embedded import TOYBOX
 from bench.toybox.evaluate import classify
-from bench.toybox.manifests import Edit, edits
+from bench.toybox.manifests import SceneEdit, edits
 from bench.toybox.stages.features import HEADS, labels_of
 from bench.toybox.world import render
 from editors import DiffusionModel, EditTask, Image
@@ -69,10 +69,10 @@ class Laboratory:
     def edit(
         self,
         name: str,
-        scenes: Sequence[Edit],
+        scenes: Sequence[SceneEdit],
         values: Sequence[float],
         *,
-        mask: Callable[[Edit], NDArray[np.bool_]] | None = None,
+        mask: Callable[[SceneEdit], NDArray[np.bool_]] | None = None,
         **params: Any,
     ) -> Measured:
         """Edit every scene by an editor in its ToyBox preset, with ``params`` replaced, and score."""
@@ -89,7 +89,7 @@ class Laboratory:
         fidelity = Axis(self.lpips.name, bool(self.lpips.card.higher_is_better), self.lpips.bounds)
         return Measured(clip, fidelity.position(lpips), success)
 
-    def _score(self, scene: Edit, source: Image, pictures: Sequence[Image]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _score(self, scene: SceneEdit, source: Image, pictures: Sequence[Image]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         k = len(pictures)
         nothing: list[Any] = [None] * k
         batch = PairBatch(list(pictures), [source] * k, [scene.target.caption] * k, nothing, nothing, nothing)
@@ -99,7 +99,7 @@ class Laboratory:
         return self.clip.score(batch), self.lpips.score(batch), np.logical_and.reduce(right)
 
 
-def scenes(count: int, *categories: str) -> list[Edit]:
+def scenes(count: int, *categories: str) -> list[SceneEdit]:
     """``count`` edits of some categories, or of all."""
     wanted = categories or ("object", "state", "background", "colour", "add", "remove")
     found = [edit for edit in edits(count * 6 // len(wanted) + 6, SEED) if edit.category in wanted]

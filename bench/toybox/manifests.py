@@ -21,14 +21,14 @@ from bench.toybox.reference import class_of
 from bench.toybox.vocabulary import BACKGROUNDS, OBJECTS, SceneObject, object_named, wears_hat
 from bench.toybox.world import Scene, random_scene, render
 
-__all__ = ["CATEGORIES", "SEEDS", "SIZES", "Edit", "edits", "write_manifest"]
+__all__ = ["CATEGORIES", "SEEDS", "SIZES", "SceneEdit", "edits", "write_manifest"]
 
 SIZES = {"toybox": 100, "toybox-mini": 16}
 SEEDS = {"toybox": 2211, "toybox-mini": 11427}
 
 
 @dataclass(frozen=True)
-class Edit:
+class SceneEdit:
     """One sample before it is rendered."""
 
     category: str
@@ -93,10 +93,10 @@ CATEGORIES: dict[str, Callable[[np.random.Generator, Scene], Scene | None]] = {
 }
 
 
-def edits(count: int, seed: int) -> list[Edit]:
+def edits(count: int, seed: int) -> list[SceneEdit]:
     """``count`` edits that take the categories in turn, no two with the same source and target captions."""
     rng = np.random.default_rng(seed)
-    chosen: dict[tuple[str, str], Edit] = {}
+    chosen: dict[tuple[str, str], SceneEdit] = {}
     used: set[str] = set()
     while len(chosen) < count:
         category = list(CATEGORIES)[len(chosen) % len(CATEGORIES)]
@@ -107,7 +107,7 @@ def edits(count: int, seed: int) -> list[Edit]:
         used.add(source.object)
         if len(used) > len(OBJECTS) // 2:
             used.clear()
-        chosen.setdefault((source.caption, target.caption), Edit(category, source, target))
+        chosen.setdefault((source.caption, target.caption), SceneEdit(category, source, target))
     return list(chosen.values())
 
 
