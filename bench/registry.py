@@ -1,4 +1,4 @@
-"""Names to classes: the entry-point groups of editors and metrics, and ``path/to/file.py:Class``.
+"""Names to classes: the entry-point groups of editors and metrics, ``module:Class`` and ``path/to/file.py:Class``.
 
 Built-in editors and metrics are declared in the project's own metadata and come through the same door as those of other
 distributions. Listing a group reads package metadata only; the class is imported when it is loaded.
@@ -7,6 +7,7 @@ distributions. Listing a group reads package metadata only; the class is importe
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
@@ -39,7 +40,7 @@ def metrics() -> dict[str, EntryPoint]:
 
 
 def load_editor(name: str) -> type[Editor[Any]]:
-    """The editor class registered as ``name``, or the class in ``path/to/file.py:Class``.
+    """The editor class registered as ``name``, or the class in ``module:Class`` or ``path/to/file.py:Class``.
 
     Raises RegistryError when there is none, when its module cannot be imported, or when it is no `editors.Editor`.
     """
@@ -50,7 +51,7 @@ def load_editor(name: str) -> type[Editor[Any]]:
 
 
 def load_metric(name: str) -> type[PairMetric] | type[SetMetric]:
-    """The metric class registered as ``name``, or the class in ``path/to/file.py:Class``.
+    """The metric class registered as ``name``, or the class in ``module:Class`` or ``path/to/file.py:Class``.
 
     Raises RegistryError when there is none, when its module cannot be imported, or when it is no `metrics.PairMetric` or `SetMetric`.
     """
@@ -85,6 +86,8 @@ def _load(kind: str, name: str, listing: Callable[[], dict[str, EntryPoint]]) ->
         return _from_file(kind, name)
     if name.endswith(".py"):
         raise RegistryError(f"{kind} '{name}': a file needs the class too: '{name}:ClassName'")
+    if ":" in name:
+        return _from_module(kind, name)
     return _from_entry_point(kind, name, listing())
 
 
@@ -99,6 +102,17 @@ def _from_entry_point(kind: str, name: str, known: dict[str, EntryPoint]) -> obj
         raise RegistryError(
             f"{kind} '{name}' ({_origin(known[name])}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
+
+
+def _from_module(kind: str, name: str) -> object:
+    place, _, attribute = name.partition(":")
+    try:
+        module = importlib.import_module(place)
+    except Exception as error:
+        raise RegistryError(f"{kind} '{name}' cannot be imported: {type(error).__name__}: {error}") from error
+    if not hasattr(module, attribute):
+        raise RegistryError(f"{kind} '{name}': {place} has no '{attribute}'; {did_you_mean(attribute, _own_classes(module))}")
+    return getattr(module, attribute)
 
 
 def _from_file(kind: str, name: str) -> object:

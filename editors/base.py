@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from numpy.typing import NDArray
@@ -49,6 +50,17 @@ State = TypeVar("State")
 
 
 _Params: TypeAlias = Params
+
+
+def _within_bounds(render: Callable[..., Any]) -> Callable[..., Any]:
+    """``render`` or ``render_many`` that looks at its values first."""
+
+    @wraps(render)
+    def checked(self: Editor[Any], state: Any, values: Sequence[float]) -> Any:
+        self.check_values(values)
+        return render(self, state, values)
+
+    return checked
 
 
 class Editor(ABC, Generic[State]):
@@ -111,6 +123,13 @@ class Editor(ABC, Generic[State]):
     """The class of its parameters; every field has a default and a description."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named parameter values; the name ``""`` always means the defaults of ``Params``."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        """Every editor's ``render`` and ``render_many`` refuse values out of bounds, by ``check_values``, before they begin."""
+        super().__init_subclass__(**arguments)
+        for name in ("render", "render_many"):
+            if name in vars(cls):
+                setattr(cls, name, _within_bounds(vars(cls)[name]))
 
     def __init__(self, model: DiffusionModel | None, params: _Params) -> None:
         """Bind to a model (None only where ``needs_model`` is False) and to parameters of the editor's own class."""
@@ -192,7 +211,7 @@ class Editor(ABC, Generic[State]):
                 )
 
     def check_values(self, values: Sequence[float]) -> None:
-        """Raise ``EditorError`` where a knob value is out of bounds."""
+        """Raise ``EditorError`` where a knob value is out of bounds; asked before every ``render``."""
         if self.knob is not None:
             for value in values:
                 if not self.knob.low <= value <= self.knob.high:

@@ -135,7 +135,6 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
 
     @torch.no_grad()
     def render(self, state: BlendedDiffusionState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         schedule, n = self.model.schedule(self.params.steps), self.params.candidates
         items = [(schedule.level(value), j) for value in values for j in range(n)]
         latents = [schedule.q_sample(state.x0, self._noise(state, "start", 0, j), level) for level, j in items]

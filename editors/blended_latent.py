@@ -169,7 +169,6 @@ class BlendedLatent(Editor[BlendedLatentState]):
         )
 
     def render(self, state: BlendedLatentState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         latents = self._denoise(state, values)
         if self.params.final_blend:
             latents = torch.where(state.masks[-1], latents, state.x0)

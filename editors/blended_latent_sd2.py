@@ -80,7 +80,6 @@ class BlendedLatentSD2(Editor[BlendedLatentSD2State]):
 
     def render(self, state: BlendedLatentSD2State, values: Sequence[float]) -> list[Image]:
         """From pure noise: z_{t-1} = m DDIM(z_t, eps(z_t, t)) + (1 - m) q_sample(z_init, t), the background of the level before."""
-        self.check_values(values)
         model, schedule = self.model, self.schedule
         noise = model.noise(state.seed, state.x0.shape)
         edits = Sweep(model, [(value, schedule.steps - self.skipped(value), noise) for value in values])

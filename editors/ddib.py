@@ -71,7 +71,6 @@ class DDIB(Editor[DDIBState]):
 
     def render(self, state: DDIBState, values: Sequence[float]) -> list[Image]:
         """The bridge's second half, from x_T down: x_{t-1} = DDIM(x_t, eps_w(x_t, t, target)), each value w in the batch."""
-        self.check_values(values)
         model, schedule = self.model, self.model.schedule(self.params.steps)
         edits = Sweep(model, [(w, schedule.steps, state.x_T) for w in values])
         for t, x, w in edits:

@@ -131,7 +131,6 @@ class EDICT(Editor[EDICTState]):
 
     @torch.no_grad()
     def render(self, state: EDICTState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         coupling = self._coupling(state.target, state.empty)
         starts = [coupling.schedule.level(value) for value in values]
         pairs = [torch.cat(state.trajectory[start]) for start in starts]

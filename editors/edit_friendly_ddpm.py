@@ -86,7 +86,6 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
 
     def render(self, state: EditFriendlyState, values: Sequence[float]) -> list[Image]:
         """x_{t-1} = mu(x_t, eps(x_t, t, target)) + sigma_t z_t, with the noises z_t of the inversion."""
-        self.check_values(values)
         model, schedule = self.model, self.model.schedule(self.params.steps)
         edits = Sweep(model, [(t, t, state.latents[t]) for t in map(schedule.level, values)])
         for t, x, _ in edits:

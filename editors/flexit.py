@@ -126,7 +126,6 @@ class FlexIT(Editor[FlexITState]):
                 raise EditorError(f"{self.name}: iterations must be whole numbers, got {value!r}")
 
     def render(self, state: FlexITState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         length = self.params.lr * state.z0.norm()
         z, kept = state.z0, {0: state.z0}
         for iteration in range(int(max(values, default=0))):

@@ -94,7 +94,6 @@ class ILVR(Editor[ILVRState]):
         return mean + math.sqrt(variance) * self.model.noise(derive_seed(state.seed, f"step {t}"), (1, *x.shape[1:]))
 
     def render(self, state: ILVRState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         schedule = self.model.schedule(self.params.steps)
         edits = Sweep(self.model, [(t, t, state.trajectory[t]) for t in map(schedule.level, values)])
         for t, x, _ in edits:

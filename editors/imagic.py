@@ -214,7 +214,6 @@ class Imagic(Editor[ImagicState]):
 
     def render_seeds(self, state: ImagicState, values: Sequence[float], sampling_seeds: Sequence[int]) -> list[list[Image]]:
         """One list of pictures per sampling seed, one picture per eta, all from one fit and one staggered decode."""
-        self.check_values(values)
         schedule = state.tuned.schedule(self.params.steps)
         noises = [self._x_T(state, sampling_seed) for sampling_seed in sampling_seeds]
         latents = decode_sweep(

@@ -89,7 +89,6 @@ class InstructPix2Pix(Editor[InstructPix2PixState]):
 
     @torch.no_grad()
     def render(self, state: InstructPix2PixState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         model, schedule = self.model, self.model.schedule(self.params.steps)
         image_guidance = torch.tensor([1 / value for value in values], device=model.device).view(-1, 1, 1, 1)
         x = state.noise.expand(len(values), -1, -1, -1)

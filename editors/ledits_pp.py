@@ -107,7 +107,6 @@ class LEditsPP(Editor[LEditsPPState]):
 
     @torch.no_grad()
     def render(self, state: LEditsPPState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         model, schedule = self.model, self.model.schedule(self.params.steps)
         reading, maps = attention_maps(model)
         starts = [schedule.level(value) for value in values]

@@ -62,7 +62,6 @@ class PartialDecode(BatchEditor[_State]):
         return self.network(states[0]).predict(x, self.schedule.timestep(t), texts, self.params.guidance, states[0].empty)
 
     def render_many(self, states: Sequence[_State], values: Sequence[float]) -> list[Sequence[Image | None]]:
-        self.check_values(values)
         levels = [self.schedule.level(value) for value in values]
 
         def together(group: list[_State]) -> list[Sequence[Image | None]]:

@@ -49,7 +49,6 @@ class PromptToPrompt(Editor[State]):
 
     def _decode(self, given: Inverted, values: Sequence[float], path: Sequence[Tensor], unconds: Sequence[Tensor]) -> list[Image]:
         """One picture per value, each decoded from its level of ``path``; see ``decode_beside_source``."""
-        self.check_values(values)
         schedule = self.model.schedule(self.params.steps)
         latents = decode_beside_source(
             self.model,

@@ -110,7 +110,6 @@ class RePaint(Editor[RePaintState]):
 
     @torch.no_grad()
     def render(self, state: RePaintState, values: Sequence[float]) -> list[Image]:
-        self.check_values(values)
         schedule, p = self.model.schedule(self.params.steps), self.params
         starts = [schedule.level(value) for value in values]
         noise = self.model.noise(state.seed, state.x0.shape)

@@ -14,6 +14,7 @@ import torch
 import bench
 from bench.spec import load_spec
 from bench.toybox.embedded import TOYBOX
+from etabench_conformance import CHECKS, Case
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -37,6 +38,25 @@ def test_the_editor_in_one_file_runs(tmp_path: Path) -> None:
     mine = curves[(curves["editor"] == "Invert") & (curves["metric"] == "lpips")].set_index("value")["mean"]
     assert mine[0.0] == 0.0
     assert mine[0.0] < mine[0.25] < mine[1.0]
+
+
+@pytest.mark.parametrize("place", ["file", "module"])
+def test_the_editor_in_one_file_conforms(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every public check, for an editor named by its file and by its module."""
+    (tmp_path / "invert_of_the_readme.py").write_text(_block("python", "class Invert"))
+    monkeypatch.syspath_prepend(tmp_path)
+    target = f"{tmp_path / 'invert_of_the_readme.py'}:Invert" if place == "file" else "invert_of_the_readme:Invert"
+    for check in CHECKS:
+        check(Case(target))
+
+
+def test_the_metric_in_one_file_runs(tmp_path: Path) -> None:
+    (tmp_path / "contrast.py").write_text(_block("python", "class Contrast"))
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nmanifest: toybox-mini\nlimit: 2\neditors: [copy]\nmetrics: [contrast.py:Contrast]\n"
+    )
+    run = bench.run(tmp_path / "mine.yaml", out=tmp_path / "run")
+    assert (bench.score(run).pairs["score"] == 1.0).all(), "a copy has the contrast of its source"
 
 
 def test_the_spec_is_valid(tmp_path: Path) -> None:

@@ -118,8 +118,8 @@ class ModelRef(_Strict):
 class EditorSpec(_Strict):
     """One editor with its parameters and the knob values of its curve."""
 
-    name: Text = Field(description="a registered editor, or path/to/file.py:Class")
-    label: str = Field(default="", description="its name in tables; by default the name, or the class of a file")
+    name: Text = Field(description="a registered editor, module:Class or path/to/file.py:Class")
+    label: str = Field(default="", description="its name in tables; by default the name, or the class")
     preset: str = Field(default="", description="a named set of parameters; empty for the defaults")
     params: dict[str, Any] = Field(default_factory=dict, description="parameters that differ from the preset")
     grid: list[float] | None = Field(default=None, description="knob values, ascending; None is the editor's own grid")
@@ -129,7 +129,7 @@ class EditorSpec(_Strict):
     def _default_label(cls, data: Any) -> Any:
         if isinstance(data, dict) and not data.get("label") and isinstance(data.get("name"), str):
             name = data["name"]
-            return {**data, "label": name.rpartition(":")[2] if registry.is_file_target(name) else name}
+            return {**data, "label": name.rpartition(":")[2]}
         return data
 
     @field_validator("grid")
@@ -150,7 +150,7 @@ class EditorSpec(_Strict):
 class MetricSpec(_Strict):
     """One metric; without parameters it takes the defaults that go with the model."""
 
-    name: Text = Field(description="a registered metric, or path/to/file.py:Class")
+    name: Text = Field(description="a registered metric, module:Class or path/to/file.py:Class")
     params: dict[str, Any] = Field(default_factory=dict, description="parameters of the metric")
 
 

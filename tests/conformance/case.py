@@ -58,11 +58,6 @@ class Case:
     @property
     def editor_class(self) -> type[Editor[Any]]:
         """The class under test."""
-        module, _, name = self.target.partition(":")
-        if name and not module.endswith(".py"):
-            import importlib
-
-            return getattr(importlib.import_module(module), name)  # type: ignore[no-any-return]
         return registry.load_editor(self.target)
 
     @property
