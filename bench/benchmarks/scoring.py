@@ -158,8 +158,8 @@ def _ours(folder: Path, device: str, _: int) -> Outcome:
     scored = _plan(folder, FIRST)
     shutil.rmtree(scored.scores, ignore_errors=True)
     first = measured(lambda: tables.append(score_run(scored, device=device)), device)
-    _plan(folder, (*FIRST, MORE))
-    more = measured(lambda: tables.append(score_run(scored, device=device)), device)
+    again = _plan(folder, (*FIRST, MORE))
+    more = measured(lambda: tables.append(score_run(again, device=device)), device)
     known = {(row["metric"], row["sample_id"], row["value"]): row["score"] for row in tables[-1].pairs.to_dict("records")}
     rows = json.loads((folder / "rows.json").read_text())
     values = {name: [float(known[name, row["id"], row["value"]]) for row in rows] for name in (*FIRST, MORE) if (name != "fid")}
