@@ -50,6 +50,7 @@ def test_the_editor_in_one_file_conforms(place: str, tmp_path: Path, monkeypatch
         check(Case(target))
 
 
+@pytest.mark.slow
 def test_the_metric_in_one_file_runs(tmp_path: Path) -> None:
     (tmp_path / "contrast.py").write_text(_block("python", "class Contrast"))
     (tmp_path / "mine.yaml").write_text(
@@ -75,6 +76,7 @@ def test_a_metric_in_a_training_loop_runs(capsys: pytest.CaptureFixture[str]) ->
     assert 0.1 < float(re.findall(r"[0-9.]+", capsys.readouterr().out)[0]) < 2
 
 
+@pytest.mark.slow
 def test_the_python_example_is_a_script(tmp_path: Path) -> None:
     """Two worker processes, and no main guard."""
     (tmp_path / "invert.py").write_text(_block("python", "class Invert"))

@@ -42,6 +42,7 @@ def rows_of(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_folder_has_one_plan_at_a_time(make_spec: SpecMaker, tmp_path: Path) -> None:
     slow = make_spec(editor("Fade", params={"seconds": 0.3}))
     planned, _ = api.plan(slow)
@@ -119,6 +120,7 @@ def test_a_manifest_that_shares_no_sample_is_another_one(make_spec: SpecMaker, t
     assert keys(run) == before
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_and_reported_without_its_manifest(make_spec: SpecMaker, manifest_folder: Path, tmp_path: Path) -> None:
     run = api.run(make_spec(metrics=ALL_METRICS), tmp_path / "run", options=INLINE)
     there = api.score(run)

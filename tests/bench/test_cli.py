@@ -39,6 +39,7 @@ def etabench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     return call
 
 
+@pytest.mark.slow
 def test_run_score_and_report_in_one_go(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
     path = spec_file(editor("Fade"), editor("Unchanged"), metrics=ALL_METRICS)
     code, out, err = etabench("run", path, "--out", tmp_path / "run", "--workers", "1")
@@ -279,6 +280,7 @@ def test_help_names_every_command(etabench: Callable[..., Outcome]) -> None:
         assert f" {command} " in out
 
 
+@pytest.mark.slow
 def test_names_in_any_script_are_printed_where_the_terminal_has_no_letters_for_them(spec_file: SpecFile, tmp_path: Path) -> None:
     """A container without a home folder and with the C locale; the worker processes end without a word too."""
     path = spec_file(editor("Fade", label="затухание"))
@@ -292,6 +294,7 @@ def test_names_in_any_script_are_printed_where_the_terminal_has_no_letters_for_t
     assert b"Fatal" not in done.stderr
 
 
+@pytest.mark.slow
 def test_failed_units_are_the_last_word_and_with_strict_the_exit_code(
     etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
 ) -> None:

@@ -70,6 +70,7 @@ def test_each_stage_trains_what_it_should_and_nothing_else(model: DiffusionModel
     assert any(not torch.equal(t, base[name]) for name, t in weights_only.tuned.unet.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_fit_lowers_the_loss(model: DiffusionModel, task: EditTask) -> None:
     editor = make(model, embedding_steps=20, unet_steps=40, unet_lr=3e-3, draws=4)
     state = editor.prepare(task)

@@ -43,6 +43,7 @@ def test_training_is_the_units_own(model: DiffusionModel, masked: EditTask) -> N
     assert model.unet_evaluations == before
 
 
+@pytest.mark.slow
 def test_training_brings_the_picture_nearer_to_the_text(model: DiffusionModel, masked: EditTask) -> None:
     editor = make(model, steps=15, lr=2e-2, source_every=1, bootstrap_share=0.0, screen_weight=0.0)
     pictures = editor.render(editor.prepare(masked), (0.0, 1.0))

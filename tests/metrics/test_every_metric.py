@@ -90,6 +90,7 @@ def test_a_pair_metric_out_of_a_pickle_scores_alike(point: EntryPoint, build: Bu
 
 
 @pytest.mark.parametrize("point", PACKAGED, ids=by_name)
+@pytest.mark.slow
 def test_so_does_the_lpips_packages_network(
     point: EntryPoint, squeeze_file: Path, build: Build, rng: np.random.Generator
 ) -> None:
@@ -131,6 +132,7 @@ def test_a_metric_reads_what_it_declares_and_nothing_else(
 
 
 @pytest.mark.parametrize("point", PAIRS, ids=by_name)
+@pytest.mark.slow
 def test_small_pictures_have_a_score_or_are_refused_in_words(
     point: EntryPoint, squeeze_file: Path, build: Build, rng: np.random.Generator
 ) -> None:

@@ -123,6 +123,7 @@ def test_svg_is_xml_that_names_the_editors(name: str, report: Path) -> None:
         assert {"copy", "oracle"} <= words
 
 
+@pytest.mark.slow
 def test_a_second_report_has_the_same_bytes_and_leaves_matplotlib_alone(data: ReportData, report: Path, tmp_path: Path) -> None:
     settings = dict(mpl.rcParams)
     index = write_report(tmp_path, data)
@@ -132,6 +133,7 @@ def test_a_second_report_has_the_same_bytes_and_leaves_matplotlib_alone(data: Re
     assert dict(mpl.rcParams) == settings
 
 
+@pytest.mark.slow
 def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>'
     row = data.gallery[0]
@@ -178,6 +180,7 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
     assert text.count("&lt;script&gt;alert(1)") >= 12
 
 
+@pytest.mark.slow
 def test_dollar_signs_and_underscores_are_not_markup(data: ReportData, tmp_path: Path) -> None:
     curves = data.curves.replace({"editor": {"alpha": "_a_$x$", "copy": "_copy"}})
     folder = write_report(tmp_path / "report", ReportData("x", data.plane, curves=curves)).parent
@@ -225,6 +228,7 @@ def test_a_run_without_csfid_says_so(data: ReportData) -> None:
     assert drawing.absent == "This run has no scores of CSFID."
 
 
+@pytest.mark.slow
 def test_mixed_fingerprints_are_not_drawn(data: ReportData, tmp_path: Path) -> None:
     curves = data.curves.copy()
     curves.loc[(curves["metric"] == "clip") & (curves["editor"] == "alpha"), "fingerprint"] = "another00000"
@@ -244,6 +248,7 @@ def test_a_missing_column_is_named(data: ReportData, tmp_path: Path) -> None:
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.slow
 def test_header_shows_warnings_identity_and_environment(report: Path) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     for part in ("Only two samples.", "ab" * 32, "2.15.0", "c11p00000001", "Cosine of picture and text.", "1.25 edits per class"):
@@ -263,6 +268,7 @@ def turned(data: ReportData) -> ReportData:
     return replace(data, plane=plane, curves=pairs[0], pairs=pairs[1], differences=pairs[2], leaderboard=board)
 
 
+@pytest.mark.slow
 def test_figures_tables_and_files_follow_the_plane(data: ReportData, report: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(report, tmp_path / "report"))
     text = write_report(folder, turned(data)).read_text(encoding="utf-8")

@@ -140,6 +140,7 @@ def test_every_selected_sample_is_read_once(make_spec: SpecMaker, monkeypatch: p
     assert loaded == [2, 1]
 
 
+@pytest.mark.slow
 def test_planning_holds_one_picture_at_a_time(make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[int] = []
     pictures: list[weakref.ref[Any]] = []

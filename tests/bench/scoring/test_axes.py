@@ -112,6 +112,7 @@ def test_anchors_that_do_not_lie_apart_give_no_scale(make_spec: SpecMaker) -> No
         assert operating_points(plan, means(copy), axes)["Fade"] == 0.5
 
 
+@pytest.mark.slow
 def test_all_that_is_drawn_follows_the_axes(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Fade"), editor("Unchanged", label="copy"), metrics=[*ALL_METRICS, *OTHERS], axes=TURNED)
     run = scored(spec, tmp_path / "run")
@@ -174,6 +175,7 @@ def write_axes(run: Run, **axes: str) -> Run:
     return Run.open(run.path)
 
 
+@pytest.mark.slow
 def test_set_tests_at_other_points_are_left_out_until_they_are_made(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Fade"), editor("Fade", label="loud", preset="loud"), metrics=[*ALL_METRICS, *OTHERS])
     run = scored(spec, tmp_path / "run")
@@ -212,6 +214,7 @@ def test_a_run_made_before_the_key_was_has_the_default_axes(make_spec: SpecMaker
     ],
     ids=["both", "no clip", "no lpips"],
 )
+@pytest.mark.slow
 def test_without_the_default_metrics_a_run_has_no_plane_and_says_by_what_rule_it_lists(
     make_spec: SpecMaker, tmp_path: Path, metrics: list[dict[str, Any]], missing: str
 ) -> None:

@@ -22,6 +22,7 @@ from bench.toybox.stages.features import HEADS, labels_of
 from bench.toybox.world import render
 
 
+@pytest.mark.slow
 def test_regenerated_bit_for_bit(tmp_path: Path) -> None:
     main(["--out", str(tmp_path)])
     for name in SIZES:
@@ -61,6 +62,7 @@ def test_masks_cover_what_changes(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SIZES)
+@pytest.mark.slow
 def test_judge_and_features_agree_that_the_truth_is_the_target(name: str) -> None:
     chosen = edits(SIZES[name], SEEDS[name])
     sources = to_unit(np.stack([render(e.source).image for e in chosen]))

@@ -44,6 +44,7 @@ def with_mean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("with_mean")
 @pytest.mark.parametrize("strength", [0.2, 0.6, 1.0])
+@pytest.mark.slow
 def test_set_alike_it_is_the_pipeline(strength: float) -> None:
     for task in tasks(2):
         difference = np.abs(ours(task, strength).astype(int) - theirs(task, strength))

@@ -72,6 +72,7 @@ def test_default_is_torch_fidelitys_own_network_and_resize(network: Any, weights
     assert len(extractor.identity.weights) == 64
 
 
+@pytest.mark.slow
 def test_parity_modes_run_the_same_layers_after_another_resize(network: Any, weights: Path, rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)  # at the network's own size nothing is resized
     with torch.no_grad():
