@@ -22,7 +22,7 @@ demo: $(INSTALLED) ## run four editors over their knobs on ToyBox, score them, w
 test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each (twelve minutes at most of two quiet cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-quick: $(INSTALLED) ## before a commit: all tests that take less than two seconds, and every check of one editor (a minute and a half at most)
+quick: $(INSTALLED) ## before a commit: all tests that take less than a second or so, and every check of one editor (a minute and a half at most)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(INSTALLED) ## ruff: rules and format

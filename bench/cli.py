@@ -21,7 +21,6 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="etabench",
-    help="Measure text-guided image editors: edits over the whole range of their knobs, scored, drawn, compared.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -187,11 +187,7 @@ class MaskFraction(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network="none",
-            weights="",
-            resolution="native",
-            resize="none",
-            value_range="bool mask",
+            **(PIXELS | {"value_range": "bool mask"}),
             scale="share, 0..1",
             masking="the mask itself",
             nan_rule="mask unknown",

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Image, PairBatch, PairMetric
+from metrics.base import PIXELS, Bounds, Card, Image, PairBatch, PairMetric
 from metrics.networks.clip_towers import check_text
 from metrics.networks.images import (
     BATCH_SIZE,
@@ -105,11 +105,7 @@ class _PieBenchPixels(PairMetric):
         self.card = Card(
             name=self.name,
             version="1",
-            network="none",
-            weights="",
-            resolution="native",
-            resize="none",
-            value_range="uint8 0..255 -> x/255, float32",
+            **(PIXELS | {"value_range": "uint8 0..255 -> x/255, float32"}),
             scale=self.scale,
             masking=_masking(self._region),
             nan_rule="never" if self._region == "whole" else NAN_RULE,
