@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.console import log, out, print_facts, print_leaderboard, print_plan, print_rows, print_verdict
-from bench.errors import EtabenchError, RunError
+from bench.commands.console import log, out, print_facts, print_findings, print_leaderboard, print_plan, print_rows, print_verdict
+from bench.errors import EtabenchError
 
 if TYPE_CHECKING:
     from bench.store import Run
@@ -91,6 +91,7 @@ def run(
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
+    from bench.commands.outlook import failures
     from bench.progress import shown
     from bench.spec import load_spec
     from bench.workers.crew import Options
@@ -110,7 +111,7 @@ def run(
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log), scorable=not no_score)
-        failed = _failed(finished)
+        failed = failures(finished)
         if no_score:
             out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
         else:
@@ -250,13 +251,7 @@ def lint(
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        for finding in findings:
-            parts = (f"row {finding.row}" if finding.row else "", f"id {finding.id!r}" if finding.id else "", finding.field)
-            where = ": ".join(part for part in parts if part)
-            out.print(
-                f"{finding.severity:7} {where or manifest}: {finding.message}", markup=False, highlight=False, soft_wrap=True
-            )
-        out.print(f"{manifest}: {errors} errors, {len(findings) - errors} other findings", markup=False, soft_wrap=True)
+        print_findings(manifest, findings)
     if errors:
         raise typer.Exit(2)
 
@@ -288,22 +283,6 @@ def main() -> None:
             raise
         print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
-
-
-def _failed(run: Run) -> str:
-    """How many units failed, and the first of them, in one line; "" where none did. Raises RunError where none is done."""
-    from bench.workers.drain import failure_line
-
-    plan, done, failed = run.plan, 0, list[str]()
-    for unit in plan.units:
-        record = run.record(unit.key)
-        if record is not None and record.status == "done":
-            done += 1
-        elif record is not None:
-            failed.append(failure_line(unit, plan, record))
-    if not done:
-        raise RunError(f"all {len(plan.units)} units failed; the first: {failed[0] if failed else 'none was run'}")
-    return f"{len(failed)} of {len(plan.units)} units failed; the first: {failed[0]}" if failed else ""
 
 
 def _report(run: Run) -> None:

@@ -15,10 +15,11 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from bench.analysis.baseline import Verdict
+    from bench.manifest.lint import Finding
     from bench.plan import Plan
     from reports import ReportData
 
-__all__ = ["log", "out", "print_facts", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
+__all__ = ["log", "out", "print_facts", "print_findings", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
 
 PIPED_WIDTH = 1000
 """Columns where nobody looks: a table is as wide as it is, and nothing is cut."""
@@ -154,3 +155,13 @@ def print_leaderboard(data: ReportData) -> None:
         counts = (f"{row['done']}/{row['expected']}", f"{row['scored']}/{row['expected']}")
         table.add_row(escape(row["editor"]), escape(knob), *(_cell(row[name]) for name in columns), *counts)
     out.print(table)
+
+
+def print_findings(manifest: str, findings: Sequence[Finding]) -> None:
+    """What is odd about a manifest, one line each, and how many there are."""
+    for finding in findings:
+        parts = (f"row {finding.row}" if finding.row else "", f"id {finding.id!r}" if finding.id else "", finding.field)
+        where = ": ".join(part for part in parts if part)
+        out.print(f"{finding.severity:7} {where or manifest}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
+    errors = sum(finding.severity == "error" for finding in findings)
+    out.print(f"{manifest}: {errors} errors, {len(findings) - errors} other findings", markup=False, soft_wrap=True)

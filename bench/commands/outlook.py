@@ -1,4 +1,4 @@
-"""What a run of a plan would do: the records that a run folder holds already, and the time that the rest would take."""
+"""What the records of a run folder say of its plan: what is done, what failed, and the time that the rest would take."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.errors import RunError
+
 if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.store import Run
 
-__all__ = ["Outlook", "outlooks"]
+__all__ = ["Outlook", "failures", "outlooks"]
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,19 @@ def outlooks(plan: Plan, run: Run) -> list[Outlook]:
         edits = len(units) * len(entry.values)
         found.append(Outlook(entry.label, len(units), edits, len(times), failed, dict(lacking), seconds))
     return found
+
+
+def failures(run: Run) -> str:
+    """How many units failed, and the first of them, in one line; "" where none did. Raises RunError where none is done."""
+    from bench.workers.drain import failure_line
+
+    plan, done, failed = run.plan, 0, list[str]()
+    for unit in plan.units:
+        record = run.record(unit.key)
+        if record is not None and record.status == "done":
+            done += 1
+        elif record is not None:
+            failed.append(failure_line(unit, plan, record))
+    if not done:
+        raise RunError(f"all {len(plan.units)} units failed; the first: {failed[0] if failed else 'none was run'}")
+    return f"{len(failed)} of {len(plan.units)} units failed; the first: {failed[0]}" if failed else ""
