@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +14,7 @@ from bench.manifest.pictures import PictureFile
 from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
-from editors.toolbox.files import text_of
+from editors.toolbox.files import cache_folder, text_of
 
 __all__ = ["read_hub", "read_parquet"]
 
@@ -57,24 +55,13 @@ def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> An
     cache = None
     if local is not None:
         stamp = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in local]
-        cache = str(_cache_folder() / hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24])
+        cache = str(cache_folder("datasets") / hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24])
     try:
         with _quiet():
             return datasets.load_dataset(*args, cache_dir=cache, **kwargs)
     except Exception as error:
         cause = error.__cause__ or error
         raise ManifestError(f"{place}: the dataset cannot be loaded: {' '.join(str(cause).split())[:300]}") from error
-
-
-def _cache_folder() -> Path:
-    """Where tables read from local files are kept: ``$ETABENCH_CACHE``, else the user's cache folder, else a temporary one."""
-    given = os.environ.get("ETABENCH_CACHE")
-    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "etabench"
-    try:
-        (folder / "datasets").mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir()) / f"etabench-{Path.home().name}"
-    return folder / "datasets"
 
 
 def _hub_caches() -> tuple[Path, ...]:

@@ -16,7 +16,8 @@ from PIL import Image as Pillow
 
 from bench.toybox.embedded import TOYBOX
 from editors import EditorError, EditTask, Image, MissingInput, NotFinite
-from editors.pipeline import Pipeline, PipelineParams, _load, _Loaded
+from editors.pipeline import Pipeline, PipelineParams
+from editors.toolbox import pipelines
 from editors.toolbox.checkpoint import CheckpointError
 from editors.toolbox.diffusion import seeded
 
@@ -152,9 +153,9 @@ class Stub(torch.nn.Module):
 
 
 def stubbed(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, stub: Stub, **params: Any) -> Pipeline:
+    monkeypatch.setattr(pipelines, "_load", lambda wanted: stub)
     editor = make(tiny_folder, call={}, **params)
-    loaded = _Loaded(stub, "stub")
-    monkeypatch.setattr(editor, "_loaded", lambda: loaded)
+    editor._hosted = pipelines.Hosted(pipelines.Wanted(tiny_folder, "stub", "float32", "cpu"))
     return editor
 
 
@@ -206,11 +207,12 @@ def test_what_the_pipeline_refuses_is_one_line(tiny_folder: Path, task: EditTask
         ({"pipeline": ""}, "StableDiffusionPipeline takes no argument"),
     ],
 )
-def test_wrong_names_are_found_before_anything_is_loaded(tiny_folder: Path, params: Mapping[str, Any], message: str) -> None:
-    before = _load.cache_info().misses
+def test_wrong_names_are_found_before_anything_is_loaded(
+    tiny_folder: Path, params: Mapping[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(pipelines, "_load")
     with pytest.raises(EditorError, match=message):
         Pipeline.assets(make(tiny_folder, **params).params)
-    assert _load.cache_info().misses == before
 
 
 def test_wrong_checkpoints_and_parameters_are_said(tiny_folder: Path, task: EditTask, tmp_path: Path) -> None:
