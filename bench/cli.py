@@ -99,10 +99,13 @@ def run(
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
         from bench.plan.prompts import cut_prompts
+        from bench.store import Run
 
         resolved = load_spec(spec, overrides)
-        planned = api.plan(resolved)[0]
-        print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
+        place = folder or api.default_folder(resolved)
+        resolved, pins = api.pin(resolved, Run(place))
+        planned = api.plan(resolved, pins)[0]
+        print_plan(resolved.name, place, planned, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 

@@ -15,8 +15,9 @@ from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
 from editors.toolbox.files import cache_folder, text_of
+from editors.toolbox.hub import HubError, Repository, known_reason
 
-__all__ = ["read_hub", "read_parquet"]
+__all__ = ["hub_repository", "read_hub", "read_parquet"]
 
 _PICTURES = ("image", "mask", "truth")
 _TEDBENCH = {"original_image", "caption", "edited_image"}
@@ -48,6 +49,19 @@ def read_hub(ref: ManifestRef, hub: str) -> Source:
     return Source(name, place, "row", *_table(ref, table, place), roots, absolute_paths=True)
 
 
+def hub_repository(ref: ManifestRef) -> Repository | None:
+    """The dataset of the hub that ``read_hub`` would read, at its commit; None where it would be a folder, or ``ref`` names none.
+
+    Raises ManifestError.
+    """
+    if ref.hub is None or Path(ref.hub).expanduser().is_dir() or ref.hub.startswith((".", "/", "~")):
+        return None
+    try:
+        return Repository(ref.hub, ref.revision or "main", kind="dataset").pinned()
+    except HubError as error:
+        raise ManifestError(str(error)) from None
+
+
 def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> Any:
     """``datasets.load_dataset`` without progress bars; local files are cached apart, by path, size and time of change."""
     import datasets
@@ -61,7 +75,9 @@ def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> An
             return datasets.load_dataset(*args, cache_dir=cache, **kwargs)
     except Exception as error:
         cause = error.__cause__ or error
-        raise ManifestError(f"{place}: the dataset cannot be loaded: {' '.join(str(cause).split())[:300]}") from error
+        asked = Repository(str(args[0]), kwargs.get("revision") or "main", kind="dataset")
+        why = ("" if local else known_reason(error, asked)) or " ".join(str(cause).split())[:300]
+        raise ManifestError(f"{place}: the dataset cannot be loaded: {why}") from error
 
 
 def _hub_caches() -> tuple[Path, ...]:

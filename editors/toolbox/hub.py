@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from logging import ERROR
 from pathlib import Path
 from typing import Any, Literal
 
 from editors.task import EditorError
 
-__all__ = ["HubError", "Repository", "explained", "first_place", "pinning"]
+__all__ = ["HubError", "Repository", "explained", "first_place", "known_reason", "pinning"]
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HTTP_LIBRARIES = ("httpx2", "httpx", "httpcore2", "httpcore", "requests", "urllib3")
@@ -141,28 +142,32 @@ def first_place(names: str, wanted: Repository) -> Path | Repository:
 
 @contextmanager
 def explained(repository: Repository) -> Iterator[None]:
-    """Turn what the hub's libraries raise within the block into a ``HubError``."""
+    """Turn what the hub's libraries raise within the block into a ``HubError``; they do not log each try that fails on the way."""
     from huggingface_hub.errors import HfHubHTTPError, RevisionResolutionError
+    from huggingface_hub.utils import logging
 
     # the bases tell the error of the HTTP library that huggingface_hub is built on; not all of its kinds are OSErrors
     bases = tuple(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
     failures: tuple[type[Exception], ...] = (*bases, OSError, RevisionResolutionError, ValueError, RuntimeError)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(ERROR)
     try:
         yield
     except failures as error:
-        raise HubError(
-            f"{repository.name}: not a local folder, and the hub does not give it: {_reason(error, repository)}"
-        ) from error
+        why = known_reason(error, repository) or _line(error)
+        raise HubError(f"{repository.name}: not a local folder, and the hub does not give it: {why}") from error
+    finally:
+        logging.set_verbosity(verbosity)
 
 
-def _reason(error: BaseException, repository: Repository) -> str:
-    """Why the hub did not give something, in one line that says what to do; what a library wraps is looked for beneath."""
+def known_reason(error: BaseException, repository: Repository) -> str:
+    """Why the hub did not give something, in one line that says what to do, or "". What a library wraps is looked for beneath."""
     chain: list[BaseException] = []
     beneath: BaseException | None = error
     while beneath is not None and beneath not in chain:
         chain.append(beneath)
         beneath = beneath.__cause__ or beneath.__context__
-    return next(filter(None, (_known(each, repository) for each in chain)), _line(error))
+    return next(filter(None, (_known(each, repository) for each in chain)), "")
 
 
 def _known(error: BaseException, repository: Repository) -> str:
