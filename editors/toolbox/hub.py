@@ -180,6 +180,10 @@ def _known(error: BaseException, repository: Repository) -> str:
     match error:
         case hub.GatedRepoError():
             text = f"it is gated ({status}): accept its terms at {page} and {LOG_IN}"
+        case _ if type(error).__name__ == "DatasetNotFoundError" and "is a gated" in str(
+            error
+        ):  # of datasets, which drops its cause
+            text = f"it is gated: accept its terms at {page} and {LOG_IN}"
         case hub.RepositoryNotFoundError():
             text = f"there is no {repository.kind} repository of that name ({status}); mend it, or, if it is private, {LOG_IN}"
         case hub.RevisionNotFoundError():
