@@ -38,13 +38,15 @@ def run(
 ) -> Run:
     """Make every edit the spec asks for, in the folder `out` (by default `runs/<name>`), and return the run.
 
-    An existing folder is continued: finished units stay, failed ones are tried again. `spec` is a Spec, a file or a shipped name.
+    An existing folder is continued: finished units stay, failed ones are tried again, and a branch of the hub means the commit that it
+    meant when the folder was planned first. `spec` is a Spec, a file or a shipped name.
     Raises EtabenchError where the run cannot be made, MetricError where it could not be scored (found out before the first edit, unless
     `scorable` is False); editors that fail on single samples are recorded, not raised.
     """
     from dataclasses import replace
 
     from bench import environment
+    from bench.commands.fetch import bring, lacking
     from bench.devices import pick_device
     from bench.workers.executors import execute
 
@@ -54,6 +56,7 @@ def run(
         options = replace(options, device=resolved.device)
     folder = Run(Path(out) if out is not None else default_folder(resolved))
     resolved, pins = pin(resolved, folder)
+    bring(lacking(resolved), progress)
     planned, manifest = plan(resolved, pins)
     changed = _changes(folder, planned, manifest)
     if scorable and any(folder.record(unit.key) is None for unit in planned.units):

@@ -93,7 +93,8 @@ class Repository:
         from huggingface_hub import snapshot_download
 
         at = self.pinned()
-        with explained(at):
+        with explained(at), _without_bars():
+            snapshot_download(at.name, **{**at._what, "allow_patterns": ["/"]})  # no file, but the listing, which stays for later
             files = snapshot_download(at.name, dry_run=True, **at._what)
         return sum(file.file_size or 0 for file in files if file.will_download)
 
@@ -158,6 +159,19 @@ def explained(repository: Repository) -> Iterator[None]:
         raise HubError(f"{repository.name}: not a local folder, and the hub does not give it: {why}") from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    hidden = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not hidden:
+            enable_progress_bars()
 
 
 def known_reason(error: BaseException, repository: Repository) -> str:
