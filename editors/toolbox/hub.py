@@ -163,7 +163,7 @@ def explained(repository: Repository) -> Iterator[None]:
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     hidden = are_progress_bars_disabled()
     disable_progress_bars()

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 from bench import api
 from bench.cli import app
-from bench.commands.fetch import Download, in_words, wanted, whole
-from bench.errors import ManifestError
+from bench.commands.fetch import Download, bring, in_words, wanted, whole
+from bench.errors import ManifestError, ScoreError
+from bench.progress import silent
 from bench.spec import Spec
 from bench.toybox.embedded import TOYBOX
 from bench.workers.crew import Options
@@ -155,6 +156,23 @@ def test_trunks_and_inception_come_from_their_libraries_with_the_digest_of_their
     assert absent_weights(FID, {"features": f"inception:{tmp_path / inception.FILE}"}) == []
     (clip,) = absent_weights(FID, {"features": "clip:ViT-B-32:openai"})
     assert clip.place == CLIP
+
+
+def test_weights_that_come_damaged_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(url: str, file: str, hash_prefix: str) -> None:
+        raise RuntimeError(f'invalid hash value (expected "{hash_prefix}", got "0")')
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    own = spec(
+        manifest="toybox-mini", model=None, editors=[{"name": "copy"}], metrics=[{"name": "lpips", "params": {"net": "alex"}}]
+    )
+    downloads = wanted(Spec.model_validate(own))
+    assert [str(download) for download in downloads] == [
+        "metric lpips: https://download.pytorch.org/models/alexnet-owt-7be5be79.pth, 244 MB"
+    ]
+    with pytest.raises(ScoreError, match=r"^weights cannot be fetched: invalid hash value .*; run again, or bring them by hand$"):
+        bring(downloads, silent)
 
 
 def test_sizes_in_words() -> None:

@@ -251,6 +251,7 @@ def test_presets_name_a_pipeline_and_arguments_that_exist(preset: str, tiny_fold
     assert knob.grid[2] == {"flux_kontext": 3.5, "qwen_image_edit": 4.0}[preset]
 
 
+@pytest.mark.slow
 def test_eight_edits_ask_the_hub_no_more_than_one_load(
     tiny_folder: Path, task: EditTask, other: EditTask, tmp_path: Path
 ) -> None:
@@ -316,6 +317,7 @@ def test_pictures_in_a_list_and_the_source_text_are_passed(
         Pipeline.assets(make(tiny_folder, source_argument="source_prompt").params)
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_let_go_with_its_last_editor(tiny_folder: Path, task: EditTask, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "own"))
     editor, same = make(folder), make(folder)
@@ -331,6 +333,7 @@ def test_a_pipeline_is_let_go_with_its_last_editor(tiny_folder: Path, task: Edit
     assert gone() is None
 
 
+@pytest.mark.slow
 def test_where_memory_is_full_the_other_pipelines_make_room(tiny_folder: Path, task: EditTask, tmp_path: Path) -> None:
     first, second = make(tiny_folder), make(shutil.copytree(tiny_folder, tmp_path / "second"))
     expected = first.render(first.prepare(task), (1.0,))[0]
