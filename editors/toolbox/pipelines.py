@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 from weakref import WeakValueDictionary
@@ -55,13 +55,18 @@ def local_pipeline(place: Path | Repository, allow_pickle: bool) -> Path:
     return folder
 
 
-@lru_cache(maxsize=64)
 def _fetched(at: Repository, allow_pickle: bool) -> Path:
-    """The folder of a repository at a commit, which is why it needs no second look."""
+    """The folder of a repository at a commit. The hub is not asked where all is here, which diffusers tells by the commit's listing."""
     from diffusers import DiffusionPipeline
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
+    how: dict[str, Any] = {"revision": at.revision, "use_safetensors": None if allow_pickle else True}
+    with suppress(CachedRepoTreeNotFoundError, OSError):
+        get_cached_repo_tree(at.name, revision=at.revision)  # without a listing a part would be taken for the whole
+        return Path(DiffusionPipeline.download(at.name, local_files_only=True, **how))
     with explained(at):
-        return Path(DiffusionPipeline.download(at.name, revision=at.revision, use_safetensors=None if allow_pickle else True))
+        return Path(DiffusionPipeline.download(at.name, **how))
 
 
 def pipeline_class(name: str, folder: Path) -> type[Any]:
@@ -137,6 +142,7 @@ class Hosted:
         return held
 
     def _with_room(self, work: Callable[[], Any]) -> Any:
+        counted = self.evaluations
         try:
             return work()
         except torch.OutOfMemoryError:
@@ -145,6 +151,7 @@ class Hosted:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        self.evaluations = counted
         return work()
 
     def _count(self, _module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:

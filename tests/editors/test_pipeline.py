@@ -292,6 +292,26 @@ def test_a_pipeline_that_the_hub_does_not_give_is_one_line(tiny_folder: Path, tm
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_here_whole_needs_no_hub_and_a_part_is_not_taken_for_it(tiny_folder: Path, tmp_path: Path) -> None:
+    with fake_hub.on_loopback(tmp_path) as hub:
+        hub.add("some/model", tiny_folder)
+        hub.add("some/dropped-model", tiny_folder)
+        digest = Pipeline.assets(make("some/model").params)
+        (place,) = Pipeline.repositories(make("some/model").params).values()
+        asked = len(hub.requests)
+        assert Pipeline.assets(make(str(place)).params) == digest
+        assert len(hub.requests) == asked
+        hub.down = True
+        assert Pipeline.assets(make("some/model").params) == digest
+        hub.down = False
+        (dropped,) = Pipeline.repositories(make("some/dropped-model").params).values()
+        with pytest.raises(CheckpointError, match="the connection to"):
+            Pipeline.assets(make(str(dropped)).params)
+        hub.down = True
+        with pytest.raises(CheckpointError, match="some/dropped-model: not a local folder"):
+            Pipeline.assets(make(str(dropped)).params)
+
+
 class Takes(Stub):
     """Notes what it is called with."""
 
@@ -347,8 +367,10 @@ def test_where_memory_is_full_the_other_pipelines_make_room(tiny_folder: Path, t
         return forward(*given, **named)
 
     second._hosted.pipeline.unet.forward = crowded
-    picture = second.render(second.prepare(task), (1.0,))[0]
+    state = second.prepare(task)
+    picture = second.render(state, (1.0,))[0]
     assert np.array_equal(picture, expected), "tried again from the same noise"
+    assert second.facts(state)["network_evaluations"] == 2 * 5
     assert held() is None
     assert np.array_equal(first.render(first.prepare(task), (1.0,))[0], expected), "and back when it is called"
     full[:] = [True, True]
