@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from logging import ERROR
@@ -79,12 +79,24 @@ class Repository:
                 )
         return replace(self, revision=asked[name])
 
+    def is_listed(self) -> bool:
+        """Whether the listing of the commit is on this machine, without which nobody can tell a part of it from the whole."""
+        from huggingface_hub import get_cached_repo_tree
+        from huggingface_hub.errors import CachedRepoTreeNotFoundError
+
+        with suppress(CachedRepoTreeNotFoundError, ValueError):
+            return bool(get_cached_repo_tree(self.name, repo_type=self.kind, revision=self.revision))
+        return False
+
     def fetch(self) -> Path:
         """The local folder with all that is read, fetched as far as it is not there. Raises ``HubError``, and leaves no folder then
         that would be taken for whole."""
         from huggingface_hub import snapshot_download
 
         at = self.pinned()
+        with suppress(OSError):
+            if at.is_listed():
+                return Path(snapshot_download(at.name, local_files_only=True, **at._what))
         with explained(at):
             return Path(snapshot_download(at.name, **at._what))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -58,13 +58,11 @@ def local_pipeline(place: Path | Repository, allow_pickle: bool) -> Path:
 def _fetched(at: Repository, allow_pickle: bool) -> Path:
     """The folder of a repository at a commit. The hub is not asked where all is here, which diffusers tells by the commit's listing."""
     from diffusers import DiffusionPipeline
-    from huggingface_hub import get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
     how: dict[str, Any] = {"revision": at.revision, "use_safetensors": None if allow_pickle else True}
-    with suppress(CachedRepoTreeNotFoundError, OSError):
-        get_cached_repo_tree(at.name, revision=at.revision)  # without a listing a part would be taken for the whole
-        return Path(DiffusionPipeline.download(at.name, local_files_only=True, **how))
+    with suppress(OSError):
+        if at.is_listed():
+            return Path(DiffusionPipeline.download(at.name, local_files_only=True, **how))
     with explained(at):
         return Path(DiffusionPipeline.download(at.name, **how))
 
@@ -169,10 +167,25 @@ def hosted(wanted: Wanted) -> Hosted:
     return found
 
 
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    from diffusers.utils import logging
+    from transformers.utils import logging as of_parts
+
+    shown = [each for each in (logging, of_parts) if each.is_progress_bar_enabled()]
+    for each in shown:
+        each.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for each in shown:
+            each.enable_progress_bar()
+
+
 def _load(wanted: Wanted) -> Any:
     cls, dtype, device = pipeline_class(wanted.class_name, wanted.folder), getattr(torch, wanted.dtype), wanted.device
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), _without_bars():
             pipeline = cls.from_pretrained(
                 wanted.folder, dtype=dtype, use_safetensors=None if wanted.allow_pickle else True, local_files_only=True
             )

@@ -390,5 +390,6 @@ def test_offload_is_that_of_diffusers(tiny_folder: Path, monkeypatch: pytest.Mon
     for each in ("enable_model", "enable_sequential"):
         monkeypatch.setattr(StableDiffusionImg2ImgPipeline, f"{each}_cpu_offload", note(each))
     for device in ("cuda:1", "cpu"):
-        _ = make(tiny_folder, offload=offload, device=device)._hosted.pipeline
+        params = make(tiny_folder, offload=offload, device=device).params
+        pipelines._load(pipelines.Wanted(tiny_folder, params.pipeline, params.dtype, params.device, offload=params.offload))
     assert called == [(used, "cuda:1"), ("to", "cpu")]

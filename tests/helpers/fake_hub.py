@@ -42,9 +42,9 @@ FILE = re.compile(r"/(?P<datasets>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<a
 
 
 class FakeHub:
-    """What is served, and what was asked for: ``requests`` holds a line for each, such as ``GET /api/models/owner/name``.
+    """What is served, and what was asked for.
 
-    Where ``down`` is set, 503 is the answer to everything.
+    ``requests`` holds a line for each question about a repository, such as ``GET /api/models/owner/name``. Where ``down`` is set, 503 is the answer to everything.
     """
 
     def __init__(self, root: Path, cache: Path) -> None:
@@ -97,7 +97,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, body: bytes = b"") -> None:
         path = self.path.split("?")[0]
-        self.hub.requests.append(f"{self.command} {path}")
+        if API.match(path) or FILE.match(path):  # the libraries ask for other things too, at times of their own
+            self.hub.requests.append(f"{self.command} {path}")
         if found := API.match(path):
             parts = {name: part or "" for name, part in found.groupdict().items()}
             self.about(self.hub.root / parts["kind"] / parts["name"], parts["what"], parts["at"], parts["sub"].strip("/"), body)
