@@ -44,7 +44,8 @@ FILE = re.compile(r"/(?P<datasets>datasets/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<a
 class FakeHub:
     """What is served, and what was asked for.
 
-    ``requests`` holds a line for each question about a repository, such as ``GET /api/models/owner/name``. Where ``down`` is set, 503 is the answer to everything.
+    ``requests`` holds a line for each question about a repository, such as ``GET /api/models/owner/name``.
+    Where ``down`` is set, 503 is the answer to everything.
     """
 
     def __init__(self, root: Path, cache: Path) -> None:
