@@ -102,7 +102,7 @@ def plan(spec: Spec) -> tuple[Plan, Manifest]:
     users = [entry.label for entry in resolve_entries(spec) if entry.needs_model]
     checkpoint = models.inspect(models.reference(spec, *users)) if users else None
     resolution = checkpoint.resolution if checkpoint else None
-    manifest = open_manifest(spec.manifest, resolution)
+    manifest = open_manifest(spec.manifest, resolution, partial=spec.partial)
     return make_plan(spec, manifest, model=checkpoint.digest if checkpoint else "", resolution=resolution), manifest
 
 

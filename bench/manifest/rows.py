@@ -50,6 +50,10 @@ class Source:
     """Whether a loader made the paths absolute."""
     own_form: bool = False
     """In our own form ids and labels are strings; elsewhere numbers are taken, and row numbers where no id is mapped."""
+    strip_brackets: bool = False
+    """Whether brackets in texts are markup, whatever the spec says."""
+    about: str = ""
+    """What was found beside what a whole copy holds, in words; empty for what is not counted."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
 from editors.toolbox.files import text_of
 
-__all__ = ["read_hub", "read_parquet"]
+__all__ = ["hub_caches", "read_columns", "read_hub", "read_parquet"]
 
 _PICTURES = ("image", "mask", "truth")
 _TEDBENCH = {"original_image", "caption", "edited_image"}
@@ -46,8 +46,23 @@ def read_hub(ref: ManifestRef, hub: str) -> Source:
         if len(table) > 1:
             raise ManifestError(f"{place}: the dataset has the splits {', '.join(table)}; say which one with split")
         table = next(iter(table.values()))
-    name, roots = (hub, _hub_caches()) if local is None else (folder.resolve().name, (folder,))
+    name, roots = (hub, hub_caches()) if local is None else (folder.resolve().name, (folder,))
     return Source(name, place, "row", *_table(ref, table, place), roots, absolute_paths=True)
+
+
+def read_columns(
+    where: str, columns: Mapping[str, str], *, split: str, subset: str | None = None, revision: str | None = None
+) -> Iterator[dict[str, object]]:
+    """The rows of a dataset of the hub, or of a folder laid out like one, with ``columns``: a name of ours to one of theirs."""
+    folder = Path(where)
+    local = sorted(file for file in folder.rglob("*.parquet")) if folder.is_dir() else None
+    if local == []:
+        raise ManifestError(f"{where}: no parquet files in this folder")
+    table = _load(where, where, subset, revision=revision, split=split, local=local)
+    for theirs in columns.values():
+        if theirs not in table.column_names:
+            raise ManifestError(f"{where}: no column '{theirs}'; it has {', '.join(table.column_names)}")
+    yield from (dict(row.values) for row in _raw_rows(table, columns))
 
 
 def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> Any:
@@ -77,7 +92,7 @@ def _cache_folder() -> Path:
     return folder / "datasets"
 
 
-def _hub_caches() -> tuple[Path, ...]:
+def hub_caches() -> tuple[Path, ...]:
     import datasets
     import huggingface_hub.constants
 
@@ -100,6 +115,10 @@ def _quiet() -> Iterator[None]:
 def _table(ref: ManifestRef, table: Any, place: str) -> tuple[dict[str, str], list[RawRow]]:
     """Our field to their column, and the rows."""
     columns = _table_columns(ref, table.column_names, place)
+    return columns, _raw_rows(table, columns)
+
+
+def _raw_rows(table: Any, columns: Mapping[str, str]) -> list[RawRow]:
     pictures = {ours: theirs for ours, theirs in columns.items() if ours in _PICTURES}
     raw = {ours: _undecoded(table, theirs) for ours, theirs in pictures.items()}
     texts = {ours: _texts(table, theirs) for ours, theirs in columns.items() if ours not in pictures}
@@ -108,7 +127,7 @@ def _table(ref: ManifestRef, table: Any, place: str) -> tuple[dict[str, str], li
         values: dict[str, object] = {ours: column[i] for ours, column in texts.items()}
         values |= {ours: _cell(column, i, pictures[ours]) for ours, column in raw.items()}
         rows.append(RawRow(i + 1, values))
-    return columns, rows
+    return rows
 
 
 def _table_columns(ref: ManifestRef, present: list[str], place: str) -> dict[str, str]:

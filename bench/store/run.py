@@ -112,7 +112,7 @@ class Run:
         """The manifest as it is now, where the spec says that it lies; it may have changed since the run was planned."""
         from bench.manifest import open_manifest
 
-        return open_manifest(self.spec.manifest, self.plan.resolution)
+        return open_manifest(self.spec.manifest, self.plan.resolution, partial=self.spec.partial)
 
     @contextmanager
     def hold(self, spec: Spec, plan: Plan) -> Iterator[None]:
