@@ -93,6 +93,7 @@ def _cache_folder() -> Path:
 
 
 def hub_caches() -> tuple[Path, ...]:
+    """The folders in which the hub's libraries keep what they fetched."""
     import datasets
     import huggingface_hub.constants
 

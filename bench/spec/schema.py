@@ -72,7 +72,9 @@ class ManifestRef(_Strict):
     root: Text | None = Field(default=None, description="folder of your copy of the benchmark, unpacked")
     revision: Text | None = Field(default=None, description="commit or tag of a hub dataset")
     subset: Text | None = Field(default=None, description="configuration of a hub dataset")
-    split: Text | None = Field(default=None, description="split of a hub dataset or a benchmark; may be left out where there is one only")
+    split: Text | None = Field(
+        default=None, description="split of a hub dataset or a benchmark; may be left out where there is one only"
+    )
     columns: dict[str, str] = Field(default_factory=dict, description="our field: their column; unmapped columns are ignored")
     size: int | None = Field(default=None, ge=8, le=8192, description="side of the square in pixels; None is the model's own")
     fit: Literal["center-crop", "squash", "pad"] = Field(default="center-crop", description="how a picture becomes a square")

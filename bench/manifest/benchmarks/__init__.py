@@ -28,7 +28,7 @@ def benchmarks() -> dict[str, Benchmark]:
     """All sets by name."""
     modules = [import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
     members = [value for module in modules for value in vars(module).values()]
-    own = {each for each in members if inspect.isclass(each) and issubclass(each, Benchmark) and not inspect.isabstract(each)}
+    own = {each for each in members if inspect.isclass(each) and issubclass(each, Benchmark) and "name" in vars(each)}
     return {each.name: each() for each in sorted(own, key=lambda each: each.name)}
 
 

@@ -49,7 +49,9 @@ def read_json(copy: Copy, kind: type[Kind], *names: str) -> tuple[Path, Kind]:
     except (ValueError, RecursionError) as error:
         raise ManifestError(f"{file}: not JSON: {error}") from error
     if not isinstance(content, kind):
-        raise ManifestError(f"{file}: expected a {kind.__name__}, got {kind_of(content)}; another version of {copy.ref.benchmark}?")
+        raise ManifestError(
+            f"{file}: expected a {kind.__name__}, got {kind_of(content)}; another version of {copy.ref.benchmark}?"
+        )
     return file, content
 
 
@@ -83,7 +85,9 @@ def run_lengths(code: str | Sequence[object], height: int, width: int, *, base: 
     except (ValueError, TypeError):
         raise ManifestError(f"{place}: expected pairs of start and length, got {kind_of(code)}") from None
     if numbers.size and (starts.min() < base or starts.max() >= height * width + base or lengths.min() < 0):
-        raise ManifestError(f"{place}: starts from {starts.min()} to {starts.max()} do not fit {width}x{height} pixels from {base} on")
+        raise ManifestError(
+            f"{place}: starts from {starts.min()} to {starts.max()} do not fit {width}x{height} pixels from {base} on"
+        )
     edges = np.zeros(height * width + 1, dtype=np.int64)
     np.add.at(edges, starts - base, 1)
     np.add.at(edges, np.minimum(starts - base + lengths, height * width), -1)

@@ -69,7 +69,7 @@ class PieBench(Benchmark):
         file, entries = read_json(copy, dict, "mapping_file.json")
         for key, entry in entries.items():
             place = f"{file} '{key}'"
-            if not isinstance(entry, dict) or not str(entry.get("editing_type_id")) in map(str, range(len(TYPES))):
+            if not isinstance(entry, dict) or str(entry.get("editing_type_id")) not in map(str, range(len(TYPES))):
                 raise ManifestError(f"{place}: expected an entry with an editing_type_id of 0 to 9, got {kind_of(entry)}")
             words = str(entry.get("blended_word") or "").split()
             mask = run_lengths(entry.get("mask") or (), SIZE, SIZE, base=0, place=f"{place}: mask")

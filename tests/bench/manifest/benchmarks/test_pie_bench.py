@@ -60,7 +60,9 @@ def test_texts_and_labels(copy: Path) -> None:
 
 def test_masks_are_0_based_and_have_the_border(copy: Path) -> None:
     whole, animal, style = (sample.mask for sample in opened(copy))
-    assert whole is not None and animal is not None and style is not None
+    assert whole is not None
+    assert animal is not None
+    assert style is not None
     assert whole.all()
     inner = animal[1:-1, 1:-1]
     assert np.argwhere(inner).tolist() == [[9, 4], [9, 5], [9, 6], [10, 4]]
