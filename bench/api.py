@@ -69,8 +69,8 @@ def run(
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
         keys = {unit.key for unit in planned.units}
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
-            if changed:
-                advance(0, changed)
+            for said in filter(None, (manifest.about, changed)):
+                advance(0, said)
             execute(folder, planned, options, advance)
     return folder
 

@@ -239,14 +239,19 @@ def list_(
 
 @app.command()
 def lint(
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")], as_json: Json = False
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")],
+    benchmark: Annotated[str, typer.Option(help="the folder is a copy of this published benchmark")] = "",
+    split: Annotated[str, typer.Option(help="split of the benchmark")] = "",
+    as_json: Json = False,
 ) -> None:
     """Report everything that is wrong or odd in a manifest; exit 2 if a run would refuse it."""
     from dataclasses import asdict
 
     from bench.manifest.lint import lint as examine
+    from bench.spec import ManifestRef
 
-    findings = examine(manifest)
+    ref = ManifestRef(benchmark=benchmark, root=manifest, split=split or None) if benchmark else manifest
+    findings = examine(ref)
     errors = sum(finding.severity == "error" for finding in findings)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))

@@ -73,10 +73,11 @@ def lint(ref: str | Path | ManifestRef) -> list[Finding]:
         if examined.accepted:
             found, key = _pictures(examined.accepted, policy)
             findings += found
-            findings += _texts(examined.accepted, ref.strip_brackets)
+            findings += _texts(examined.accepted, policy.strip_brackets)
             if key:
                 rows.append(_Row(examined.accepted, key))
-    return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows)]
+    counted = [Finding("info", None, None, "", source.about)] if source.about else []
+    return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows), *counted]
 
 
 def _problems(examined: Examined) -> list[Finding]:

@@ -46,7 +46,8 @@ class Sample:
     truth: NDArray[np.uint8] | None
     """(H, W, 3) RGB, the ground-truth edit."""
     source_id: str
-    """16 hex; samples that edit the same picture share it, whatever its file is called: the cluster key of statistics."""
+    """16 hex, the cluster key of statistics: samples that edit the same picture share it, whatever its file is called, or those of
+    one `cluster` where the manifest names one."""
     digest: str
     """64 hex over id, texts, the files of image, mask and truth, and what of the policy applied: all that determines an edit."""
     raw_target_text: str = ""
@@ -103,7 +104,9 @@ class Manifest:
         """
         policy = {key: value for key, value in self._policy.applied().items() if key != "size"}
         rows = [
-            {**self._content(i), "classes": [entry.source_class, entry.target_class], "category": entry.category}
+            self._content(i)
+            | {"classes": [entry.source_class, entry.target_class], "category": entry.category}
+            | ({} if entry.cluster is None else {"cluster": entry.cluster})
             for i, entry in enumerate(self.rows)
         ]
         return sha256_of({"policy": policy, "rows": rows})
@@ -152,7 +155,7 @@ class Manifest:
             image=self._policy.picture(decoded),
             mask=None if mask is None else self._policy.mask(mask),
             truth=None if truth is None else self._policy.picture(truth),
-            source_id=source_id(decoded),
+            source_id=source_id(decoded) if entry.cluster is None else sha256_of(["cluster", entry.cluster])[:16],
             digest=self.digest(i),
             raw_target_text=entry.raw_target_text,
             instruction=entry.instruction,

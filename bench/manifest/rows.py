@@ -15,7 +15,7 @@ from editors.toolbox.files import find_file
 
 __all__ = ["Examined", "Problem", "RawRow", "SampleRow", "Source", "examine", "sha256_of"]
 
-_LABELS = ("source_class", "target_class", "category")
+_LABELS = ("source_class", "target_class", "category", "cluster")
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,8 @@ class SampleRow:
     header: Header
     instruction: str | None = None
     mask_header: Header | None = None
+    cluster: str | None = None
+    """What samples share that are not independent; None where that is the source picture."""
 
     @cached_property
     def mask_channel(self) -> MaskChannel | None:
@@ -175,6 +177,7 @@ class _Examiner:
             header=header,
             mask_header=mask_header,
             instruction=self._as_used(texts["instruction"]),
+            cluster=texts["cluster"],
         )
         return Examined(self.row, id_, place, [], entry)
 

@@ -35,6 +35,7 @@ MANIFEST_FIELDS = (
     "source_class",
     "target_class",
     "category",
+    "cluster",
 )
 """What a sample can hold; the left side of a column mapping."""
 
@@ -101,7 +102,7 @@ class ManifestRef(_Strict):
         for field in {"revision", "subset", "split", "root"} - allowed:
             if getattr(self, field) is not None:
                 kinds = {"root": "benchmarks", "split": "hub datasets and benchmarks"}
-                raise ValueError(f"{field} applies to {kinds.get(field, 'what is read from the hub')} only")
+                raise ValueError(f"{field} applies to {kinds.get(field, 'hub datasets')} only")
         if self.benchmark is not None and self.columns:
             raise ValueError("columns are those of the benchmark; leave them out, or name the copy with path")
         return self

@@ -203,6 +203,7 @@ class Run:
         if given:
             write_atomically(self.path / "spec.given.yaml", given)
         head = {"name": manifest.name, "content_hash": manifest.content_hash, "policy": manifest.policy, "ids": manifest.ids}
+        head |= {"about": manifest.about} if manifest.about else {}
         self.write_json("manifest.json", head)
         self.write_json("plan.json", plan.as_dict())
         self.__dict__.update(spec=spec, plan=plan, manifest=manifest)

@@ -11,14 +11,20 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Copy, Values
-from bench.manifest.pictures import PictureFile
+from bench.manifest.pictures import PictureFile, read_header, read_rgb
 from bench.manifest.tables import read_columns
 from bench.suggest import kind_of
 
-__all__ = ["mask_file", "read_csv", "read_json", "read_text", "run_lengths", "table"]
+__all__ = ["STANDS_IN", "brought_to", "entries_of", "mask_file", "read_csv", "read_json", "read_text", "run_lengths", "table"]
+
+STANDS_IN = (
+    "the instruction, which stands in: the set has no caption of the edit, and a CLIP score against an order is not the field's"
+)
+"""What a card says of target_text where a set has instructions alone."""
 
 
 Kind = TypeVar("Kind", list[Any], dict[str, Any])
@@ -72,6 +78,30 @@ def table(copy: Copy, columns: Mapping[str, str], split: str | None = None, subs
     """
     where = str(copy.root) if copy.root else copy.ref.hub or ""
     yield from read_columns(where, columns, split=split or copy.split, subset=subset, revision=copy.ref.revision)
+
+
+def entries_of(file: Path, content: dict[str, Any], *fields: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and entry of a JSON mapping whose entries have `fields`. Raises ManifestError that names file, key and field."""
+    for key, entry in content.items():
+        if not isinstance(entry, dict):
+            raise ManifestError(f"{file} '{key}': expected {', '.join(fields)}, got {kind_of(entry)}")
+        absent = [field for field in fields if field not in entry]
+        if absent:
+            raise ManifestError(f"{file} '{key}': no {', '.join(absent)}; it has {', '.join(entry)}")
+        yield key, entry
+
+
+def brought_to(picture: PictureFile, other: PictureFile) -> PictureFile:
+    """`picture` at the size of `other`, by Lanczos' filter and without regard to aspect, where it has another one."""
+
+    def fetch() -> bytes:
+        header, wanted = read_header(picture), read_header(other)
+        if header.size == wanted.size:
+            return picture.read()
+        pixels = Image.fromarray(read_rgb(picture)).resize((wanted.width, wanted.height), Image.Resampling.LANCZOS)
+        return f"P6 {wanted.width} {wanted.height} 255\n".encode() + pixels.tobytes()
+
+    return PictureFile(picture.label, fetch=fetch)
 
 
 def run_lengths(code: str | Sequence[object], height: int, width: int, *, base: int, place: str) -> NDArray[np.bool_]:
