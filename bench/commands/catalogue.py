@@ -117,6 +117,38 @@ def manifests() -> Rows:
     return rows
 
 
+def printed() -> Rows:
+    """Printed numbers of published benchmarks, a row a table."""
+    from bench.analysis.published import published
+
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in published():
+        row = rows.setdefault(
+            (each.benchmark, each.table), {"name": each.benchmark, "table": each.table, "methods": set(), "source": each.source}
+        )
+        row["methods"].add(each.method)
+    return [row | {"methods": len(row["methods"])} for row in rows.values()]
+
+
+def printed_of(benchmark: str) -> Rows:
+    """Every printed number of one benchmark. Raises EtabenchError where nothing is known of it."""
+    from bench.analysis.published import published
+
+    return [
+        {
+            "table": each.table,
+            "method": each.method,
+            "column": each.column.name,
+            "printed": each.number,
+            "tolerance": each.column.tolerance or None,
+            "here": f"{each.column.metric or 'none'} of {each.editor or 'no editor'}",
+            "seen at its source": "yes" if each.certain else "no",
+            "doubt": each.doubt,
+        }
+        for each in published(benchmark)
+    ]
+
+
 def embedded_models() -> Rows:
     """Models that come with the package."""
     return [{"name": embedded.NAME, "present": embedded.present("generator"), "folder": str(embedded.TOYBOX / "generator")}]
