@@ -123,9 +123,8 @@ def printed() -> Rows:
 
     rows: dict[tuple[str, str], dict[str, Any]] = {}
     for each in published():
-        row = rows.setdefault(
-            (each.benchmark, each.table), {"name": each.benchmark, "table": each.table, "methods": set(), "source": each.source}
-        )
+        about = {"name": each.benchmark, "table": each.table, "methods": set(), "source": each.source}
+        row = rows.setdefault((each.benchmark, each.table), about)
         row["methods"].add(each.method)
     return [row | {"methods": len(row["methods"])} for row in rows.values()]
 

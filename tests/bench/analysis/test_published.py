@@ -66,8 +66,6 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
         "editors": ["copy"],
         "metrics": ["mse"],
     }
-    file = tmp_path / "mine.json"
-    file.write_text(json.dumps(spec))
     (tmp_path / "mine.yaml").write_text(json.dumps(spec))
     run = api.run(tmp_path / "mine.yaml", tmp_path / "run")
     api.score(run)
