@@ -110,7 +110,8 @@ def _meta(run: Run) -> dict[str, str]:
         "date": written.strftime("%Y-%m-%d %H:%M UTC"),
         "spec": spec.description or spec.name,
         "model": f"{model} ({plan.model[:12]})" if plan.model else "none",
-        "manifest": f"{manifest['name']}, {len(plan.samples)} of {len(manifest['ids'])} samples",
+        "manifest": f"{manifest['name']}, {len(plan.samples)} of {len(manifest['ids'])} samples"
+        + (f" ({manifest['about']})" if manifest.get("about") else ""),
         "manifest_hash": plan.manifest_hash[:16],
         "seeds": ", ".join(map(str, spec.seeds)),
         "dtype": plan.dtype,
