@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from bench import models, registry
 from bench.errors import ScoreError
-from bench.manifest.sources import read_source
 from bench.manifest.benchmarks import on_hub
+from bench.manifest.sources import read_source
 from bench.manifest.tables import hub_repository
 from bench.plan.entries import assets_of, resolve_params
 from bench.plan.pins import pin
