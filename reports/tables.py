@@ -107,11 +107,12 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look], names: Mapping[str
     rows = frame.to_dict("records")
     if not rows:
         return _nothing("hypervolumes")
-    best = max((v for row in rows if (v := finite(row["hypervolume"])) is not None), default=math.nan)
+    comparable = len(rows) > 1 and all(row["n"] == len(data.samples) for row in rows)
+    best = max((v for row in rows if (v := finite(row["hypervolume"])) is not None), default=math.nan) if comparable else math.nan
     lines = [
         Line((
             _editor(row["editor"], None, look),
-            interval_cell(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=len(rows) > 1 and row["hypervolume"] == best),
+            interval_cell(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=row["hypervolume"] == best),
             whole_cell(row["knob_values"]),
             whole_cell(row["n"]),
         ))

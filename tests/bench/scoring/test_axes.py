@@ -185,11 +185,11 @@ def test_set_tests_at_other_points_are_left_out_until_they_are_made(make_spec: S
     data = report_data(run)
     assert data.leaderboard["value"].tolist() != report_data(scored(spec, tmp_path / "same")).leaderboard["value"].tolist()
     assert stale in data.warnings
-    assert "swap" not in set(data.differences["test"])
+    assert "fid" not in set(data.differences["metric"])
     api.score(run)
     data = report_data(run)
     assert stale not in data.warnings
-    assert "swap" in set(data.differences["test"])
+    assert "fid" in set(data.differences["metric"])
 
 
 def test_a_run_made_before_the_key_was_has_the_default_axes(make_spec: SpecMaker, tmp_path: Path) -> None:
