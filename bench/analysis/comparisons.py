@@ -23,7 +23,7 @@ from bench.analysis.paired import holm, pseudo_values, sign_flip
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, anchor_ends, mean_table
-from bench.scoring.swaps import outcome, signs
+from bench.scoring.swaps import grids, outcome, signs
 from reports.data import COLUMNS, empty
 
 __all__ = ["VOLUME", "attained", "gains", "hypervolumes", "seeds", "volume_differences"]
@@ -174,21 +174,17 @@ def _gain(first: _Curve, second: _Curve, weights: Floats) -> Floats:
 
 def _curves(plan: Plan, scores: Scores, axes: Axes) -> dict[str, _Curve]:
     """The curve of each editor that has one: seeds averaged, samples in the plan's order."""
-    metrics = [axis.metric for axis in axes]
-    pairs = scores.pairs[scores.pairs["metric"].isin(metrics)]
-    if set(pairs["metric"]) != set(metrics):
-        return {}
-    table = pairs.pivot_table(index=["editor", "sample_id"], columns=["metric", "value"], values="score", aggfunc="mean")
     found = {}
-    for entry in plan.entries:
-        wanted = [(metric, value) for metric in metrics for value in entry.values]
-        if entry.anchor or entry.label not in table.index.get_level_values(0) or not set(wanted) <= set(table.columns):
+    for label, grid in grids(plan, scores.pairs).items():
+        if not all(axis.metric in grid.scores for axis in axes):
             continue
-        own = table.loc[entry.label][wanted].dropna()
-        about = {sample.id: sample.source_id for sample in plan.samples if sample.id in own.index}
-        points, half = own.loc[list(about)].to_numpy(dtype=np.float64), len(entry.values)
-        x, y = axes.fidelity.position(points[:, half:]), axes.editability.position(points[:, :half])
-        found[entry.label] = _Curve(entry.values, list(about), list(about.values()), x, y)
+        y, x = (axis.position(grid.scores[axis.metric]) for axis in axes)
+        there = np.isfinite(x) & np.isfinite(y) & grid.made
+        rows = np.flatnonzero(there.all(axis=1))
+        if there.any(axis=0).all():
+            samples = [plan.samples[row] for row in rows]
+            about = [sample.id for sample in samples], [sample.source_id for sample in samples]
+            found[label] = _Curve(grid.entry.values, *about, x[rows], y[rows])
     return found
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bench.plan import Entry, Plan
 from bench.scoring.axes import Axes, anchor_ends, mean_table
 
-__all__ = ["PATTERNS", "Curves", "Duel", "Ring", "Tested", "outcome", "signs"]
+__all__ = ["PATTERNS", "Duel", "Grid", "Ring", "Tested", "grids", "outcome", "signs"]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -86,8 +86,11 @@ def outcome(apart: Floats, turned: Floats, *, level: float = 0.95) -> Tested:
 
 
 @dataclass(frozen=True)
-class Curves:
-    """The scores of one editor: metric to (samples, knob values), NaN where undefined; `made` marks what is there, likewise."""
+class Grid:
+    """The scores of one editor over its knob values: metric to (samples, knob values), NaN where undefined.
+
+    `made` marks what is there, likewise.
+    """
 
     entry: Entry
     scores: Mapping[str, Floats]
@@ -109,10 +112,7 @@ class Ring:
         self.plan, self.axes = plan, axes
         self.means = mean_table(pairs, axes)
         self.ends = anchor_ends(plan, self.means, axes)
-        made = Counter(edits)
-        self.editors = {
-            entry.label: _curves(plan, index, pairs, made) for index, entry in enumerate(plan.entries) if not entry.anchor
-        }
+        self.editors = grids(plan, pairs, edits)
 
     def duel(self, one: str, two: str, most: int = PATTERNS) -> Duel:
         return Duel(self, self.editors[one], self.editors[two], most)
@@ -129,7 +129,7 @@ class Duel:
         chosen: where the operating point of either is in its grid, (r,).
     """
 
-    def __init__(self, ring: Ring, one: Curves, two: Curves, most: int) -> None:
+    def __init__(self, ring: Ring, one: Grid, two: Grid, most: int) -> None:
         self._ring, self._two = ring, (one, two)
         self.samples = np.flatnonzero(one.samples & two.samples)
         names = [ring.plan.samples[number].source_id for number in self.samples]
@@ -223,22 +223,31 @@ def _matched(own: int, other: int) -> Places:
     return np.rint(np.linspace(0, other - 1, own)).astype(np.intp)
 
 
-def _curves(plan: Plan, index: int, pairs: pd.DataFrame, edits: Mapping[tuple[int, int, float], int]) -> Curves:
-    """What an editor has: a cell is made where all planned seeds have a row in every metric that has any, or else an edit."""
-    entry, rows = plan.entries[index], pairs[pairs["editor"] == plan.entries[index].label]
-    planned = Counter(unit.sample for unit in plan.units if unit.entry == index)
-    seeds = np.array([max(planned[number], 1) for number in range(len(plan.samples))])
-    samples, values = {sample.id: n for n, sample in enumerate(plan.samples)}, {value: n for n, value in enumerate(entry.values)}
-    shape = (len(samples), len(values))
-    made, scores = np.ones(shape, dtype=np.bool_), {}
-    for metric, own in rows.groupby("metric", sort=False):
-        at = own["sample_id"].map(samples).to_numpy(), own["value"].map(values).to_numpy()
-        sums, counts = np.zeros(shape), np.zeros(shape)
-        np.add.at(sums, at, own["score"].to_numpy(dtype=np.float64))
-        np.add.at(counts, at, 1)
-        made &= counts >= seeds[:, None]
-        scores[str(metric)] = np.where(np.isfinite(sums) & (counts > 0), sums / np.maximum(counts, 1), np.nan)
-    if not scores:
-        counts = np.array([[edits.get((index, row, value), 0) for value in entry.values] for row in range(len(samples))])
-        made = counts.reshape(shape) >= seeds[:, None]
-    return Curves(entry, scores, made)
+def grids(plan: Plan, pairs: pd.DataFrame, edits: Iterable[tuple[int, int, float]] = ()) -> dict[str, Grid]:
+    """The scores of every editor that is no anchor, seeds averaged; `edits` as for a `Ring`."""
+    found, counted = {}, Counter(edits)
+    samples, rows = {sample.id: n for n, sample in enumerate(plan.samples)}, dict(list(pairs.groupby("editor", sort=False)))
+    for index, entry in enumerate(plan.entries):
+        if not entry.anchor:
+            planned = Counter(unit.sample for unit in plan.units if unit.entry == index)
+            seeds = np.array([[max(planned[number], 1)] for number in range(len(samples))])
+            made = np.ones((len(samples), len(entry.values)), dtype=np.bool_)
+            scores = {}
+            for metric, own in rows.get(entry.label, pairs[:0]).groupby("metric", sort=False):
+                scores[str(metric)], counts = _filled(own, samples, entry.values)
+                made &= counts >= seeds
+            if not scores:
+                counts = np.array([[counted[index, row, value] for value in entry.values] for row in range(len(samples))])
+                made = counts.reshape(made.shape) >= seeds
+            found[entry.label] = Grid(entry, scores, made)
+    return found
+
+
+def _filled(rows: pd.DataFrame, samples: Mapping[str, int], values: Sequence[float]) -> tuple[Floats, Floats]:
+    """Mean scores (samples, values) of an editor by a metric, NaN where one is undefined, and how many there are."""
+    columns = {value: number for number, value in enumerate(values)}
+    at = rows["sample_id"].map(samples).to_numpy(), rows["value"].map(columns).to_numpy()
+    sums, counts = np.zeros((len(samples), len(values))), np.zeros((len(samples), len(values)))
+    np.add.at(sums, at, rows["score"].to_numpy(dtype=np.float64))
+    np.add.at(counts, at, 1)
+    return np.where(np.isfinite(sums) & (counts > 0), sums / np.maximum(counts, 1), np.nan), counts

@@ -101,12 +101,14 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
                             "source_text": "a dog", "target_text": ["a cat number 0", "a cat number 1"]})  # fmt: skip
     differences = pd.DataFrame({
         "metric": ["clip", "csfid"], "first": "alpha", "first_value": 0.5, "second": "beta<&>", "second_value": 0.5,
-        "difference": [-0.0333, 10.0], "low": [-0.06, NAN], "high": [-0.01, NAN], "p": [0.01, 0.3], "p_holm": [0.02, 0.6], "p_least": [0.001, 0.001], "undefined": [0, 0],
+        "difference": [-0.0333, 10.0], "low": [-0.06, NAN], "high": [-0.01, NAN], "p": [0.01, 0.3], "p_holm": [0.02, 0.6],
+        "p_least": 0.001, "undefined": 0,
         "n": [2, 2], "test": ["swap", "swap"], "better": ["beta<&>", "beta<&>"],
     })  # fmt: skip
     hypervolumes = pd.DataFrame({"editor": ["alpha", "beta<&>"], "hypervolume": [0.4, 0.5], "low": [0.3, 0.4], "high": [0.5, 0.6],
                                  "knob_values": 3, "n": 2})  # fmt: skip
-    gains = pd.DataFrame({"first": ["alpha"], "second": ["beta<&>"], "gain": [-0.02], "low": [-0.03], "high": [0.01], "p": [0.3], "p_holm": [0.3], "p_least": [0.001],
+    gains = pd.DataFrame({"first": ["alpha"], "second": ["beta<&>"], "gain": [-0.02], "low": [-0.03], "high": [0.01], "p": 0.3, "p_holm": 0.3,
+                          "p_least": 0.001,
                           "fidelity_low": [0.4], "fidelity_high": [0.85], "n": [2]})  # fmt: skip
     levels = np.linspace(0.4, 0.9, 5)
     attainment = pd.concat([

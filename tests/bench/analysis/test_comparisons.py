@@ -8,44 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_scores import AXES, CARDS, VALUES, entry, plan_of, scores_of
 from scipy import stats
 
 from bench.analysis import comparisons
 from bench.analysis.differences import differences
-from bench.plan import Entry, Plan, SampleInfo
-from bench.scoring import Scores
-from bench.scoring.axes import Axes, Axis
-from bench.scoring.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, frame
+from bench.scoring.axes import Axes
+from bench.scoring.tables import SET_PAIR_COLUMNS, frame
 from bench.spec import AxesSpec
-
-VALUES = (0.0, 0.5, 1.0)
-CARDS = {"c": {"higher_is_better": True}, "l": {"higher_is_better": False}, "f": {"higher_is_better": False}}
-AXES = Axes(Axis("clip"), Axis("lpips", higher_is_better=False, bounds=(0.0, None)))
-PRINTS = {"clip": "c", "lpips": "l", "fid": "f"}
-
-
-def entry(label: str, values: tuple[float, ...] = VALUES, anchor: bool = False) -> Entry:
-    knob = "" if anchor else "amount"
-    return Entry(label, label, label, "1", {}, knob, values, anchor, (), needs_model=False, deterministic=anchor)
-
-
-def plan_of(*entries: Entry, samples: int = 12) -> Plan:
-    infos = [SampleInfo(f"s{i}", i, "", f"p{i // 2}", "t", None, None, None, None, False, False) for i in range(samples)]
-    return Plan("m", "", None, "float32", 0, entries, tuple(infos), ())
-
-
-def scores_of(plan: Plan, make: Any, seeds: int = 1) -> Scores:
-    """`make(label, value, sample number, seed)` gives CLIP score and LPIPS."""
-    rows = []
-    for each in plan.entries:
-        for value in each.values:
-            for number, sample in enumerate(plan.samples):
-                for seed in range(1 if each.anchor else seeds):
-                    about = {"unit": f"{each.label}-{number}-{seed}", "sample_id": sample.id, "source_id": sample.source_id}
-                    about |= {"editor": each.label, "knob": each.knob or None, "value": value, "seed": seed, "category": None}
-                    for metric, score in zip(("clip", "lpips"), make(each.label, value, number, seed), strict=True):
-                        rows.append(about | {"metric": metric, "score": score, "fingerprint": PRINTS[metric]})
-    return Scores(frame(rows, PAIR_COLUMNS), pd.DataFrame(columns=["metric", "fingerprint"]), CARDS)
 
 
 def curve(label: str, value: float, number: int, seed: int) -> tuple[float, float]:
