@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,13 @@ import pandas as pd
 import pytest
 from fake_specs import ALL_METRICS, SpecMaker, editor
 from made_scores import AXES, CARDS, curves_as_scores, entry, plan_of
+from rich.console import Console
 
 from bench import api
 from bench.analysis.leaderboard import leaderboard
 from bench.analysis.ranking import Standing, ahead, common_ground, firsts
 from bench.analysis.summary import counts, curves, units
+from bench.commands import console
 from bench.commands.report import report_data
 from bench.plan import Plan, Unit
 from bench.scoring import Scores
@@ -156,11 +159,19 @@ def test_standing_before_another_by_hand() -> None:
 
 
 @pytest.mark.slow
-def test_sets_of_different_samples_are_not_compared(make_spec: SpecMaker, tmp_path: Path) -> None:
+def test_sets_of_different_samples_are_not_compared_and_the_console_says_what_ranks_stand_on(
+    make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both = make_spec(editor("Fade"), editor("FailsOnce"), metrics=ALL_METRICS)
     run = api.run(both, tmp_path / "run", options=Options(executor="inline"))
     api.score(run)
-    table = report_data(run).leaderboard
+    data, said = report_data(run), StringIO()
+    monkeypatch.setattr(console, "out", Console(file=said, width=1000))
+    console.print_leaderboard(data)
+    assert said.getvalue().split()[:3] == ["editor", "rank", "knob"]
+    assert "Fade: on the 2 of 3 samples that all ranked editors have\n" in said.getvalue()
+    assert "With at most 2 samples and 1 comparison no p can pass: the smallest possible is 1 (" in said.getvalue()
+    table = data.leaderboard
     assert table["clip_best"].sum() > 0, "FailsOnce has two of three samples, on which it is Fade and ties"
     assert not table["fid_best"].any()
     whole = api.run(
