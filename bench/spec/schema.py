@@ -193,15 +193,18 @@ class AxesSpec(_Strict):
             raise ValueError(f"both axes are '{self.fidelity}'; name two metrics")
         return self
 
-    def mistake(self, pairs: Collection[str], sets: Collection[str] = ()) -> str:
+    def mistake(self, pairs: Collection[str], sets: Collection[str] = (), undirected: Collection[str] = ()) -> str:
         """Why these cannot be the axes of a run with these pair and set metrics; empty where they can.
 
-        A default may be absent: such a run has no plane, and is not told to have one.
+        `undirected` are pair metrics of which neither more nor less is better. A default may be absent: such a run has no
+        plane, and is not told to have one.
         """
         for role, field in type(self).model_fields.items():
             name = getattr(self, role)
             if name in sets:
                 return f"axes.{role}: {name} scores sets, an axis needs a score of every edit; {did_you_mean(name, pairs)}"
+            if name in undirected:
+                return f"axes.{role}: {name} has no direction, and on an axis more is better; name another metric"
             if name not in pairs and name != field.default:
                 advice = "" if name in registry.metrics() else did_you_mean(name, pairs)
                 return f"axes.{role}: no metric of the spec is called '{name}'; {advice or 'add it to metrics'}"
