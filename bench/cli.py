@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.commands.console import log, out, print_facts, print_findings, print_leaderboard, print_plan, print_rows, print_verdict
-from bench.errors import EtabenchError
+from bench.errors import EtabenchError, message_of
+from bench.interrupts import told_to_stop
 
 if TYPE_CHECKING:
     from bench.store import Run
@@ -273,7 +274,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with told_to_stop():
+            app()
     except Exception as error:
         if isinstance(error, UnicodeEncodeError) and (locale := sys.getfilesystemencoding()) != "utf-8":
             print(f"etabench: the locale's encoding, {locale}, cannot hold {error.object!a}; set PYTHONUTF8=1", file=sys.stderr)
@@ -281,7 +283,7 @@ def main() -> None:
         leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
         if not isinstance(error, (EtabenchError, OSError, *leaves)):
             raise
-        print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"etabench: {message_of(error)}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
 
 

@@ -97,7 +97,7 @@ class Interrupts(Fade):
 
     def render(self, state: tuple[Image, NDArray[np.float64]], values: Sequence[float]) -> list[Image]:
         if not Path("healed").exists():
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return super().render(state, values)
 
 
