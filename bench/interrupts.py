@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 __all__ = ["Told", "told_to_stop"]
@@ -20,9 +20,33 @@ class Told:
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
+        self._later = False
+        self._waiting: Callable[[], None] | None = None
 
     def __call__(self) -> bool:
         return self.error is not None
+
+    def on(self, signal_: Callable[[], None]) -> None:
+        """Do what a signal asks, or let it wait for the end of `later`."""
+        if self._later:
+            self._waiting = signal_
+            return
+        try:
+            signal_()
+        except BaseException as error:
+            self.error = error
+            raise
+
+    @contextlib.contextmanager
+    def later(self) -> Iterator[None]:
+        """A short block that no signal tears apart: it raises at the end."""
+        self._later = True
+        try:
+            yield
+        finally:
+            self._later, waiting, self._waiting = False, self._waiting, None
+            if waiting is not None:
+                self.on(waiting)
 
 
 @contextlib.contextmanager
@@ -36,16 +60,15 @@ def told_to_stop() -> Iterator[Told]:
     told = Told()
     before = {number: signal.getsignal(number) for number in [*STOPS, *MAY_STOP]}
 
+    def stop(number: int, frame: FrameType | None) -> None:
+        earlier = before[number]
+        if callable(earlier):
+            earlier(number, frame)
+        if number in STOPS:
+            raise KeyboardInterrupt
+
     def handle(number: int, frame: FrameType | None) -> None:
-        try:
-            earlier = before[number]
-            if callable(earlier):
-                earlier(number, frame)
-            if number in STOPS:
-                raise KeyboardInterrupt
-        except BaseException as error:
-            told.error = error
-            raise
+        told.on(lambda: stop(number, frame))
 
     changed = [
         number for number, earlier in before.items() if callable(earlier) or (number in STOPS and earlier is signal.SIG_DFL)

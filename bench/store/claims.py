@@ -59,9 +59,9 @@ class Claim:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._done.set()
-        self._thread.join()
         if _read(self.path).get("token") == self._token:
             self.path.unlink(missing_ok=True)
+        self._thread.join()
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):

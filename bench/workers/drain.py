@@ -19,6 +19,7 @@ from bench.errors import RunError
 from bench.interrupts import told_to_stop
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
+from bench.store.claims import Claim
 from bench.workers.waiting import Waiting
 from bench.workers.worker import Interrupted, Worker
 
@@ -28,6 +29,7 @@ POLL_SECONDS = 0.5
 MOST_DEATHS = 2
 """Workers that may die over a unit before it is a failure: the first may have been killed for its neighbour's sake."""
 Watch = Callable[[Record], None]
+Take = Callable[[Unit, contextlib.ExitStack], Claim | None]
 Commit = Callable[[Unit, Record, Mapping[str, bytes]], None]
 
 
@@ -57,6 +59,11 @@ def drain(
             registry.load_editor(entry.target)
         waiting = Waiting(run, say)
 
+        def claim(unit: Unit, held: contextlib.ExitStack) -> Claim | None:
+            with told.later():  # no claim is left that nobody gives back
+                found = run.claim(unit.key, worker)
+                return None if found is None else held.enter_context(found)
+
         def commit(unit: Unit, record: Record, files: Mapping[str, bytes]) -> None:
             run.commit(record, files)
             watch(record)
@@ -69,7 +76,7 @@ def drain(
                 for units in _batches((unit for unit in todo if run.record(unit.key) is None), maker):
                     if maker.stop():
                         break
-                    held += _work(maker, units, worker, commit, say)
+                    held += _work(maker, units, claim, commit, say)
                 if held and len(held) == len(todo):
                     waiting.go_on({unit.key for unit in held})
                     time.sleep(POLL_SECONDS)
@@ -80,17 +87,16 @@ def drain(
             raise told.error
 
 
-def _work(maker: Worker, units: Sequence[Unit], worker: str, commit: Commit, say: Callable[[str], None]) -> list[Unit]:
+def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say: Callable[[str], None]) -> list[Unit]:
     """Claim units, make and commit them; returns those that others hold. One over which workers died is a failure in the end."""
     run, held = maker.run, list[Unit]()
     with contextlib.ExitStack() as claims, contextlib.suppress(Interrupted):
         mine: list[Unit] = []
         for unit in units:
-            claim = run.claim(unit.key, worker)
+            claim = take(unit, claims)
             if claim is None:
                 held.append(unit)
                 continue
-            claims.enter_context(claim)
             if run.record(unit.key) is not None:
                 continue
             cause = claim.deaths.cause or "killed, crashed or out of memory"

@@ -23,7 +23,7 @@ class RayCrew(Crew[Any]):
     def __init__(
         self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        super().__init__(run, devices, options, say)
+        super().__init__(run, _whole(devices), options, say)
         self._ray = _extra("ray", "ray")
 
     def start(self, work: Work) -> Any:
@@ -48,9 +48,9 @@ class SlurmCrew(Crew[Any]):
     def __init__(
         self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
     ) -> None:
-        super().__init__(run, devices, options, say)
+        super().__init__(run, _whole(devices), options, say)
         self._executor = _extra("submitit", "slurm").AutoExecutor(folder=run.path / "slurm")
-        gpu = devices[0] == "cuda"
+        gpu = self.devices[0] == "cuda"
         self._executor.update_parameters(
             name="etabench", timeout_min=MINUTES, cpus_per_task=options.threads if not gpu else 4, gpus_per_node=int(gpu)
         )
@@ -65,7 +65,12 @@ class SlurmCrew(Crew[Any]):
 
     def stop(self, workers: Sequence[Any]) -> None:
         for worker in workers:
-            worker.cancel()
+            worker.cancel(check=False)  # it may have ended by itself
+
+
+def _whole(devices: Sequence[str]) -> list[str]:
+    """Another machine counts the GPUs that a worker is given from 0."""
+    return ["cuda" if device.startswith("cuda") else device for device in devices]
 
 
 def _result(get: Callable[[], str]) -> str | Died:
