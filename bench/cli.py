@@ -92,7 +92,7 @@ def run(
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
-    from bench.commands.outlook import failures
+    from bench.commands.outlook import failures, forecast
     from bench.progress import shown
     from bench.spec import load_spec
     from bench.workers.crew import Options
@@ -100,10 +100,13 @@ def run(
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
         from bench.plan.prompts import cut_prompts
+        from bench.store import Run
 
         resolved = load_spec(spec, overrides)
-        planned = api.plan(resolved)[0]
-        print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
+        planned, manifest = api.plan(resolved)
+        place = folder or api.default_folder(resolved)
+        ahead = forecast(resolved, planned, manifest, Run(place), threads)
+        print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 

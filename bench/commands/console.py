@@ -15,6 +15,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from bench.analysis.baseline import Verdict
+    from bench.commands.outlook import Forecast
     from bench.manifest.lint import Finding
     from bench.plan import Plan
     from reports import ReportData
@@ -36,17 +37,14 @@ out, log = console(), console(stderr=True)
 SHOWN_DIFFERENCES = 12
 
 
-def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()) -> None:
-    """Units and edits of a plan, what is done, what is left to do, and what is odd about it."""
-    from bench.commands.outlook import outlooks
+def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: Sequence[str] = ()) -> None:
+    """Units and edits of a plan, what is done, what is left to do and how long that takes, and what is odd about it."""
     from bench.progress import duration
-    from bench.store import Run
 
-    looks = outlooks(plan, Run(folder))
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("editor", "knob", "units", "edits", "done", "failed", "to do", "time left"):
         table.add_column(title, justify="left" if title in {"editor", "knob"} else "right")
-    for entry, look in zip(plan.entries, looks, strict=True):
+    for entry, look in zip(plan.entries, ahead.looks, strict=True):
         knob = f"{entry.knob} {', '.join(f'{value:g}' for value in entry.values)}" if entry.knob else "none"
         time = "unknown" if math.isnan(look.seconds) else duration(look.seconds)
         counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
@@ -61,16 +59,19 @@ def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()
     )
     out.print(identity, markup=False, highlight=False)
     out.print(table)
-    for look in looks:
+    for look in ahead.looks:
         for field, number in look.lacking.items():
             out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
     for warning in warnings:
         out.print(warning, markup=False, highlight=False, soft_wrap=True)
-    unknown = sum(math.isnan(look.seconds) for look in looks)
-    known = sum(look.seconds for look in looks if not math.isnan(look.seconds))
-    estimate = f"at least {duration(known)}" if unknown else duration(known)
-    text = "unknown: nothing is measured yet" if unknown == len(looks) else f"{estimate} of one worker's time"
-    out.print(f"estimate: {text}", markup=False)
+    estimate = f"{'at least ' if ahead.unknown else ''}{duration(ahead.seconds)} of one worker's time, for the edits"
+    out.print(f"estimate: {'unknown' if len(ahead.unknown) == len(ahead.looks) else estimate}", markup=False)
+    bases: dict[tuple[bool, str], list[str]] = {}
+    for look in ahead.looks:
+        bases.setdefault((look in ahead.unknown, look.basis), []).append(look.editor)
+    for (unknown, basis), editors in bases.items():
+        text = f"  {', '.join(editors)}: {'unknown, ' if unknown else ''}{basis}"
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_verdict(verdict: Verdict) -> None:

@@ -151,6 +151,26 @@ class Misbehaves(Fade):
         return {name: np.full((4, 4), number, np.uint8) for number, name in enumerate(names)}
 
 
+class Paced(Fade):
+    """Takes 3 s and 0.25 s a step of a clock of its own."""
+
+    name = "paced"
+    batches = True
+    now: ClassVar[float] = 0.0
+
+    class Params(Fade.Params):
+        steps: int = Field(50, ge=1, description="steps")
+        fails: bool = Field(False, description="never gets there")
+
+    params: Params
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        if self.params.fails:
+            raise EditorError("not today")
+        Paced.now += 3.0 + 0.25 * self.params.steps
+        return super().prepare(task)
+
+
 class ExitsAtOnce(Fade):
     """Never comes to work."""
 
