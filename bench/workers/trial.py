@@ -1,8 +1,9 @@
 """How long a unit of each editor takes, before a run has made any: a few steps of the real model, and the rest by arithmetic.
 
-An editor's time is a part that does not depend on how many steps it takes (text, VAE, files) and one that is proportional to them. Both come
-from two short trials that differ in steps alone; where a whole unit is short, it is made. Trials are made as workers make units, with as
-many samples at once, in a folder that is thrown away.
+An editor's time is a part that does not depend on how many steps it takes (text, VAE, files) and, for each number of steps among its
+parameters, one that is proportional to it. They come from short trials: one with few steps of each, and for each number one more with more of
+it. Where a whole unit is short, it is made. Trials are made as workers make units, with as many samples at once, in a folder that is
+thrown away.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench import registry
 from bench.devices import deterministic, pick_device
@@ -31,9 +32,11 @@ __all__ = ["Trial", "extrapolated", "try_editors"]
 
 SECONDS_IN_ALL, MOST_SECONDS = 12.0, 2.5
 """What the trials of all editors should take together, and those of one editor at the most."""
+NOTICEABLE = 6
 PATIENCE = 4.0
 """A trial is stopped when it takes so many times what it should."""
-SMALLEST = 1 / 64
+FEWEST = 5
+"""Steps of a trial: a knob that executes a share of them has something to round."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,10 @@ def try_editors(
     with deterministic(threads):
         for index in indices:
             try:
-                seconds, share = extrapolated(partial(stage.measure, index), budget)
-                basis = "a whole unit" if share == 1.0 else f"{100 * share:.2g} % of a unit's steps"
-                found[index] = Trial(seconds, f"{basis} on {device}")
+                whole = _steps(plan.entries[index])
+                seconds, made = extrapolated(partial(stage.measure, index), whole, budget)
+                some = ", ".join(f"{number} of {whole[name]} {name.replace('_', ' ')}" for name, number in made.items())
+                found[index] = Trial(seconds, f"{some if made != whole else 'a whole unit'} on {device}")
             except Interrupted:
                 found[index] = Trial(math.nan, f"a unit takes more than {PATIENCE * budget:.0f} s")
             except Exception as error:
@@ -79,24 +83,28 @@ def try_editors(
     return found, start
 
 
-def extrapolated(measure: Callable[[float], tuple[float, float]], budget: float) -> tuple[float, float]:
-    """Seconds of a whole unit, and the largest share of its steps that was made to tell them.
+def extrapolated(
+    measure: Callable[[Mapping[str, int]], float], whole: Mapping[str, int], budget: float
+) -> tuple[float, dict[str, int]]:
+    """Seconds of a unit with the `whole` numbers of steps, and the most of each that was made to tell them.
 
-    `measure(share)` gives the seconds of a unit with that share of its steps, and the share that it could really make. The share grows until
-    a trial takes a good part of the `budget`, or is the whole unit; the last two trials make the straight line.
+    `measure` gives the seconds of a unit with other numbers. Each is raised by itself until that takes a noticeable part of the `budget`.
     """
-    share, trials = SMALLEST, list[tuple[float, float]]()
-    measure(share)  # the first pays for kernels and caches
-    while True:
-        seconds, real = measure(share)
-        if real >= 1.0:
-            return seconds, 1.0
-        trials.append((seconds, real))
-        if seconds >= budget / 4 and len(trials) > 1:
-            break
-        share = min(1.0, real * max(2.0, budget / 2 / seconds))
-    (low, less), (high, more) = trials[-2:]
-    return max(high + (high - low) / (more - less) * (1.0 - more), high), more
+    few = {name: min(number, FEWEST) for name, number in whole.items()}
+    measure(few)  # the first pays for kernels and caches
+    least = measure(few)
+    if least * max((whole[name] / few[name] for name in whole), default=1.0) <= budget:
+        return (measure(whole) if few != whole else least), dict(whole)
+    total, made = least, dict(few)
+    for name, number in whole.items():
+        seconds, spent = least, 0.0
+        while made[name] < number and seconds - least < budget / NOTICEABLE and spent < 2 * budget:
+            made[name] = min(number, (4 if spent else 2) * made[name])
+            seconds = measure(few | {name: made[name]})
+            spent += seconds
+        if number > few[name]:
+            total += max(seconds - least, 0.0) / (made[name] - few[name]) * (number - few[name])
+    return total, made
 
 
 @dataclass
@@ -118,9 +126,10 @@ class _Stage:
         with tempfile.TemporaryDirectory(prefix="etabench-") as folder:
             self.model = self._worker(folder, replace(self.plan, samples=())).model
 
-    def measure(self, index: int, share: float) -> tuple[float, float]:
-        """Seconds of a unit of a plan entry with a share of its steps, and the share of steps that it had. Raises RunError where it fails."""
-        entry, real = _with_share(self.plan.entries[index], share)
+    def measure(self, index: int, steps: Mapping[str, int]) -> float:
+        """Seconds of a unit of a plan entry with other numbers of steps. Raises RunError where it fails."""
+        entry = self.plan.entries[index]
+        entry = replace(entry, params=entry.params | dict(steps))
         units = [unit for unit in self.plan.units if unit.entry == index and not unit.missing]
         if not units:
             raise RunError("no sample has what it needs")
@@ -138,7 +147,7 @@ class _Stage:
                 worker.run.commit(record, files)
                 if record.status == "failed":
                     raise RunError(f"the trial failed: {(record.reason or {}).get('message')}")
-            return (self.clock() - began) / len(batch), real
+            return (self.clock() - began) / len(batch)
 
     def _worker(self, folder: str, plan: Plan) -> Worker:
         run = Run.create(folder)
@@ -150,11 +159,6 @@ class _Stage:
         return worker
 
 
-def _with_share(entry: Entry, share: float) -> tuple[Entry, float]:
-    """The entry with a share of the steps by which its editor says that it is paced, at least one of each; and the share that it became."""
-    names = registry.load_editor(entry.target).paced_by
-    whole: dict[str, Any] = {name: entry.params[name] for name in names if entry.params.get(name)}
-    less = {name: max(1, round(number * share)) for name, number in whole.items()}
-    if not whole:
-        return entry, 1.0
-    return replace(entry, params=entry.params | less), sum(less.values()) / sum(whole.values())
+def _steps(entry: Entry) -> dict[str, int]:
+    """The numbers of steps by which the editor says that it is paced."""
+    return {name: entry.params[name] for name in registry.load_editor(entry.target).paced_by if entry.params.get(name)}

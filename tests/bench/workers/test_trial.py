@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +20,46 @@ from bench.workers.trial import Trial, extrapolated, try_editors
 
 
 class Unit:
-    """Takes `fixed` seconds, and `whole` for all of its `steps`; the first time three seconds more."""
+    """Takes `fixed` seconds, and for each of its steps those of its name; the first time three seconds more. `spent` adds them up."""
 
-    def __init__(self, fixed: float, whole: float, steps: int) -> None:
-        self.fixed, self.whole, self.steps = fixed, whole, steps
-        self.shares: list[float] = []
+    def __init__(self, fixed: float, **each: float) -> None:
+        self.fixed, self.each = fixed, each
+        self.calls, self.spent = 0, 0.0
 
-    def __call__(self, share: float) -> tuple[float, float]:
-        made = max(1, round(self.steps * share)) / self.steps
-        self.shares.append(made)
-        return self.fixed + self.whole * made + 3.0 * (len(self.shares) == 1), made
+    def __call__(self, steps: Mapping[str, int]) -> float:
+        seconds = self.fixed + sum(self.each[name] * number for name, number in steps.items()) + 3.0 * (self.calls == 0)
+        self.calls, self.spent = self.calls + 1, self.spent + seconds
+        return seconds
 
 
-@pytest.mark.parametrize(("fixed", "whole", "steps"), [(0.5, 100.0, 400), (0.0, 10.0, 25), (3.0, 5.0, 50), (0.01, 4000.0, 2500)])
-def test_two_short_trials_tell_the_time_of_a_whole_unit(fixed: float, whole: float, steps: int) -> None:
-    unit = Unit(fixed, whole, steps)
-    seconds, share = extrapolated(unit, budget=2.0)
-    assert seconds == pytest.approx(fixed + whole)
-    assert share == max(unit.shares) < 1.0
-    if whole / steps < 0.5:
-        assert sum(fixed + whole * each for each in unit.shares[1:]) < 4 * 2.0 + 3 * fixed, "a few times the budget at the most"
+@pytest.mark.parametrize(
+    ("unit", "whole"),
+    [
+        (Unit(0.5, steps=0.25), {"steps": 400}),
+        (Unit(0.0, steps=0.4), {"steps": 25}),
+        (Unit(3.0, steps=0.001), {"steps": 50}),
+        (Unit(0.1, steps=0.3, fit=0.05, tune=0.01), {"steps": 25, "fit": 1000, "tune": 1500}),
+        (Unit(0.1, steps=0.3, fit=0.5), {"steps": 3, "fit": 1000}),
+    ],
+)
+def test_short_trials_tell_the_time_of_a_whole_unit(unit: Unit, whole: dict[str, int]) -> None:
+    seconds, made = extrapolated(unit, whole, budget=2.0)
+    assert seconds == pytest.approx(unit.fixed + sum(unit.each[name] * number for name, number in whole.items()))
+    assert all(number <= whole[name] for name, number in made.items())
+    smallest = unit.fixed + sum(5 * each for each in unit.each.values())
+    assert unit.spent < 3.0 + 2 * smallest + len(whole) * (2 * 2.0 + 2 * smallest), (
+        "each number of steps takes a few times the budget"
+    )
 
 
 def test_a_short_unit_is_made_whole() -> None:
-    unit = Unit(fixed=0.01, whole=0.2, steps=25)
-    assert extrapolated(unit, budget=2.0) == (pytest.approx(0.21), 1.0)
+    assert extrapolated(Unit(0.01, steps=0.01), {"steps": 25}, budget=2.0) == (pytest.approx(0.26), {"steps": 25})
+    assert extrapolated(Unit(7.0), {}, budget=2.0)[0] == 7.0, "there is nothing to leave out"
 
 
-def test_an_editor_that_slows_down_never_takes_less_than_its_trial() -> None:
-    times = iter([9.0, 2.0, 1.0])
-    seconds, _ = extrapolated(lambda share: (next(times), share), budget=2.0)
-    assert seconds == 1.0
+def test_an_editor_that_is_quicker_with_more_steps_takes_what_its_trial_did() -> None:
+    times = iter([9.0, 2.0, 1.9, 1.8, 1.7])
+    assert extrapolated(lambda steps: next(times), {"steps": 40}, budget=2.0) == (2.0, {"steps": 40})
 
 
 def tried(spec: Spec, **more: Any) -> list[Trial]:
@@ -62,7 +72,7 @@ def tried(spec: Spec, **more: Any) -> list[Trial]:
 def test_an_editor_is_tried_with_fewer_steps_and_as_many_samples_as_in_the_run(make_spec: SpecMaker, batch: int) -> None:
     (found,) = tried(make_spec(editor("Paced", params={"steps": 400}), batch=batch))
     assert found.seconds == pytest.approx(3.0 + 0.25 * 400)
-    assert found.basis == "3 % of a unit's steps on cpu", "twice the smallest share, in whole steps"
+    assert found.basis == "10 of 400 steps on cpu"
 
 
 def test_an_editor_without_steps_is_tried_whole(make_spec: SpecMaker) -> None:
