@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Trial", "extrapolated", "try_editors"]
 
-SECONDS_IN_ALL, MOST_SECONDS = 12.0, 2.5
+SECONDS_IN_ALL, MOST_SECONDS = 8.0, 2.0
 """What the trials of all editors should take together, and those of one editor at the most."""
 NOTICEABLE = 6
-PATIENCE = 4.0
+PATIENCE = 5.0
 """A trial is stopped when it takes so many times what it should."""
 FEWEST = 4
 """Steps of a trial: a knob that executes a share of them has something to round."""
@@ -70,11 +70,13 @@ def try_editors(
     except EtabenchError as error:
         return {index: Trial(math.nan, message_of(error)) for index in indices}, 0.0
     with deterministic(threads):
-        for place, index in enumerate(sorted(indices, key=lambda index: plan.entries[index].needs_model, reverse=True)):
+        warm = False
+        for index in sorted(indices, key=lambda index: (not plan.entries[index].needs_model, len(_steps(plan.entries[index])))):
             try:
                 whole = _steps(plan.entries[index])
-                if place == 0:
-                    stage.measure(index, _few(whole))  # the first pays for kernels and caches
+                if not warm:  # the first pays for kernels and caches
+                    stage.measure(index, _few(whole))
+                    warm = True
                 seconds, made = extrapolated(partial(stage.measure, index), whole, budget)
                 some = ", ".join(f"{number} of {whole[name]} {name.replace('_', ' ')}" for name, number in made.items())
                 found[index] = Trial(seconds, f"{some if made != whole else 'a whole unit'} on {device}")
