@@ -150,6 +150,19 @@ def test_a_run_in_which_all_failed_is_an_error(etabench: Callable[..., Outcome],
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_editor_that_exits_does_not_end_the_command_in_silence(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path, workers: str
+) -> None:
+    path = spec_file(editor("Misbehaves", params={"how": "exit"}))
+    code, _, err = etabench("run", path, "--out", tmp_path / "run", "--no-score", "--workers", workers)
+    assert code == 2
+    assert "etabench: all 3 units failed; the first: unit" in err.splitlines()[-1]
+    assert err.splitlines()[-1].endswith("SystemExit: the editor called for an exit (0)")
+    assert len(list((tmp_path / "run").glob("units/*/record.json"))) == 3
+
+
+@pytest.mark.slow
 def test_check_exits_with_0_1_and_2(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
     run, file = tmp_path / "run", tmp_path / "baseline.json"
     etabench("run", spec_file(), "--out", run, "--workers", "1")
