@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.console import log, out, print_facts, print_findings, print_leaderboard, print_plan, print_rows, print_verdict
+from bench.commands import console
+from bench.commands.console import log, out
 from bench.errors import EtabenchError
 
 if TYPE_CHECKING:
@@ -26,9 +28,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 INTERRUPTED = 130
+FAULT = 70
+"""Of etabench's own fault, with its traceback: 1 is what a command found, as a regression."""
 LEAVES = {"editors.task": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+Trust = Annotated[bool, typer.Option("--trust", help="run the code that the spec inside a run folder from elsewhere names")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -88,21 +93,21 @@ def run(
     ] = None,
     fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit failed")] = False,
+    trust: Trust = False,
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
     from bench.commands.outlook import failures
     from bench.progress import shown
-    from bench.spec import load_spec
     from bench.workers.crew import Options
 
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
         from bench.plan.prompts import cut_prompts
 
-        resolved = load_spec(spec, overrides)
+        resolved = api.open_spec(spec, overrides, trust=trust)
         planned = api.plan(resolved)[0]
-        print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
+        console.print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 
@@ -110,12 +115,13 @@ def run(
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
-        finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log), scorable=not no_score)
+        progress, scorable = shown(log), not no_score
+        finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
         failed = failures(finished)
         if no_score:
             out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
         else:
-            api.score(finished, progress=shown(log))
+            api.score(finished, progress=progress)
     except KeyboardInterrupt:
         log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -130,12 +136,13 @@ def run(
 def score(
     run: RunArgument,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
+    trust: Trust = False,
 ) -> None:
     """Score what is not scored yet."""
     from bench import api
     from bench.progress import shown
 
-    scores = api.score(run, device=device, progress=shown(log))
+    scores = api.score(run, device=device, progress=shown(log), trust=trust)
     out.print(
         f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
     )
@@ -164,7 +171,7 @@ def check(
         out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
         return
     verdict = compare(Run.open(run), baseline)
-    print_verdict(verdict)
+    console.print_verdict(verdict)
     raise typer.Exit(1 if verdict.regressions else 0)
 
 
@@ -176,6 +183,7 @@ def validate_metrics(
         Path | None, typer.Option("--table", metavar="FILE", help="also write a Markdown page and its figure")
     ] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
     from bench import api
@@ -183,12 +191,12 @@ def validate_metrics(
     from bench.progress import shown
     from bench.scoring import read_scores
 
-    finished = api.run(spec, folder, progress=shown(log))
+    finished = api.run(spec, folder, progress=shown(log), trust=trust)
     api.score(finished, progress=shown(log))
     plan = finished.plan
     judged = judges.judges_of(plan, read_scores(finished))
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
-    print_rows(whole if as_json else judges.brief(judged), as_json)
+    console.print_rows(whole if as_json else judges.brief(judged), as_json)
     _report(finished)
     if table is not None:
         picture = table.with_suffix(".png")
@@ -212,7 +220,7 @@ def blended_precision(
 
     opened = Run.open(run)
     table = blended_scores(opened, open_networks(opened, classifier=classifier, ranker=ranker, net=lpips, weights=weights))
-    print_rows([{str(key): value for key, value in row.items()} for row in table.to_dict("records")], as_json)
+    console.print_rows([{str(key): value for key, value in row.items()} for row in table.to_dict("records")], as_json)
 
 
 @app.command("list")
@@ -232,9 +240,9 @@ def list_(
         Kind.specs: catalogue.specs,
     }
     if name:
-        print_facts(catalogue.one(kind.value, name, rows[kind]()), as_json)
+        console.print_facts(catalogue.one(kind.value, name, rows[kind]()), as_json)
     else:
-        print_rows(rows[kind](), as_json, hide=catalogue.DETAILS)
+        console.print_rows(rows[kind](), as_json, hide=catalogue.DETAILS)
 
 
 @app.command()
@@ -251,7 +259,7 @@ def lint(
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        print_findings(manifest, findings)
+        console.print_findings(manifest, findings)
     if errors:
         raise typer.Exit(2)
 
@@ -262,7 +270,7 @@ def doctor(as_json: Json = False) -> None:
     from bench.commands import catalogue
 
     rows = catalogue.health()
-    print_rows(rows, as_json)
+    console.print_rows(rows, as_json)
     if any(row["status"] == "missing" for row in rows):
         raise typer.Exit(1)
 
@@ -280,8 +288,9 @@ def main() -> None:
             sys.exit(2)
         leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
         if not isinstance(error, (EtabenchError, OSError, *leaves)):
-            raise
-        print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
+            traceback.print_exc()
+            sys.exit(FAULT)
+        print(f"etabench: {console.visible(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
 
 
@@ -289,7 +298,7 @@ def _report(run: Run) -> None:
     from bench.commands.report import report_run
 
     page, data = report_run(run)
-    print_leaderboard(data)
+    console.print_leaderboard(data)
     for warning in data.warnings:
         log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"report: {page}", markup=False, soft_wrap=True)

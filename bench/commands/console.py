@@ -1,4 +1,4 @@
-"""What the command line prints. Texts from manifests and plug-ins are escaped: they may hold rich's markup."""
+"""What the command line prints. Texts from manifests and plug-ins are escaped: they may hold rich's markup, or orders to the terminal."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import rich.console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from bench.analysis.baseline import Verdict
@@ -19,10 +20,38 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from reports import ReportData
 
-__all__ = ["log", "out", "print_facts", "print_findings", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
+__all__ = [
+    "Console",
+    "log",
+    "out",
+    "print_facts",
+    "print_findings",
+    "print_leaderboard",
+    "print_plan",
+    "print_rows",
+    "print_verdict",
+    "visible",
+]
 
 PIPED_WIDTH = 1000
 """Columns where nobody looks: a table is as wide as it is, and nothing is cut."""
+
+
+_ORDERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_ORDERS |= {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Control characters, and those that turn the direction of writing, as they are shown."""
+
+
+def visible(text: str) -> str:
+    """The text with what a terminal would obey written out, as in ``\\x1b[2J``."""
+    return text.translate(_ORDERS)
+
+
+class Console(rich.console.Console):
+    """A console that gives the terminal no orders but its own."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(visible(text), **settings)
 
 
 def console(stderr: bool = False) -> Console:

@@ -6,16 +6,19 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TEMPORARY", "json_bytes", "png_bytes", "write_atomically", "write_flushed"]
+__all__ = ["TEMPORARY", "json_bytes", "picture_files", "png_bytes", "write_atomically", "write_flushed"]
 
 TEMPORARY = ".tmp-"
 """How names begin that a reader must not look at."""
+LONGEST_NAME = 60
+"""Letters of a picture's name that its file keeps."""
 
 
 def png_bytes(image: NDArray[Any]) -> bytes:
@@ -36,6 +39,22 @@ def png_bytes(image: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=6, optimize=False)
     return buffer.getvalue()
+
+
+def picture_files(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """A PNG's file name for every picture's name: each another one, whatever the names are, and none of `taken`.
+
+    What is no letter, digit, - or _ of ASCII becomes _; of names that would meet, in another case too, the later ones are numbered.
+    """
+    found: dict[str, str] = {}
+    used = {file.casefold() for file in taken}
+    for name in names:
+        stem = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name)
+        stem = stem[:LONGEST_NAME] or "_"
+        tries = (f"{stem}{number}.png" for number in ("", *(f"-{place}" for place in range(2, len(used) + 3))))
+        found[name] = next(file for file in tries if file.casefold() not in used)
+        used.add(found[name].casefold())
+    return found
 
 
 def write_atomically(path: Path, data: bytes) -> None:

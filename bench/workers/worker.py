@@ -20,6 +20,7 @@ from bench.plan import Entry, Unit
 from bench.plan.entries import assets_of
 from bench.plan.prompts import prompts_of, tokens_cut
 from bench.store import EditFile, Record, Run, png_bytes
+from bench.store.files import picture_files
 
 if TYPE_CHECKING:
     from bench.manifest import Sample
@@ -190,7 +191,8 @@ class Worker:
         entry, sample = self.run.plan.entries[unit.entry], self.run.plan.samples[unit.sample]
         there = [(value, edit) for value, edit in zip(entry.values, given, strict=True) if edit is not None]
         files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}
-        pictures = {_safe(name): png_bytes(picture) for name, picture in editor.pictures(state).items()}
+        pictures = {str(name): png_bytes(picture) for name, picture in editor.pictures(state).items()}
+        places = picture_files(pictures, files)
         named = zip(there, files.items(), strict=True)
         outside = editor.outside
         cut = tokens_cut(self.model.tokenizer, prompts_of(entry, sample)) if entry.needs_model else 0
@@ -200,7 +202,7 @@ class Worker:
             identity=unit.identity,
             edits=tuple(EditFile(value, name, hashlib.sha256(data).hexdigest()) for (value, _), (name, data) in named),
             absent=tuple(value for value, edit in zip(entry.values, given, strict=True) if edit is None),
-            pictures={name: f"{name}.png" for name in pictures},
+            pictures=places,
             seconds={} if outside else {"prepare": round(cost.prepare, 6), "render": round(cost.render, 6)},
             unet_evaluations=cost.evaluations,
             peak_memory={} if outside else cost.memory,
@@ -208,7 +210,7 @@ class Worker:
             fair_play=_plain(asdict(editor.fair_play())),
             worker=self._about() | {"batch": cost.units},
         )
-        return record, files | {f"{name}.png": data for name, data in pictures.items()}
+        return record, files | {places[name]: data for name, data in pictures.items()}
 
     def _failure(self, unit: Unit, reason: dict[str, str]) -> Record:
         return Record(key=unit.key, status="failed", identity=unit.identity, reason=reason, worker=self._about())
@@ -253,7 +255,3 @@ def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
         item = value.item() if hasattr(value, "item") else value
         plain[str(name)] = str(item) if isinstance(item, float) and not math.isfinite(item) else item
     return plain
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

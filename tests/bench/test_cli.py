@@ -215,8 +215,9 @@ def test_a_bug_keeps_its_traceback(etabench: Callable[..., Outcome], monkeypatch
         raise ZeroDivisionError
 
     monkeypatch.setattr(api, "score", broken)
-    with pytest.raises(ZeroDivisionError):
-        etabench("score", tmp_path)
+    code, _, err = etabench("score", tmp_path)
+    assert (code, err.splitlines()[-1]) == (70, "ZeroDivisionError"), "1 would be read as a regression"
+    assert "Traceback" in err
 
 
 def test_an_interrupt_says_how_to_go_on(

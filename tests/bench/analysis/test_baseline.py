@@ -178,7 +178,8 @@ def test_set_metrics_are_part_of_the_comparison(make_spec: SpecMaker, tmp_path: 
     path = tmp_path / "b.json"
     assert write_baseline(run, path) == 18 + 6
     assert compare(run, path).compared == 18 + 6
-    sets = read_scores(run).sets
+    scores = read_scores(run)
+    sets = scores.sets
     write_table(run, "sets", sets.assign(score=sets["score"] * 10))
     found = compare(run, path).regressions
     assert {each.metric for each in found} == {"fid", "csfid"}
@@ -187,6 +188,7 @@ def test_set_metrics_are_part_of_the_comparison(make_spec: SpecMaker, tmp_path: 
     with pytest.raises(BaselineError, match=r"lacks 3 of 6 scores .*first: fid of Fade at 0\); run and score it fully"):
         compare(run, path)
     write_table(run, "sets", sets.assign(fingerprint="other"))
+    run.write_json("scores/cards.json", scores.cards | {"other": {"name": "fid", "higher_is_better": False}})
     with pytest.raises(BaselineError, match=r"metric (fid|csfid) has fingerprint .*: they are not the same number"):
         compare(run, path)
 
