@@ -66,7 +66,7 @@ def read_as(path: Path, shape: type[T], advice: str) -> T:
         content: T = _adapter(shape).validate_json(data, strict=True)
         return content
     except ValidationError as error:
-        model = shape if BaseModel in getattr(shape, "__mro__", ()) else BaseModel
+        model: Any = shape if BaseModel in getattr(shape, "__mro__", ()) else BaseModel
         raise RunError(f"{one_line(error, model, str(path), {})}; {advice}") from error
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
