@@ -48,7 +48,7 @@ def let_in(names: Iterable[str]) -> None:
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with path.open("a", encoding="utf-8") as file:
-                file.write("".join(f"{json.dumps(name)}\n" for name in new))
+                file.write("".join(f"\n{json.dumps(name)}\n" for name in new))  # whole lines, whatever stood there
 
 
 def demand(place: Path, names: Iterable[str], trust: bool = False) -> None:

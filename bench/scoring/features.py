@@ -70,7 +70,9 @@ class Shelf:
         self._unsaved: dict[str, NDArray[Any]] = {}
         self._saved_at = time.monotonic()
         for shard in sorted(folder.glob("*.safetensors")):
-            self._rows.update(_read(shard))
+            found = _read(shard)
+            if {row.shape for row in found.values()} <= {row.shape for row in list(self._rows.values())[:1] or found.values()}:
+                self._rows.update(found)
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -138,9 +140,11 @@ def _read(shard: Path) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        if not shard.is_file():
+            return {}
         with safe_open(shard, framework="numpy") as file:
             about, rows = file.metadata(), file.get_tensor("rows")
-        if about["sha256"] != _checksum(about["keys"], rows):
+        if rows.ndim != 2 or about["sha256"] != _checksum(about["keys"], rows):
             return {}
         return dict(zip(json.loads(about["keys"]), rows, strict=True))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):

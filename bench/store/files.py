@@ -41,16 +41,16 @@ def png_bytes(image: NDArray[Any]) -> bytes:
     return buffer.getvalue()
 
 
-def picture_files(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
-    """A PNG's file name for every picture's name: each another one, whatever the names are, and none of `taken`.
+def picture_files(names: Iterable[str]) -> dict[str, str]:
+    """A PNG's file name for every picture's name: each another one whatever the names are, and none a number, as the files of edits are.
 
     What is no letter, digit, - or _ of ASCII becomes _; of names that would meet, in another case too, the later ones are numbered.
     """
     found: dict[str, str] = {}
-    used = {file.casefold() for file in taken}
+    used = set[str]()
     for name in names:
         stem = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name)
-        stem = stem[:LONGEST_NAME] or "_"
+        stem = f"picture-{stem}" if stem.isdigit() or not stem else stem[:LONGEST_NAME]
         tries = (f"{stem}{number}.png" for number in ("", *(f"-{place}" for place in range(2, len(used) + 3))))
         found[name] = next(file for file in tries if file.casefold() not in used)
         used.add(found[name].casefold())

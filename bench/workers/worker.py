@@ -192,7 +192,7 @@ class Worker:
         there = [(value, edit) for value, edit in zip(entry.values, given, strict=True) if edit is not None]
         files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}
         pictures = {str(name): png_bytes(picture) for name, picture in editor.pictures(state).items()}
-        places = picture_files(pictures, files)
+        places = picture_files(pictures)
         named = zip(there, files.items(), strict=True)
         outside = editor.outside
         cut = tokens_cut(self.model.tokenizer, prompts_of(entry, sample)) if entry.needs_model else 0

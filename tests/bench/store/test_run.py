@@ -16,6 +16,8 @@ from PIL import Image
 
 from bench.errors import RunError
 from bench.store import EditFile, Record, Run, claims, png_bytes, write_atomically
+from bench.store.files import picture_files
+from bench.store.shapes import PICTURE
 
 
 @pytest.fixture
@@ -146,6 +148,16 @@ def test_a_stolen_claim_is_not_taken_away_from_its_new_holder(tmp_path: Path) ->
     with claim:
         path.write_text(json.dumps({"pid": 1, "host": "elsewhere", "token": "of another"}))
     assert path.exists()
+
+
+def test_every_picture_has_a_file_of_its_own() -> None:
+    names = ["000", "a b", "a_b", "A_B", "mask", "", "é", "ü", "x" * 300, "x" * 301, "../up", "nul\x00", "a_b-2"]
+    found = picture_files(names)
+    assert list(found) == names
+    assert len({file.casefold() for file in found.values()}) == len(names)
+    assert (found["mask"], found["a b"], found["a_b"], found["000"]) == ("mask.png", "a_b.png", "a_b-2.png", "picture-000.png")
+    assert not any(file.removesuffix(".png").isdigit() for file in found.values()), "as those of edits are"
+    assert all(PICTURE.fullmatch(file) and len(file) <= 70 for file in found.values())
 
 
 def test_equal_pixels_give_equal_bytes_without_metadata() -> None:
