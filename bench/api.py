@@ -35,11 +35,13 @@ def run(
     options: Options | None = None,
     progress: Progress = silent,
     scorable: bool = True,
+    trust: bool = False,
 ) -> Run:
     """Make every edit the spec asks for, in the folder `out` (by default `runs/<name>`), and return the run.
 
     An existing folder is continued: finished units stay, failed ones are tried again, and a branch of the hub means the commit that it
-    meant when the folder was planned first. `spec` is a Spec, a file or a shipped name.
+    meant when the folder was planned first. `spec` is a Spec, a file or a shipped name; code that the spec inside a run folder names is
+    run where it was let in before (`bench.trust`) or with `trust`.
     Raises EtabenchError where the run cannot be made, MetricError where it could not be scored (found out before the first edit, unless
     `scorable` is False); editors that fail on single samples are recorded, not raised.
     """
@@ -50,7 +52,7 @@ def run(
     from bench.devices import pick_device
     from bench.workers.executors import execute
 
-    resolved = anchored(spec, Path.cwd()) if isinstance(spec, Spec) else load_spec(spec, overrides)
+    resolved = anchored(spec, Path.cwd()) if isinstance(spec, Spec) else open_spec(spec, overrides, trust=trust)
     options = options or Options()
     if options.device == "auto":
         options = replace(options, device=resolved.device)
@@ -79,14 +81,17 @@ def run(
     return folder
 
 
-def score(run: Run | str | Path, *, device: str | None = None, progress: Progress = silent) -> Scores:
+def score(run: Run | str | Path, *, device: str | None = None, progress: Progress = silent, trust: bool = False) -> Scores:
     """Score the finished edits of a run; what is scored already is not scored again. Returns the tables.
 
-    `device` is where metrics compute, the run's own device where it is None. Raises RunError where another spec is at work in the folder.
+    `device` is where metrics compute, the run's own device where it is None. Raises RunError where another spec is at work in the folder,
+    and where its spec names metrics that are code and were not let in before (`bench.trust`), unless told to `trust` it.
     """
     from bench.scoring import score_run
+    from bench.trust import code_of_metrics, demand
 
     opened = run if isinstance(run, Run) else Run.open(run)
+    demand(opened.path, code_of_metrics(opened.spec), trust)
     with opened.hold(opened.spec, opened.plan):
         return score_run(opened, device=device, progress=progress)
 
@@ -96,6 +101,19 @@ def report(run: Run | str | Path) -> Path:
     from bench.commands.report import report_run
 
     return report_run(run if isinstance(run, Run) else Run.open(run))[0]
+
+
+def open_spec(spec: str | Path, overrides: Sequence[str] = (), *, trust: bool = False) -> Spec:
+    """The spec of a file or a shipped name under its overrides.
+
+    Raises SpecError, and RunError where it is that of a run folder and names code that was not let in (see `bench.trust`).
+    """
+    from bench.trust import code_of_spec, demand
+
+    resolved = load_spec(spec, overrides)
+    if Path(spec).is_file() and Run(Path(spec).parent).units.is_dir():
+        demand(Path(spec), code_of_spec(resolved), trust)
+    return resolved
 
 
 def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
@@ -142,13 +160,20 @@ def _changes(run: Run, planned: Plan, manifest: Manifest) -> str:
     except RunError:
         return ""
     if not {sample.id for sample in before.samples} & set(manifest.ids):
-        known = run.read_json("manifest.json")["name"]
-        raise RunError(f"{run.path} belongs to manifest {known}, which shares no sample with {manifest.name}; use another --out")
+        raise RunError(f"{run.path} belongs to {_known(run)}, which shares no sample with {manifest.name}; use another --out")
     if before.manifest_hash == planned.manifest_hash:
         return ""
     found = planned.changes(before)
     words = ", ".join(f"{number} {word}" for word, number in found.items()) or "no planned sample differs"
     return f"the manifest changed since this run was planned: {words}; what did not change is kept"
+
+
+def _known(run: Run) -> str:
+    """The manifest of a run in words, as far as the run still tells."""
+    try:
+        return f"manifest {run.head.name}"
+    except RunError:
+        return "another manifest"
 
 
 def _as_given(spec: Spec | str | Path, overrides: Sequence[str]) -> bytes:

@@ -11,17 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.console import (
-    log,
-    out,
-    print_facts,
-    print_findings,
-    print_leaderboard,
-    print_plan,
-    print_rows,
-    print_verdict,
-    tell,
-)
+from bench.commands import console
+from bench.commands.console import log, out
 from bench.interrupts import told_to_stop
 
 if TYPE_CHECKING:
@@ -42,6 +33,7 @@ SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")]
+Trust = Annotated[bool, typer.Option("--trust", help="run the code that the spec inside a run folder from elsewhere names")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -100,12 +92,12 @@ def run(
     ] = None,
     fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit failed")] = False,
+    trust: Trust = False,
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
     from bench.commands.outlook import failures, forecast
     from bench.progress import shown
-    from bench.spec import load_spec
     from bench.workers.crew import Options
 
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
@@ -113,12 +105,12 @@ def run(
         from bench.plan.prompts import cut_prompts
         from bench.store import Run
 
-        resolved = load_spec(spec, overrides)
+        resolved = api.open_spec(spec, overrides, trust=trust)
         place = folder or api.default_folder(resolved)
         resolved, pins = api.pin(resolved, Run(place))
         planned, manifest = api.plan(resolved, pins)
         ahead = forecast(resolved, planned, manifest, Run(place), threads)
-        print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
+        console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 
@@ -126,12 +118,13 @@ def run(
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
-        finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log), scorable=not no_score)
+        progress, scorable = shown(log), not no_score
+        finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
         failed = failures(finished)
         if no_score:
             out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
         else:
-            api.score(finished, progress=shown(log))
+            api.score(finished, progress=progress)
     except KeyboardInterrupt:
         log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -164,12 +157,13 @@ def fetch(
 def score(
     run: RunArgument,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
+    trust: Trust = False,
 ) -> None:
     """Score what is not scored yet."""
     from bench import api
     from bench.progress import shown
 
-    scores = api.score(run, device=device, progress=shown(log))
+    scores = api.score(run, device=device, progress=shown(log), trust=trust)
     out.print(
         f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
     )
@@ -200,7 +194,7 @@ def check(
         raise typer.BadParameter("give --baseline FILE or --published BENCHMARK, one of the two")
     if baseline is None:
         found = beside(Run.open(run), published)
-        print_rows([each.as_row() for each in found], as_json=False)
+        console.print_rows([each.as_row() for each in found], as_json=False)
         verdicts = {each.verdict for each in found}
         raise typer.Exit(1 if "differs" in verdicts else 0 if "agrees" in verdicts else 2)
     if update:
@@ -208,7 +202,7 @@ def check(
         out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
         return
     verdict = compare(Run.open(run), baseline)
-    print_verdict(verdict)
+    console.print_verdict(verdict)
     raise typer.Exit(1 if verdict.regressions else 0)
 
 
@@ -220,6 +214,7 @@ def validate_metrics(
         Path | None, typer.Option("--table", metavar="FILE", help="also write a Markdown page and its figure")
     ] = None,
     as_json: Json = False,
+    trust: Trust = False,
 ) -> None:
     """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
     from bench import api
@@ -227,12 +222,12 @@ def validate_metrics(
     from bench.progress import shown
     from bench.scoring import read_scores
 
-    finished = api.run(spec, folder, progress=shown(log))
+    finished = api.run(spec, folder, progress=shown(log), trust=trust)
     api.score(finished, progress=shown(log))
     plan = finished.plan
     judged = judges.judges_of(plan, read_scores(finished))
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
-    print_rows(whole if as_json else judges.brief(judged), as_json)
+    console.print_rows(whole if as_json else judges.brief(judged), as_json)
     _report(finished)
     if table is not None:
         picture = table.with_suffix(".png")
@@ -256,7 +251,7 @@ def blended_precision(
 
     opened = Run.open(run)
     table = blended_scores(opened, open_networks(opened, classifier=classifier, ranker=ranker, net=lpips, weights=weights))
-    print_rows([{str(key): value for key, value in row.items()} for row in table.to_dict("records")], as_json)
+    console.print_rows([{str(key): value for key, value in row.items()} for row in table.to_dict("records")], as_json)
 
 
 @app.command("list")
@@ -277,11 +272,11 @@ def list_(
         Kind.specs: catalogue.specs,
     }
     if name and kind is Kind.published:
-        print_rows(catalogue.printed_of(name), as_json)
+        console.print_rows(catalogue.printed_of(name), as_json)
     elif name:
-        print_facts(catalogue.one(kind.value, name, rows[kind]()), as_json)
+        console.print_facts(catalogue.one(kind.value, name, rows[kind]()), as_json)
     else:
-        print_rows(rows[kind](), as_json, hide=catalogue.DETAILS)
+        console.print_rows(rows[kind](), as_json, hide=catalogue.DETAILS)
 
 
 @app.command()
@@ -303,7 +298,7 @@ def lint(
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        print_findings(manifest, findings)
+        console.print_findings(manifest, findings)
     if errors:
         raise typer.Exit(2)
 
@@ -314,7 +309,7 @@ def doctor(as_json: Json = False) -> None:
     from bench.commands import catalogue
 
     rows = catalogue.health()
-    print_rows(rows, as_json)
+    console.print_rows(rows, as_json)
     if any(row["status"] == "missing" for row in rows):
         raise typer.Exit(1)
 
@@ -328,17 +323,14 @@ def main() -> None:
         with told_to_stop():
             app()
     except Exception as error:
-        code = tell(error)
-        if code is None:
-            raise
-        sys.exit(code)
+        sys.exit(console.tell(error))
 
 
 def _report(run: Run) -> None:
     from bench.commands.report import report_run
 
     page, data = report_run(run)
-    print_leaderboard(data)
+    console.print_leaderboard(data)
     for warning in data.warnings:
         log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"report: {page}", markup=False, soft_wrap=True)

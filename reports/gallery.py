@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ __all__ = ["MAX_SIDE", "EditorRow", "Exhibit", "Picture", "embed", "exhibits"]
 
 MAX_SIDE = 384
 """Longest side in pixels that is embedded as it is; a larger picture is shown reduced to it."""
+_MOST_BYTES = 2**28
+"""Size of a file from which on it is not read: more than noise of 8192 x 8192 pixels takes."""
 _PIXEL_ART = 128
 """Longest side in pixels up to which a picture is enlarged by whole pixels."""
 
@@ -62,15 +65,17 @@ class Exhibit:
 
 
 def embed(path: Path, label: str, note: str = "") -> Picture:
-    """The picture at ``path`` as a PNG data URI, byte for byte where it is a PNG of at most :data:`MAX_SIDE`."""
+    """The PNG at ``path`` as a data URI, byte for byte where it has at most :data:`MAX_SIDE`. Nothing else is read."""
     try:
-        with Image.open(path) as image:
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode) or about.st_size > _MOST_BYTES:
+            raise OSError("no file of a picture")
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
             image.load()
             side = max(image.size)
             pixels, reduced = side <= _PIXEL_ART, side > MAX_SIDE
-            if image.format == "PNG" and not reduced:
-                content = path.read_bytes()
-            else:
+            if reduced:
                 shown = image.convert("RGB")
                 shown.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
                 buffer = io.BytesIO()

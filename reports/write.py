@@ -15,6 +15,7 @@ from reports.judges import judges_figure, judges_table
 from reports.panels import attainment_panels, metric_panels
 from reports.style import Look, looks
 from reports.tables import Table, tables
+from reports.text import inert, printable
 from reports.tradeoff import distance_plane, tradeoff_plane
 
 __all__ = ["write_report"]
@@ -41,8 +42,8 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _csv(frame: pd.DataFrame) -> bytes:
-    """UTF-8, ``\\n`` line ends, floats in their shortest exact form."""
-    return str(frame.to_csv(index=False, lineterminator="\n")).encode("utf-8")
+    """UTF-8, ``\\n`` line ends, floats in their shortest exact form; a text that a spreadsheet would compute begins with ``'``."""
+    return str(inert(frame).to_csv(index=False, lineterminator="\n")).encode("utf-8")
 
 
 def _looks(data: ReportData) -> dict[str, Look]:
@@ -83,7 +84,7 @@ def write_report(folder: Path, data: ReportData) -> Path:
     ``seeds`` and ``coverage``; ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the data no longer has are
     removed. The same data gives the same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
     """
-    data = data.checked()
+    data = printable(data.checked())
     folder.mkdir(parents=True, exist_ok=True)
     look = _looks(data)
     svgs: dict[str, bytes] = {}
@@ -108,7 +109,7 @@ def write_report(folder: Path, data: ReportData) -> Path:
     kept = {linked for files in links.values() for linked in files}
     for file in (found for pattern in _FILES for found in folder.glob(pattern)):
         if file.name not in kept:
-            file.unlink()
+            file.unlink(missing_ok=True)
     index = folder / "index.html"
     _put(index, page(data, drawings, tabulated, svgs=svgs, look=look, links=links).encode("utf-8"))
     return index

@@ -6,6 +6,7 @@ with) is made once.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,12 @@ def group(nodeid: str) -> str:
     """The name of the group a test is in: its file, and in the file of the conformance checks the editor, as in ``[sdedit-cost]``."""
     file, _, test = nodeid.partition("::")
     return test.partition("-")[0] if file == "tests/test_conformance.py" and "[" in test else file
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests let in (`bench.trust`) is written into a folder of theirs, also by commands that they start."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -20,7 +20,7 @@ STAIRS = (
     ("registry",),
     ("spec",),
     ("toybox",),
-    ("models", "devices", "environment"),
+    ("models", "devices", "environment", "trust"),
     ("manifest",),
     ("plan",),
     ("store",),

@@ -18,7 +18,6 @@ the median half-width of its intervals: what other samples would have done to it
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
@@ -28,11 +27,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.analysis.baseline_file import read_baseline, save_baseline
 from bench.errors import BaselineError
 from bench.plan import Plan
 from bench.scoring import read_scores
 from bench.scoring.tables import check_unmixed
-from bench.store import Run, write_atomically
+from bench.store import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Difference", "Verdict", "compare", "write_baseline"]
 
-SCHEMA = 1
 MEAN_SHARE, WORST_SHARE, SET_SHARE, SMALLEST_TOLERANCE = 0.1, 1.0, 0.5, 1e-6
 Key = tuple[str, str, float, int, str]
 
@@ -102,10 +101,9 @@ def write_baseline(run: Run, path: Path) -> int:
     if not table:
         raise BaselineError(f"{run.path} has no scores: run `etabench score {run.path}` first")
     prints = _fingerprints(scores.pairs)
-    before = _read(path) if path.is_file() else {"fingerprints": {}, "tolerances": {}}
+    before = read_baseline(path) if path.exists() else {"fingerprints": {}, "tolerances": {}}
     kept = {metric: before["tolerances"][metric] for metric in prints if before["fingerprints"].get(metric) == prints[metric]}
     content: dict[str, Any] = {
-        "schema": SCHEMA,
         "manifest_hash": plan.manifest_hash,
         "model": plan.model,
         "fingerprints": prints,
@@ -115,15 +113,13 @@ def write_baseline(run: Run, path: Path) -> int:
     sets = _sets(scores)
     if sets:
         content["sets"] = _baseline_of_sets(scores, sets, before.get("sets"))
-    rows = ",\n  ".join(json.dumps([*key, _written(score)]) for key, score in sorted(table.items()))
-    head = json.dumps(content, indent=1, sort_keys=True, allow_nan=False).removesuffix("\n}")
-    write_atomically(path, f'{head},\n "scores": [\n  {rows}\n ]\n}}\n'.encode())
+    save_baseline(path, content, ((*key, _written(score)) for key, score in sorted(table.items())))
     return len(table) + len(sets)
 
 
 def compare(run: Run, path: Path) -> Verdict:
     """Compare `run` with the baseline at `path`. Raises BaselineError where that would be meaningless."""
-    baseline = _read(path)
+    baseline = read_baseline(path)
     plan, scores, table = _load(run)
     if plan.manifest_hash != baseline["manifest_hash"]:
         ours, theirs = plan.manifest_hash[:12], baseline["manifest_hash"][:12]
@@ -249,52 +245,3 @@ def _tolerance(metric: str, table: dict[Key, float]) -> dict[str, float]:
     pooled = math.sqrt(sum(spread) / len(spread)) if spread else 0.0
     shares = {"mean": MEAN_SHARE, "worst": WORST_SHARE}
     return {name: max(round(share * pooled, 9), SMALLEST_TOLERANCE) for name, share in shares.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BaselineError(f"no baseline at {path}; `etabench check RUN --baseline {path} --update` writes one") from None
-    except (OSError, ValueError) as error:
-        raise BaselineError(f"{path} is not a baseline: {' '.join(str(error).split())}") from error
-    wanted = {
-        "schema": int,
-        "manifest_hash": str,
-        "fingerprints": dict,
-        "higher_is_better": dict,
-        "tolerances": dict,
-        "scores": list,
-    }
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), kind) for name, kind in wanted.items()):
-        raise BaselineError(f"{path} is not a baseline: it needs {', '.join(wanted)}; write it anew with --update")
-    if content["schema"] != SCHEMA:
-        raise BaselineError(f"{path} has schema {content['schema']}, this version reads {SCHEMA}; write it anew with --update")
-    for metric in content["fingerprints"]:
-        if not all(_positive(content["tolerances"].get(metric, {}).get(name)) for name in ("mean", "worst")):
-            raise BaselineError(f"{path}: tolerances.{metric} needs `mean` and `worst`, both numbers above 0")
-    _check_rows(path, "scores", content, ("sample", "editor", "value", "seed", "metric", "score"))
-    sets = content.get("sets")
-    if sets is not None:
-        parts = {"fingerprints": dict, "higher_is_better": dict, "tolerances": dict, "scores": list}
-        if not isinstance(sets, dict) or not all(isinstance(sets.get(name), kind) for name, kind in parts.items()):
-            raise BaselineError(f"{path}: sets needs {', '.join(parts)}; write it anew with --update")
-        for metric in sets["fingerprints"]:
-            if not _positive(sets["tolerances"].get(metric)):
-                raise BaselineError(f"{path}: sets.tolerances.{metric} must be a number above 0")
-        _check_rows(path, "sets.scores", sets, ("editor", "value", "metric", "score"))
-    return content
-
-
-def _check_rows(path: Path, name: str, part: Mapping[str, Any], fields: tuple[str, ...]) -> None:
-    """Every row of the part's scores has the fields, the last two a metric that the part names and a score as it is written."""
-    for row in part["scores"]:
-        if isinstance(row, list) and len(row) == len(fields) and row[-2] in part["fingerprints"]:
-            score = row[-1]
-            if score in (None, "inf", "-inf") or (isinstance(score, int | float) and not isinstance(score, bool)):
-                continue
-        raise BaselineError(f"{path}: every row of {name} must be [{', '.join(fields)}] of a metric it names, got {row!r}")
-
-
-def _positive(number: Any) -> bool:
-    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) and number > 0

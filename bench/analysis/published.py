@@ -188,7 +188,7 @@ class _Scored:
         scores = read_scores(run)
         self._cards = scores.cards
         self._curves: pd.DataFrame = curves(self.plan, scores, Axes.of(run.spec.axes, scores))
-        name, samples = run.read_json("manifest.json")["name"], len(self.plan.samples)
+        name, samples = run.head.name, len(self.plan.samples)
         known = benchmarks().get(benchmark)
         whole = next(iter(known.card.splits.values())).rows if known else None
         self.reason = ""

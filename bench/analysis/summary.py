@@ -20,6 +20,7 @@ from bench.scoring import Scores
 from bench.scoring.axes import Axes, Axis
 from bench.scoring.tables import check_unmixed
 from bench.store import Record, Run
+from reports.cells import finite
 from reports.data import COLUMNS
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def units(plan: Plan, records: Mapping[str, Record]) -> pd.DataFrame:
                 "reason": f"{reason['type']}: {reason['message']}" if reason else "",
                 "edits": len(record.edits) if record else 0,
                 "absent": len(record.absent) if record else 0,
-                "prompt_tokens_cut": record.facts.get("prompt_tokens_cut", 0) if record else 0,
+                "prompt_tokens_cut": int(finite(record.facts.get("prompt_tokens_cut")) or 0) if record else 0,
                 "seconds": sum(record.seconds.values()) if record and record.seconds else np.nan,
                 "unet_evaluations": record.unet_evaluations if record and record.seconds else np.nan,
                 "peak_memory_mb": record.peak_memory.get("mb", np.nan) if record else np.nan,

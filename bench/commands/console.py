@@ -1,17 +1,19 @@
-"""What the command line prints. Texts from manifests and plug-ins are escaped: they may hold rich's markup."""
+"""What the command line prints. Texts from manifests and plug-ins are escaped: they may hold rich's markup, or orders to the terminal."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
+import traceback
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+import rich.console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from bench.errors import EtabenchError, message_of
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from reports import ReportData
 
 __all__ = [
+    "Console",
     "log",
     "out",
     "print_facts",
@@ -32,12 +35,32 @@ __all__ = [
     "print_rows",
     "print_verdict",
     "tell",
+    "visible",
 ]
 
 LEAVES = {"editors.task": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
 """The trees of errors that are printed like the conductor's own, once their modules are there."""
+FAULT = 70
+"""Exit code of etabench's own fault: 1 is what a command found, as a regression."""
 PIPED_WIDTH = 1000
 """Columns where nobody looks: a table is as wide as it is, and nothing is cut."""
+
+
+_ORDERS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_ORDERS |= {code: f"\\u{code:04x}" for code in (0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+"""Control characters, and those that turn the direction of writing, as they are shown."""
+
+
+def visible(text: str) -> str:
+    """The text with what a terminal would obey written out, as in ``\\x1b[2J``."""
+    return text.translate(_ORDERS)
+
+
+class Console(rich.console.Console):
+    """A console that gives the terminal no orders but its own."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(visible(text), **settings)
 
 
 def console(stderr: bool = False) -> Console:
@@ -51,15 +74,16 @@ out, log = console(), console(stderr=True)
 SHOWN_DIFFERENCES = 12
 
 
-def tell(error: Exception) -> int | None:
-    """One line on stderr for what a user can mend, and the exit code; None for a bug, of which the traceback is wanted."""
+def tell(error: Exception) -> int:
+    """Say what went wrong on stderr, and the exit code: one line for what a user can mend, the traceback of our own fault."""
     if isinstance(error, UnicodeEncodeError) and (locale := sys.getfilesystemencoding()) != "utf-8":
         print(f"etabench: the locale's encoding, {locale}, cannot hold {error.object!a}; set PYTHONUTF8=1", file=sys.stderr)
         return 2
     leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
     if not isinstance(error, (EtabenchError, OSError, *leaves)):
-        return None
-    print(f"etabench: {message_of(error)}", file=sys.stderr)
+        traceback.print_exception(error)
+        return FAULT
+    print(f"etabench: {visible(message_of(error))}", file=sys.stderr)
     return int(getattr(error, "exit_code", 2))
 
 

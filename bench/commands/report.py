@@ -107,15 +107,15 @@ def _samples(plan: Plan) -> pd.DataFrame:
 
 def _meta(run: Run) -> dict[str, str]:
     spec, plan = run.spec, run.plan
-    manifest = run.read_json("manifest.json")
+    manifest = run.head
     model = (spec.model.name or spec.model.path or spec.model.hub) if spec.model else None
     written = datetime.datetime.fromtimestamp((run.path / "plan.json").stat().st_mtime, tz=datetime.UTC)
     return {
         "date": written.strftime("%Y-%m-%d %H:%M UTC"),
         "spec": spec.description or spec.name,
         "model": f"{model} ({plan.model[:12]})" if plan.model else "none",
-        "manifest": f"{manifest['name']}, {len(plan.samples)} of {len(manifest['ids'])} samples"
-        + (f" ({manifest['about']})" if manifest.get("about") else ""),
+        "manifest": f"{manifest.name}, {len(plan.samples)} of {len(manifest.ids)} samples"
+        + (f" ({manifest.about})" if manifest.about else ""),
         "manifest_hash": plan.manifest_hash[:16],
         "seeds": ", ".join(map(str, spec.seeds)),
         "dtype": plan.dtype,
@@ -124,7 +124,7 @@ def _meta(run: Run) -> dict[str, str]:
 
 
 def _environment(run: Run) -> dict[str, str]:
-    found = _flat(run.read_json("environment.json"))
+    found = _flat(run.read("environment.json", dict[str, Any]))
     return {f"environment.{key}": str(value) for key, value in found.items() if value is not None}
 
 
@@ -205,14 +205,14 @@ def _gallery(run: Run, records: Mapping[str, Record]) -> list[GalleryRow]:
 
     plan, rows = run.plan, []
     for position, sample in enumerate(plan.samples[:GALLERY_SAMPLES]):
-        kept = run.keep(sample)
+        kept = {name: run.own(path) for name, path in run.keep(sample).items()}
         edits = []
         for unit in plan.units:
             record = records.get(unit.key)
             if unit.sample == position and unit.seed == plan.first_seed:
                 folder = run.units / unit.key
-                shown = [(edit.value, folder / edit.file) for edit in record.edits] if record else []
-                pictures = {name: folder / file for name, file in record.pictures.items()} if record else {}
+                shown = [(edit.value, run.own(folder / edit.file)) for edit in record.edits] if record else []
+                pictures = {name: run.own(folder / file) for name, file in record.pictures.items()} if record else {}
                 edits.append((plan.entries[unit.entry].label, shown, pictures))
         rows.append(
             GalleryRow(

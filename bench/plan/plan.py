@@ -115,16 +115,8 @@ class Plan:
         return {word: number for word, number in found.items() if number}
 
     def as_dict(self) -> dict[str, Any]:
-        """The content of `plan.json`."""
+        """The content of `plan.json`, which `Run.plan` reads back."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Plan:
-        """The plan written by `as_dict`."""
-        entries = tuple(Entry(**_tuples(entry, "values", "needs")) for entry in content["entries"])
-        samples = tuple(SampleInfo(**sample) for sample in content["samples"])
-        units = tuple(Unit(**_tuples(unit, "missing")) for unit in content["units"])
-        return cls(**(content | {"entries": entries, "samples": samples, "units": units}))
 
 
 def make_plan(
@@ -255,7 +247,3 @@ def _info(sample: Sample) -> SampleInfo:
     texts = (sample.target_text, sample.source_text, sample.source_class, sample.target_class, sample.category)
     has = (sample.mask is not None, sample.truth is not None)
     return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, sample.instruction)
-
-
-def _tuples(content: dict[str, Any], *names: str) -> dict[str, Any]:
-    return content | {name: tuple(content[name]) for name in names}

@@ -1,6 +1,7 @@
 """The feature store of a run: one row per (content of a picture or text, extractor), made once and kept in `scores/features/`.
 
-    scores/features/<extractor>/<shard>.safetensors     `rows` float32 (n, d); the names of the contents in the header
+    scores/features/<extractor>/<shard>.safetensors     `rows` float32 (n, d); in the header the names of the contents, and the SHA-256
+                                                        of names and rows: a shard that is no longer what was written counts as none
 
 Shards are written under a temporary name, renamed and never touched again, each by one process under a name of its own: an
 interrupted scoring finds what it had, and of two processes that score one run each adds what it made. Scores are derived from the
@@ -69,7 +70,9 @@ class Shelf:
         self._unsaved: dict[str, NDArray[Any]] = {}
         self._saved_at = time.monotonic()
         for shard in sorted(folder.glob("*.safetensors")):
-            self._rows.update(_read(shard))
+            found = _read(shard)
+            if {row.shape for row in found.values()} <= {row.shape for row in list(self._rows.values())[:1] or found.values()}:
+                self._rows.update(found)
 
     def __contains__(self, key: str) -> bool:
         return key in self._rows
@@ -108,7 +111,8 @@ class Shelf:
         from safetensors.numpy import save
 
         if self._unsaved:
-            content = save({"rows": np.stack(list(self._unsaved.values()))}, {"keys": json.dumps(list(self._unsaved))})
+            rows, keys = np.stack(list(self._unsaved.values())), json.dumps(list(self._unsaved))
+            content = save({"rows": rows}, {"keys": keys, "sha256": _checksum(keys, rows)})
             write_atomically(self._folder / f"{uuid.uuid4().hex[:16]}.safetensors", content)
             self._unsaved = {}
         self._saved_at = time.monotonic()
@@ -125,12 +129,23 @@ def extraction(store: FeatureStore, extractor: Hashable, extract: Callable[..., 
     return Job(frozenset(first.values()), take)
 
 
+def _checksum(keys: str, rows: NDArray[Any]) -> str:
+    digest = hashlib.sha256(f"{keys}\n{rows.dtype.str}{rows.shape}\n".encode())
+    digest.update(rows.tobytes())
+    return digest.hexdigest()
+
+
 def _read(shard: Path) -> dict[str, NDArray[Any]]:
-    """The rows of a shard; none where it is damaged, since features can always be made again."""
+    """The rows of a shard; none where it is damaged or has no checksum, since features can always be made again."""
     from safetensors import SafetensorError, safe_open
 
     try:
+        if not shard.is_file():
+            return {}
         with safe_open(shard, framework="numpy") as file:
-            return dict(zip(json.loads(file.metadata()["keys"]), file.get_tensor("rows"), strict=True))
+            about, rows = file.metadata(), file.get_tensor("rows")
+        if rows.ndim != 2 or about["sha256"] != _checksum(about["keys"], rows):
+            return {}
+        return dict(zip(json.loads(about["keys"]), rows, strict=True))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return {}

@@ -44,7 +44,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     """
     from metrics.base import PairMetric, SetMetric
 
-    spec, before = run.spec, read_scores(run)
+    spec, before = run.spec, read_scores(run, anew=True)
     finished, store = Finished.of(run), FeatureStore(run)
     metrics = open_metrics(spec, pick_device(device or spec.device))
     pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ScoreError
+from pydantic import BaseModel, ConfigDict
+
+from bench.errors import RunError, ScoreError
 from bench.store import Run, write_atomically
 
 if TYPE_CHECKING:
@@ -45,6 +48,9 @@ SET_PAIR_COLUMNS = (
 )
 FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p", "p_least")
 INTEGERS = ("seed", "n")
+OPTIONAL = ("category", "knob", "note")
+"""Columns of texts in which a row may have none."""
+TABLES = {"pairs": PAIR_COLUMNS, "sets": SET_COLUMNS, "set_pairs": SET_PAIR_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -78,28 +84,69 @@ def write_table(run: Run, name: str, table: pd.DataFrame) -> None:
     write_atomically(run.scores / f"{name}.parquet", buffer.getvalue())
 
 
-def read_scores(run: Run) -> Scores:
-    """The score tables of a run, empty where there are none. Raises ScoreError where a table is damaged."""
+def read_scores(run: Run, *, anew: bool = False) -> Scores:
+    """The score tables of a run, empty where there are none.
+
+    Raises ScoreError that names what is damaged; `anew` counts that as not there, for who makes it anew.
+    """
+    tables = [_read(run, name, columns, anew) for name, columns in TABLES.items()]
+    path, cards = run.scores / "cards.json", dict[str, dict[str, Any]]()
+    if path.is_file():
+        try:
+            found = run.read("scores/cards.json", dict[str, CardFields], _again(run))
+            cards = {print_: card.model_dump(mode="json", exclude_unset=True) for print_, card in found.items()}
+        except RunError as error:
+            if not anew:
+                raise ScoreError(str(error)) from error
+    for table in tables if not anew else ():
+        lacking = table.loc[~table["fingerprint"].isin(list(cards)), "metric"]
+        if len(lacking):
+            raise ScoreError(f"{path} lacks the card of {lacking.iloc[0]}; {_again(run)}")
+    return Scores(tables[0], tables[1], cards, tables[2])
+
+
+class CardFields(BaseModel):
+    """What tables and reports read of a card; it may have more."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+    higher_is_better: bool | None
+    definition: str = ""
+    bounds: tuple[float | None, float | None] = (None, None)
+    texts: int = 0
+    texts_cut: int = 0
+
+
+def _read(run: Run, name: str, columns: Sequence[str], anew: bool) -> pd.DataFrame:
     import pandas as pd
 
-    tables = []
-    for name, columns in (("pairs", PAIR_COLUMNS), ("sets", SET_COLUMNS), ("set_pairs", SET_PAIR_COLUMNS)):
-        path = run.scores / f"{name}.parquet"
-        if not path.is_file():
-            tables.append(frame([], columns))
-            continue
-        try:
+    path = run.scores / f"{name}.parquet"
+    try:
+        if path.is_file():
             table = pd.read_parquet(path)
             if name == "set_pairs" and "axes" not in table:
-                table = frame([], columns)
+                return frame([], columns)  # made before swaps chose their points anew
             rows: list[Any] = table[list(columns)].to_dict("records")
-            tables.append(frame(rows, columns))
-        except (OSError, ValueError, KeyError) as error:
-            raise ScoreError(
-                f"{path} cannot be read ({type(error).__name__}); delete it and run `etabench score {run.path}`"
-            ) from error
-    cards = run.read_json("scores/cards.json") if (run.scores / "cards.json").is_file() else {}
-    return Scores(tables[0], tables[1], cards, tables[2])
+            return _checked(frame(rows, columns))
+    except Exception as error:
+        if not anew:
+            raise ScoreError(f"{path} is damaged ({type(error).__name__}); {_again(run)}") from error
+    return frame([], columns)
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """The table itself; ValueError where a text is none, or lacks where there must be one."""
+    for name in table.columns.difference([*FLOATS, *INTEGERS]):
+        for cell in table[name].unique():
+            missing = name in OPTIONAL and (cell is None or (isinstance(cell, float) and math.isnan(cell)))
+            if not (isinstance(cell, str) or missing):
+                raise ValueError(f"{name}: {cell!r} is no text")
+    return table
+
+
+def _again(run: Run) -> str:
+    return f"`etabench score {run.path}` makes it anew"
 
 
 def check_unmixed(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,20 +17,22 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.errors import ManifestError, RunError
+from bench import trust
+from bench.errors import ManifestError, RunError, SpecError
 from bench.store import claims
 from bench.store.files import TEMPORARY, json_bytes, png_bytes, write_atomically, write_flushed
-from bench.store.record import SCHEMA, EditFile, Record
+from bench.store.record import Record
+from bench.store.shapes import Head, flaw_of_plan, flaw_of_record, read_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from bench.spec import Spec
 
 __all__ = ["Run"]
+
+T = TypeVar("T")
 
 GATE_TRIES, GATE_SECONDS = 300, 0.1
 
@@ -90,21 +94,34 @@ class Run:
             raise RunError(
                 f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
             )
+        for folder in (run.units, run.claims, run.holders, run.path / "samples", run.scores, run.report):
+            run.own(folder)
         return run
 
     @cached_property
     def spec(self) -> Spec:
-        """The resolved spec. Raises RunError or SpecError where it cannot be read."""
+        """The resolved spec. Raises RunError where it cannot be read."""
         from bench.spec import load_spec
 
-        return load_spec(self.path / "spec.yaml")
+        try:
+            return load_spec(self.path / "spec.yaml")
+        except SpecError as error:
+            raise RunError(f"{error}; {self._anew}") from error
 
     @cached_property
     def plan(self) -> Plan:
-        """What the spec asks for, unit by unit. Raises RunError where it cannot be read."""
+        """What the spec asks for, unit by unit. Raises RunError where it cannot be read or is no plan."""
         from bench.plan import Plan
 
-        return Plan.from_dict(self.read_json("plan.json"))
+        plan = self.read("plan.json", Plan)
+        if flaw := flaw_of_plan(plan):
+            raise RunError(f"{self.path / 'plan.json'}: {flaw}; {self._anew}")
+        return plan
+
+    @property
+    def head(self) -> Head:
+        """The manifest as it was when the run was planned, without its rows. Raises RunError where that cannot be read."""
+        return self.read("manifest.json", Head)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -194,42 +211,47 @@ class Run:
         return paths
 
     def begin(self, spec: Spec, plan: Plan, manifest: Manifest, given: bytes = b"") -> None:
-        """Write what is to be done: the resolved spec (and the text it was `given` as), the manifest's head, and the plan."""
+        """Write what is to be done: the resolved spec (and the text it was `given` as), the manifest's head, and the plan.
+
+        The code that the spec names is let in: who begins a run has given or trusted its spec.
+        """
         import yaml
 
         text = yaml.safe_dump(spec.resolved(), sort_keys=False, allow_unicode=True)
         write_atomically(self.path / "spec.yaml", text.encode())
         if given:
             write_atomically(self.path / "spec.given.yaml", given)
-        head = {"name": manifest.name, "content_hash": manifest.content_hash, "policy": manifest.policy, "ids": manifest.ids}
-        head |= {"about": manifest.about} if manifest.about else {}
-        self.write_json("manifest.json", head)
+        head = Head(manifest.name, manifest.content_hash, manifest.policy, tuple(manifest.ids), manifest.about)
+        self.write_json("manifest.json", asdict(head))
         self.write_json("plan.json", plan.as_dict())
+        trust.let_in(trust.code_of_spec(spec))
         self.__dict__.update(spec=spec, plan=plan, manifest=manifest)
 
-    def read_json(self, name: str) -> Any:
-        """The content of a JSON file of the run; RunError where it is absent or damaged."""
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"{self.path / name} cannot be read ({error}); `etabench run` on the same folder writes it anew"
-            ) from error
+    def read(self, name: str, shape: type[T], advice: str = "") -> T:
+        """The content of a JSON file of the run as `shape`; RunError with `advice` where it is absent, damaged or of another shape."""
+        return read_as(self.path / name, shape, advice or self._anew)
+
+    @property
+    def _anew(self) -> str:
+        return f"`etabench run SPEC --out {self.path}` writes it anew and keeps what is finished"
+
+    def own(self, path: Path) -> Path:
+        """A path of the run, if it stays one when links are followed; RunError that names it otherwise."""
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise RunError(f"{path} leads out of {self.path} by a link; put what it leads to in its place, or delete it")
+        return path
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, atomically and without NaN."""
         write_atomically(self.path / name, json_bytes(content))
 
     def record(self, key: str) -> Record | None:
-        """The record of a unit, or None while it has none (or an unreadable one, which the next run replaces)."""
+        """The record of a unit, or None while it has none (or an unsound one, which the next run replaces)."""
         try:
-            content = json.loads((self.units / key / "record.json").read_text(encoding="utf-8"))
-            content["edits"] = tuple(EditFile(**edit) for edit in content["edits"])
-            content["absent"] = tuple(content.get("absent", ()))
-            record = Record(**content)
-        except (OSError, ValueError, TypeError, KeyError):
+            record = read_as(self.units / key / "record.json", Record, "")
+        except RunError:
             return None
-        return record if record.schema == SCHEMA else None
+        return None if flaw_of_record(record, key) else record
 
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
         """Records of those of `keys` that have one."""
@@ -274,7 +296,7 @@ class Run:
         data = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(data).hexdigest() != edit.sha256:
             raise RunError(f"{path} is gone or differs from its record; delete {path.parent} and run again")
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             return np.asarray(picture.convert("RGB"))
 
     def discard(self, key: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -229,8 +230,68 @@ def test_a_bug_keeps_its_traceback(etabench: Callable[..., Outcome], monkeypatch
         raise ZeroDivisionError
 
     monkeypatch.setattr(api, "score", broken)
-    with pytest.raises(ZeroDivisionError):
-        etabench("score", tmp_path)
+    code, _, err = etabench("score", tmp_path)
+    assert (code, err.splitlines()[-1]) == (70, "ZeroDivisionError"), "1 would be read as a regression"
+    assert "Traceback" in err
+
+
+def test_nothing_that_is_printed_gives_the_terminal_orders(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    odd = "a\x1b]0;title\x07\x1b[2J\x9b\u202e"
+    code, out, err = etabench("run", spec_file(editor("Fade", label=odd), name=odd), "--dry-run", "--out", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert out.count("a\\x1b]0;title\\x07\\x1b[2J\\x9b\\u202e") >= 2, "as the name of the run and of the editor"
+    code, out_, err = etabench("score", tmp_path / odd)
+    assert code == 2
+    assert "\\x1b]0;title" in err
+    assert not set(out + out_ + err) & set("\x1b\x07\x9b\u202e")
+
+
+def test_the_gate_never_takes_a_malformed_file_for_a_regression(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    run, file = tmp_path / "run", tmp_path / "baseline.json"
+    assert etabench("run", spec_file(), "--out", run, "--workers", "1", "--no-score")[0] == 0
+    assert etabench("score", run)[0] == 0
+    assert etabench("check", run, "--baseline", file, "--update")[0] == 0
+    whole = json.loads(file.read_text())
+    for changes in (
+        {"scores": []},
+        {"higher_is_better": {"clip": "no", "lpips": False}},
+        {"scores": whole["scores"] * 2},
+        {"sets": 3},
+    ):
+        file.write_text(json.dumps(whole | changes))
+        code, _, err = etabench("check", run, "--baseline", file)
+        assert (code, err.count("\n"), "Traceback" in err) == (2, 1, False), err
+    file.write_text(json.dumps(whole))
+    for name in ("plan.json", "scores/pairs.parquet", "scores/cards.json"):
+        kept = (run / name).read_bytes()
+        (run / name).write_bytes(b"[1, 2")
+        code, _, err = etabench("check", run, "--baseline", file)
+        assert (code, err.count("\n"), "Traceback" in err) == (2, 1, False), err
+        (run / name).write_bytes(kept)
+    assert etabench("check", run, "--baseline", file)[0] == 0
+
+
+def test_trust_is_asked_for_on_the_command_line(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench import trust
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(trust, "_here", set())
+    run = tmp_path / "run"
+    assert etabench("run", spec_file(), "--out", run, "--no-score", "--workers", "1")[0] == 0
+    shutil.rmtree(tmp_path / "state")
+    for command in (("score", run), ("run", run / "spec.yaml", "--dry-run"), ("run", run / "spec.yaml", "--out", run)):
+        monkeypatch.setattr(trust, "_here", set())
+        code, _, err = etabench(*command)
+        assert (code, "read it, then add --trust" in err) == (2, True), err
+    assert etabench("score", run, "--trust")[0] == 0
+    monkeypatch.setattr(trust, "_here", set())
+    assert etabench("score", run)[0] == 0
 
 
 def test_an_interrupt_says_how_to_go_on(

@@ -45,7 +45,8 @@ class Fade(Editor[tuple[Image, NDArray[np.float64]]]):
         return [np.clip((1 - value) * image + value * noise, 0, 255).astype(np.uint8) for value in values]
 
     def pictures(self, state: tuple[Image, NDArray[np.float64]]) -> dict[str, NDArray[Any]]:
-        return {"noise": state[1].mean(axis=2), "bright": state[0].mean(axis=2) > 127}
+        bright = state[0].mean(axis=2) > 127
+        return {"noise": state[1].mean(axis=2), "bright": bright, "000": bright, "a b": bright, "a_b": ~bright}
 
     def facts(self, state: tuple[Image, NDArray[np.float64]]) -> dict[str, str | float | bool]:
         return {"mean": float(state[0].mean()), "undefined": float("nan")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +34,9 @@ def test_a_small_png_is_embedded_byte_for_byte(data: ReportData) -> None:
     assert not picture.reduced
 
 
-def test_a_large_picture_is_reduced_and_another_format_becomes_png(tmp_path: Path) -> None:
-    Image.new("RGB", (2 * MAX_SIDE, MAX_SIDE), (200, 10, 10)).save(tmp_path / "large.jpg")
-    picture = embed(tmp_path / "large.jpg", "x")
+def test_a_large_picture_is_reduced(tmp_path: Path) -> None:
+    Image.new("RGB", (2 * MAX_SIDE, MAX_SIDE), (200, 10, 10)).save(tmp_path / "large.png")
+    picture = embed(tmp_path / "large.png", "x")
     assert decoded(picture.uri).size == (MAX_SIDE, MAX_SIDE // 2)
     assert decoded(picture.uri).format == "PNG"
     assert picture.reduced
@@ -49,6 +51,23 @@ def test_a_picture_that_cannot_be_read_says_so(content: bytes | None, tmp_path: 
     picture = embed(path, "0.5")
     assert picture.uri == ""
     assert picture.missing == ("no file edit.png" if content is None else "unreadable edit.png")
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "eps", "fifo", "folder", "sparse"])
+def test_nothing_but_a_png_is_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript would start an interpreter, a pipe without a writer would wait for ever, and a hole would fill the memory."""
+    path = tmp_path / "edit.png"
+    if kind in ("jpeg", "eps"):
+        Image.new("RGB", (8, 8)).save(path, kind.upper())
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(b"\x89PNG\r\n\x1a\n")
+        os.truncate(path, 2**40)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert embed(path, "0.5").missing == "unreadable edit.png"
 
 
 def test_a_truncated_png_says_so(tmp_path: Path) -> None:

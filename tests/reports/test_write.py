@@ -181,6 +181,60 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
 
 
 @pytest.mark.slow
+def test_control_characters_break_no_file(data: ReportData, tmp_path: Path) -> None:
+    """XML has no place for them, a terminal obeys some, and half a surrogate pair is no UTF-8."""
+    odd = "a\x00b\x1b[2J\x9b\uffff"
+    curves = data.curves.replace({"editor": {"alpha": odd, "copy": odd + "2"}})
+    board = data.leaderboard.replace({"editor": {"alpha": odd}})
+    row = data.gallery[0]
+    gallery = [GalleryRow(odd, odd, odd, "\ud800", row.source, None, None, [(odd, row.rows[0][1], {odd: row.source})])]
+    hostile = ReportData(odd, data.plane, curves=curves, leaderboard=board, gallery=gallery, warnings=[odd])
+    folder = write_report(tmp_path / "report", hostile).parent
+    for path in folder.glob("*.svg"):
+        ET.parse(path)
+    for path in (*folder.glob("*.csv"), *folder.glob("*.svg"), folder / "index.html"):
+        text = path.read_bytes().decode("utf-8")
+        assert not set(text) & set("\x00\x1b\x9b\uffff"), path.name
+    assert "a\ufffdb\ufffd[2J" in (folder / "leaderboard.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("label", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\r=1"])
+def test_a_label_is_no_formula(data: ReportData, tmp_path: Path, label: str) -> None:
+    board = data.leaderboard.replace({"editor": {"alpha": label}}).rename(columns={"selector": label}).assign(value=-0.5)
+    index = write_report(tmp_path / "report", ReportData("x", data.plane, leaderboard=board))
+    with (index.parent / "leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        header, first, *_ = csv.reader(file)
+    shown = "'" + label.replace("\r", "\ufffd")
+    if not label.startswith("\r"):  # which is no blank any more
+        assert (first[0], shown in header) == (shown, True)
+    assert not any(cell.strip().startswith(("=", "+", "@")) for cell in (*header, *first))
+    assert first[header.index("value")] == "-0.5", "numbers stay numbers"
+
+
+def test_another_report_may_write_and_clean_the_same_folder_meanwhile(
+    data: ReportData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands between two steps of one, another may have done them all."""
+    write, find, other = Path.write_bytes, Path.glob, list[Path]()
+
+    def write_after_another(path: Path, content: bytes) -> int:
+        if path.name.startswith(".tmp-") and path.parent not in other:
+            other.append(path.parent)
+            write_report(path.parent, empty_run)
+        return write(path, content)
+
+    def find_what_another_removes(path: Path, pattern: str) -> list[Path]:
+        return [*find(path, pattern), path / pattern.replace("*", "gone")]
+
+    empty_run = ReportData("nothing yet", data.plane)
+    monkeypatch.setattr(Path, "write_bytes", write_after_another)
+    monkeypatch.setattr(Path, "glob", find_what_another_removes)
+    index = write_report(tmp_path / "report", empty_run)
+    assert other == [index.parent]
+    assert {p.name for p in index.parent.iterdir()} == {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
+
+
+@pytest.mark.slow
 def test_dollar_signs_and_underscores_are_not_markup(data: ReportData, tmp_path: Path) -> None:
     curves = data.curves.replace({"editor": {"alpha": "_a_$x$", "copy": "_copy"}})
     folder = write_report(tmp_path / "report", ReportData("x", data.plane, curves=curves)).parent

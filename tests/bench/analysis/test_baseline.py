@@ -178,7 +178,8 @@ def test_set_metrics_are_part_of_the_comparison(make_spec: SpecMaker, tmp_path: 
     path = tmp_path / "b.json"
     assert write_baseline(run, path) == 18 + 6
     assert compare(run, path).compared == 18 + 6
-    sets = read_scores(run).sets
+    scores = read_scores(run)
+    sets = scores.sets
     write_table(run, "sets", sets.assign(score=sets["score"] * 10))
     found = compare(run, path).regressions
     assert {each.metric for each in found} == {"fid", "csfid"}
@@ -187,6 +188,7 @@ def test_set_metrics_are_part_of_the_comparison(make_spec: SpecMaker, tmp_path: 
     with pytest.raises(BaselineError, match=r"lacks 3 of 6 scores .*first: fid of Fade at 0\); run and score it fully"):
         compare(run, path)
     write_table(run, "sets", sets.assign(fingerprint="other"))
+    run.write_json("scores/cards.json", scores.cards | {"other": {"name": "fid", "higher_is_better": False}})
     with pytest.raises(BaselineError, match=r"metric (fid|csfid) has fingerprint .*: they are not the same number"):
         compare(run, path)
 
@@ -212,29 +214,69 @@ def test_an_unfinished_run_gives_no_baseline(make_spec: SpecMaker, tmp_path: Pat
     assert not (tmp_path / "b.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "is not a baseline"),
-        ("[]", "is not a baseline: it needs schema"),
-        ('{"schema": 1}', "is not a baseline: it needs schema"),
-    ],
-)
-def test_damaged_baselines_are_one_line(run: Run, tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "b.json"
-    path.write_text(text)
-    with pytest.raises(BaselineError, match=message) as caught:
-        compare(run, path)
-    assert "\n" not in str(caught.value)
+def refused(run: Run, path: Path, words: str) -> None:
+    """The baseline is refused in one line with these words, by a comparison and by an update."""
+    for use in (compare, write_baseline):
+        with pytest.raises(BaselineError, match=words) as caught:
+            use(run, path)
+        assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("bad", [0, -1.0, "small", None, float("inf")])
-def test_tolerances_must_be_positive_numbers(run: Run, baseline: Path, bad: object) -> None:
-    content = json.loads(baseline.read_text())
-    content["tolerances"]["clip"]["mean"] = bad
-    baseline.write_text(json.dumps(content))
-    with pytest.raises(BaselineError, match=r"tolerances\.clip needs `mean` and `worst`, both numbers above 0"):
-        compare(run, baseline)
+def test_what_is_no_baseline_is_one_line(run: Run, baseline: Path) -> None:
+    for text in ("", "{", "[]", "null", '""', '{"schema": 1}', "[" * 100_000, '{"schema": NaN}', "\xff\xfe"):
+        baseline.write_text(text, encoding="latin-1")
+        refused(run, baseline, r"not a baseline: .*; mend it, or delete it and write it anew with --update")
+
+
+def test_every_key_of_a_baseline_has_its_shape(run: Run, baseline: Path) -> None:
+    whole = json.loads(baseline.read_text())
+    for key, value, words in (
+        ("schema", 2, r"schema: is 2, this version reads 1"),
+        ("manifest_hash", None, r"manifest_hash: expected a string, got nothing"),
+        ("model", [], r"model: expected a string"),
+        ("fingerprints", {"clip": 1}, r"fingerprints\.clip: expected a string"),
+        (
+            "higher_is_better",
+            whole["higher_is_better"] | {"clip": "no"},
+            r"higher_is_better\.clip: expected true or false, got 'no'",
+        ),
+        ("tolerances", [], r"tolerances: expected a mapping"),
+        ("scores", [], r"scores: empty; give at least one"),
+        ("sets", {}, r"sets\.fingerprints: missing"),
+        ("score", 0, r"score: unknown key; did you mean 'scores'\?"),
+    ):
+        baseline.write_text(json.dumps(whole | {key: value}))
+        refused(run, baseline, words)
+
+
+def test_every_row_of_a_baseline_has_its_cells(run: Run, baseline: Path) -> None:
+    whole = json.loads(baseline.read_text())
+    cells = [(0, 1), (1, None), (2, "0.5"), (2, True), (3, 0.5), (3, "0"), (4, 7), (5, "nan"), (5, True), (5, [])]
+    good = whole["scores"][3]
+    rows = [([*good[:place], cell, *good[place + 1 :]], rf"scores\[3\]\[{place}\]: ") for place, cell in cells]
+    rows += [(row, r"scores\[3\]") for row in ([], {}, None, "row", good[:5], [*good, 1])]
+    for row, words in rows:
+        baseline.write_text(json.dumps(whole | {"scores": [*whole["scores"][:3], row, *whole["scores"][4:]]}))
+        refused(run, baseline, words)
+    baseline.write_text(json.dumps(whole | {"scores": [*whole["scores"], [*good[:5], 1e9]]}))
+    refused(run, baseline, r"scores: \['sample-\d', 'Fade', .*\] is there 2 times")
+
+
+def test_the_parts_of_a_baseline_name_the_same_metrics(run: Run, baseline: Path) -> None:
+    whole = json.loads(baseline.read_text())
+    for part in ("fingerprints", "higher_is_better", "tolerances"):
+        baseline.write_text(json.dumps(whole | {part: {"lpips": whole[part]["lpips"]}}))
+        refused(run, baseline, r"and fingerprints do not name the same metrics: clip")
+    baseline.write_text(json.dumps(whole | {"scores": [row for row in whole["scores"] if row[4] != "clip"]}))
+    refused(run, baseline, r"scores and fingerprints do not name the same metrics: clip")
+
+
+def test_tolerances_must_be_positive_numbers(run: Run, baseline: Path) -> None:
+    whole = json.loads(baseline.read_text())
+    for bad in (0, -1.0, "small", None, True, math.inf):
+        tolerances = whole["tolerances"] | {"clip": {"mean": bad, "worst": 1.0}}
+        baseline.write_text(json.dumps(whole | {"tolerances": tolerances}))
+        refused(run, baseline, r"not a baseline: .*(tolerances\.clip\.mean: |Infinity is no JSON)")
 
 
 def test_an_absent_baseline_says_how_to_get_one(run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
     api.score(run)
     (other,) = laid(run, a(0.0, PSNR))
     assert (other.verdict, other.reason) == ("not comparable", "the run edits toybox-mini")
-    head = run.read_json("manifest.json")
+    head = asdict(run.head)
     run.write_json("manifest.json", head | {"name": "hub/mine"})
     (same, off, absent, elsewhere) = laid(
         run,

@@ -18,6 +18,8 @@ from bench.plan import Plan, make_plan
 from bench.plan.plan import unit_seed
 from bench.spec import Spec
 from bench.store import Record, Run
+from bench.store.files import json_bytes
+from bench.store.shapes import flaw_of_plan, read_as
 from bench.toybox import embedded
 
 
@@ -41,9 +43,12 @@ def test_a_unit_is_a_sample_an_editor_and_a_seed_with_all_its_knob_values(make_s
     assert len(set(keys(plan))) == len(plan.units)
 
 
-def test_a_plan_survives_its_file(make_spec: SpecMaker) -> None:
+def test_a_plan_survives_its_file(make_spec: SpecMaker, tmp_path: Path) -> None:
     plan = planned(make_spec(editor("Fade"), editor("NeedsMask"), anchors=["oracle"]))
-    assert Plan.from_dict(json.loads(json.dumps(plan.as_dict()))) == plan
+    path = tmp_path / "plan.json"
+    path.write_bytes(json_bytes(plan.as_dict()))
+    assert read_as(path, Plan, "") == plan
+    assert flaw_of_plan(plan) == ""
 
 
 def test_a_key_depends_on_what_determines_the_result(make_spec: SpecMaker) -> None:
@@ -126,7 +131,7 @@ def test_the_estimate_comes_from_what_was_measured_or_is_unknown(make_spec: Spec
     run = Run.create(tmp_path / "run")
     assert all(math.isnan(look.seconds) for look in outlooks(plan, run))
     first = plan.units[0]
-    run.commit(Record(first.key, "done", first.identity, seconds={"prepare": 1.0, "render": 2.0}))
+    run.commit(Record(first.key, "done", first.identity, absent=plan.entries[0].values, seconds={"prepare": 1.0, "render": 2.0}))
     fade, masked = outlooks(plan, run)
     assert (fade.done, fade.seconds) == (1, 6.0), "two of three units remain at three seconds each"
     assert math.isnan(masked.seconds)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_specs import PAIR_METRICS, SpecMaker, editor, metric
+from safetensors.numpy import save
 
 from bench import api, registry
 from bench.errors import ScoreError
@@ -64,7 +67,21 @@ def test_a_damaged_shard_is_as_if_it_were_not_there(run: Run) -> None:
     store.shelf("abc").add(["x"], rows(1))
     store.save()
     (shard,) = (run.scores / "features" / "abc").iterdir()
-    shard.write_bytes(shard.read_bytes()[:-3])
+    whole = shard.read_bytes()
+    header = json.loads(whole[8 : 8 + int.from_bytes(whole[:8], "little")])
+    assert set(header["__metadata__"]) == {"keys", "sha256"}
+    assert "x" in FeatureStore(run).shelf("abc")
+    flipped = bytearray(whole)
+    flipped[-6] ^= 1
+    renamed = whole.replace(b'[\\"x\\"]', b'[\\"y\\"]')
+    unsigned = save({"rows": rows(1)}, {"keys": '["x"]'})
+    for damage in (whole[:-3], b"", bytes(flipped), renamed, unsigned):
+        assert damage != whole
+        shard.write_bytes(damage)
+        shelf = FeatureStore(run).shelf("abc")
+        assert ("x" in shelf, "y" in shelf) == (False, False)
+    shard.unlink()
+    os.mkfifo(shard)
     assert "x" not in FeatureStore(run).shelf("abc")
 
 

@@ -220,6 +220,7 @@ def test_a_unit_that_lacks_a_knob_value_shows_in_n(make_spec: SpecMaker, tmp_pat
     record_file = sorted(run.units.glob("*/record.json"))[0]
     content = json.loads(record_file.read_text())
     sample, lost = content["identity"]["sample_id"], content["edits"].pop(0)["value"]
+    content["absent"] = [lost]
     record_file.write_text(json.dumps(content))
     scores = api.score(run)
     assert len(scores.pairs) == 2 * 8
@@ -235,11 +236,33 @@ def test_a_lost_edit_is_an_error(make_spec: SpecMaker, tmp_path: Path) -> None:
         api.score(run)
 
 
-def test_a_damaged_table_is_said_so(make_spec: SpecMaker, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["pairs.parquet", "sets.parquet", "set_pairs.parquet", "cards.json"])
+def test_a_damaged_table_is_named_and_made_anew(make_spec: SpecMaker, tmp_path: Path, name: str) -> None:
+    run, before = scored(make_spec(metrics=ALL_METRICS), tmp_path / "run")
+    whole = (run.scores / name).read_bytes()
+    (run.scores / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ScoreError, match=rf"{name} .*; `etabench score .*run` makes it anew"):
+        read_scores(run)
+    api.score(run)
+    assert read_scores(run).pairs.equals(before.pairs)
+    assert (run.scores / name).read_bytes() == whole
+
+
+@pytest.mark.parametrize("changes", [{"metric": 3}, {"fingerprint": None}, {"sample_id": b"a"}, {"unit": ["a"]}, {"knob": 1.5}])
+def test_a_table_whose_texts_are_none_is_damaged(make_spec: SpecMaker, tmp_path: Path, changes: dict[str, object]) -> None:
+    run, before = scored(make_spec(), tmp_path / "run")
+    ((name, cell),) = changes.items()
+    before.pairs.assign(**{name: [cell] * len(before.pairs)}).to_parquet(run.scores / "pairs.parquet")
+    with pytest.raises(ScoreError, match=r"pairs\.parquet is damaged .*; `etabench score"):
+        read_scores(run)
+    assert len(read_scores(run, anew=True).pairs) == 0
+
+
+def test_a_score_without_its_card_has_no_direction_and_is_not_reported(make_spec: SpecMaker, tmp_path: Path) -> None:
     run, _ = scored(make_spec(), tmp_path / "run")
-    (run.scores / "pairs.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ScoreError, match=r"pairs\.parquet cannot be read .*; delete it and run"):
-        api.score(run)
+    (run.scores / "cards.json").write_text("{}")
+    with pytest.raises(ScoreError, match=r"cards\.json lacks the card of \w+; `etabench score .*` makes it anew"):
+        api.report(run)
 
 
 def test_an_empty_table_keeps_its_columns_and_kinds(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def test_every_unit_becomes_a_record_with_its_edits(make_spec: SpecMaker, tmp_pa
         assert record is not None
         assert record.status == "done"
         assert [edit.value for edit in record.edits] == [0.0, 0.5, 1.0]
-        assert set(record.pictures) == {"noise", "bright"}
+        assert set(record.pictures) == {"noise", "bright", "000", "a b", "a_b"}
+        assert len({*record.pictures.values(), *(edit.file for edit in record.edits)}) == 5 + len(record.edits)
         assert all((run.units / record.key / file).is_file() for file in record.pictures.values())
         assert record.fair_play["candidates"] == 3
         assert record.facts["undefined"] == "nan", "JSON has no NaN"
