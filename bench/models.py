@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,9 @@ if TYPE_CHECKING:
     from editors.toolbox.diffusion import DiffusionModel
 
 __all__ = ["Checkpoint", "inspect", "load", "reference", "tokenizer"]
+
+SIDES = (8, 8192)
+"""Least and largest side in pixels of the pictures that a run edits, as in a manifest's `size`."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,9 @@ def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
 
 def tokenizer(ref: ModelRef) -> Any:
     """The model's tokenizer alone. Raises ModelError or CheckpointError."""
-    import transformers
+    from editors.toolbox.checkpoint import load_tokenizer
 
-    folder = _folder(ref)
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        return getattr(transformers, index["tokenizer"][1]).from_pretrained(folder / "tokenizer")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise ModelError(f"model {folder}: its tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
+    return load_tokenizer(_folder(ref))
 
 
 def _folder(ref: ModelRef) -> Path:
@@ -88,11 +85,19 @@ def _folder(ref: ModelRef) -> Path:
 
 
 def _resolution(folder: Path) -> int:
+    from editors.toolbox.untrusted import check_config, read_config
+
+    unet, vae = (read_config(file) for file in (folder / "unet" / "config.json", folder / "vae" / "config.json"))
     try:
-        unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-        vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        for part, config in (("unet", unet), ("vae", vae)):
+            check_config(config, folder / part / "config.json")
         size = unet["sample_size"]
-        return int(size[0] if isinstance(size, list) else size) * 2 ** (len(vae["block_out_channels"]) - 1)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        side = int(size[0] if isinstance(size, list) else size) * 2 ** (len(vae["block_out_channels"]) - 1)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ModelError(f"model {folder}: unet/config.json and vae/config.json do not tell the resolution ({reason})") from error
+    if not SIDES[0] <= side <= SIDES[1]:
+        raise ModelError(
+            f"model {folder}: unet/config.json asks for pictures of {side} pixels a side; {SIDES[0]} to {SIDES[1]} are made"
+        )
+    return side

@@ -22,6 +22,7 @@ from editors.toolbox.checkpoint import CheckpointError, first_folder, origin, tr
 from editors.toolbox.diffusion import seeded
 from editors.toolbox.grid import Fit, to_grid
 from editors.toolbox.mask import mask_of
+from editors.toolbox.untrusted import check_tree
 
 __all__ = ["Pipeline", "PipelineParams", "PipelineState"]
 
@@ -231,6 +232,7 @@ class _Loaded:
 @cache
 def _load(folder: Path, class_name: str, dtype: str, device: str, allow_pickle: bool) -> _Loaded:
     cls, wanted = _class(class_name, folder), getattr(torch, dtype)
+    check_tree(folder, allow_pickle)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -240,6 +242,7 @@ def _load(folder: Path, class_name: str, dtype: str, device: str, allow_pickle: 
                 dtype=wanted,
                 use_safetensors=None if allow_pickle else True,
                 local_files_only=True,
+                trust_remote_code=False,
             )
         if pipeline.dtype != wanted:  # before `dtype` was the argument's name, it was passed over
             pipeline = pipeline.to(wanted)

@@ -18,7 +18,7 @@ from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.spec.text import is_there, manifest_shorthand
 from bench.suggest import did_you_mean, kind_of
-from editors.toolbox.files import find_file, text_of
+from editors.toolbox.files import find_file, read_regular, text_of
 
 __all__ = ["as_ref", "read_source"]
 
@@ -27,6 +27,8 @@ _JSONL_COLUMNS = {name: name for name in MANIFEST_FIELDS} | {
     "mask": "mask_file_name",
     "truth": "truth_file_name",
 }
+_MOST_BYTES = 512 << 20
+"""Largest list of rows that is read; a table of that many is a parquet file."""
 _LAYOUTS = (
     "expected a folder with metadata.jsonl, input_list.json (TEdBench) or parquet files, or a .jsonl, .json or .parquet file"
 )
@@ -80,6 +82,8 @@ def _local(ref: ManifestRef, path: Path) -> Source:
             raise ManifestError(f"{path}: not a manifest; {_LAYOUTS}")
         name = text_of(path.parent.resolve().name if path.name in ("metadata.jsonl", "input_list.json") else path.stem)
         return readers[path.suffix](ref, path, name)
+    if not path.is_dir():
+        raise ManifestError(f"{path}: a pipe, a device or a socket; {_LAYOUTS}")
     name = text_of(path.resolve().name)
     if (path / "metadata.jsonl").is_file():
         return _jsonl(ref, path / "metadata.jsonl", name)
@@ -92,7 +96,7 @@ def _local(ref: ManifestRef, path: Path) -> Source:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file, _MOST_BYTES)
     except OSError as error:
         raise ManifestError(f"{file}: cannot be read: {error.strerror or error}") from error
 

@@ -27,7 +27,7 @@ _TEDBENCH = {"original_image", "caption", "edited_image"}
 
 def read_parquet(ref: ManifestRef, path: Path, name: str) -> Source:
     """One parquet file, or all in a folder; pictures are structs of bytes and path, or plain bytes."""
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    files = [path] if path.is_file() else sorted(_regular(path, "*.parquet"))
     folder = path.parent if path.is_file() else path
     table = _load(str(path), "parquet", data_files={"rows": [str(file) for file in files]}, split="rows", local=files)
     return Source(name, text_of(str(path)), "row", *_table(ref, table, str(path)), (folder,))
@@ -36,7 +36,7 @@ def read_parquet(ref: ManifestRef, path: Path, name: str) -> Source:
 def read_hub(ref: ManifestRef, hub: str) -> Source:
     """A dataset of the hub, or a local folder laid out like one."""
     folder = Path(hub).expanduser()
-    local = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else None
+    local = sorted(_regular(folder, "*")) if folder.is_dir() else None
     if local is None and hub.startswith((".", "/", "~")):
         raise ManifestError(f"{hub}: no such dataset folder")
     place = f"{hub}@{ref.revision}" if ref.revision else hub
@@ -48,6 +48,15 @@ def read_hub(ref: ManifestRef, hub: str) -> Source:
         table = next(iter(table.values()))
     name, roots = (hub, _hub_caches()) if local is None else (folder.resolve().name, (folder,))
     return Source(name, place, "row", *_table(ref, table, place), roots, absolute_paths=True)
+
+
+def _regular(folder: Path, pattern: str) -> Iterator[Path]:
+    """The files of a folder; ManifestError for a pipe or a device, which would be waited for."""
+    for path in folder.rglob(pattern):
+        if path.is_file():
+            yield path
+        elif path.exists() and not path.is_dir():
+            raise ManifestError(f"{path}: a pipe, a device or a socket among the files of the dataset; remove it")
 
 
 def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> Any:

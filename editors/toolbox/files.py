@@ -1,13 +1,16 @@
-"""Files by names that another system wrote: accents composed or not, backslashes, letters that the locale does not have."""
+"""Files by names that another system wrote (accents composed or not, backslashes, letters that the locale does not have), and their
+content, of which a limit is known before it is read.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 import unicodedata
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-__all__ = ["find_file", "text_of"]
+__all__ = ["find_file", "read_regular", "text_of"]
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -27,6 +30,26 @@ def find_file(folder: Path, name: str) -> Path:
         if here:
             return here
     return plain
+
+
+def read_regular(file: Path, most: int) -> bytes:
+    """The bytes of a regular file, at most ``most`` of them.
+
+    Raises OSError: as opening does, and in words for a pipe, a device or a socket, which could block or never end, and for a larger file.
+    """
+    with open(file, "rb", opener=_without_waiting) as stream:
+        about = os.fstat(stream.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError("it is a pipe, a device or a socket, not a regular file")
+        data = stream.read(most + 1) if about.st_size <= most else b""
+        if about.st_size > most or len(data) > most:
+            raise OSError(f"it is larger than {most >> 20} MiB, the most that is read of such a file")
+        return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to is opened at once instead of waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def text_of(name: str) -> str:

@@ -13,6 +13,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,11 +22,14 @@ from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from editors.task import EditorError, Image
+from editors.toolbox.files import read_regular
 
-__all__ = ["MAX_PIXELS", "Alpha", "decoded", "opened", "orientation", "to_rgb"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Alpha", "decoded", "opened", "orientation", "read_picture_file", "to_rgb"]
 
 MAX_PIXELS = 64_000_000
 """Largest width times height that is opened; a larger picture is taken for a mistake or a decompression bomb."""
+MAX_BYTES = 512 << 20
+"""Largest file that is read as a picture: ``MAX_PIXELS`` of four channels of 16 bits, not compressed."""
 Alpha: TypeAlias = Literal["white", "drop"]
 """Transparent pixels: over white, or the alpha channel ignored."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -33,6 +37,16 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT, _EXIF_ORIENTATION = 258, 262, 284, 339, 274
 _SAVE = "save it with 8 or 16 unsigned bits a channel"
 _HEADER_LOCK = threading.Lock()
+
+
+def read_picture_file(file: Path, label: str) -> bytes:
+    """The encoded bytes of a regular file of at most ``MAX_BYTES``. Raises ``EditorError`` that calls it ``label``."""
+    try:
+        return read_regular(file, MAX_BYTES)
+    except FileNotFoundError:
+        raise EditorError(f"no such file: {label}") from None
+    except OSError as error:
+        raise EditorError(f"{label} cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager
