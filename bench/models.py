@@ -93,11 +93,12 @@ def _resolution(folder: Path) -> int:
             check_config(config, folder / part / "config.json")
         size = unet["sample_size"]
         side = int(size[0] if isinstance(size, list) else size) * 2 ** (len(vae["block_out_channels"]) - 1)
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ModelError(f"model {folder}: unet/config.json and vae/config.json do not tell the resolution ({reason})") from error
     if not SIDES[0] <= side <= SIDES[1]:
+        asked = f"{side} pixels" if side < 10**9 else "more than a billion pixels"
         raise ModelError(
-            f"model {folder}: unet/config.json asks for pictures of {side} pixels a side; {SIDES[0]} to {SIDES[1]} are made"
+            f"model {folder}: its configuration asks for pictures of {asked} a side; {SIDES[0]} to {SIDES[1]} are made"
         )
     return side
