@@ -71,11 +71,12 @@ def tokenizer(ref: ModelRef) -> Any:
 
 def _folder(ref: ModelRef) -> Path:
     from editors.toolbox.checkpoint import locate
+    from editors.toolbox.files import expanded
 
     if ref.hub is not None:
         return locate(ref.hub, ref.revision, ref.allow_pickle)
     if ref.path is not None:
-        folder = Path(ref.path).expanduser()
+        folder = expanded(ref.path)
         if not folder.is_dir():
             raise ModelError(f"model folder {folder} does not exist; give a diffusers folder, or {{hub: owner/name}}")
         return locate(folder, None, ref.allow_pickle)

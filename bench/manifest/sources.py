@@ -18,7 +18,7 @@ from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.spec.text import is_there, manifest_shorthand
 from bench.suggest import did_you_mean, kind_of
-from editors.toolbox.files import find_file, read_regular, text_of
+from editors.toolbox.files import expanded, find_file, read_regular, text_of
 
 __all__ = ["as_ref", "read_source"]
 
@@ -65,7 +65,7 @@ def read_source(ref: ManifestRef) -> Source:
 
 def _found(text: str) -> Path:
     """The file or folder that a path names, however it is spelled."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     try:
         return find_file(Path(), str(path))
     except ValueError:

@@ -16,7 +16,7 @@ from bench.manifest.pictures import PictureFile
 from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
-from editors.toolbox.files import text_of
+from editors.toolbox.files import expanded, text_of
 
 __all__ = ["read_hub", "read_parquet"]
 
@@ -35,7 +35,7 @@ def read_parquet(ref: ManifestRef, path: Path, name: str) -> Source:
 
 def read_hub(ref: ManifestRef, hub: str) -> Source:
     """A dataset of the hub, or a local folder laid out like one."""
-    folder = Path(hub).expanduser()
+    folder = expanded(hub)
     local = sorted(_regular(folder, "*")) if folder.is_dir() else None
     if local is None and hub.startswith((".", "/", "~")):
         raise ManifestError(f"{hub}: no such dataset folder")

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from editors.toolbox.files import expanded
 from editors.toolbox.untrusted import CheckpointError, check_config, check_tree, indexed, only, read_config, regular
 
 __all__ = [
@@ -96,7 +97,7 @@ def first_folder(names: str, fetch: Callable[[str], Path]) -> Path:
     candidates = [name.strip() for name in names.split(",")]
     reasons = []
     for name in filter(None, [names] if Path(names).is_dir() else candidates):
-        folder = Path(name).expanduser()
+        folder = expanded(name)
         if folder.is_dir():
             return folder
         try:

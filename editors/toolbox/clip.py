@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from editors.task import EditorError, MissingInput, Params
+from editors.toolbox.files import expanded
 from editors.toolbox.untrusted import check_config, only, read_config, regular
 
 __all__ = ["SELECTOR", "ClipParams", "RankingCLIP", "clip_assets", "clip_digest", "cut_out", "spherical_distance"]
@@ -58,7 +59,7 @@ def _locate(spec: str) -> tuple[str, list[Path]]:
     if not spec:
         raise MissingInput(f"clip: this editor needs an image-text network, got none; {_HOW}")
     if spec.startswith(_LOCAL):
-        folder = Path(spec.removeprefix(_LOCAL)).expanduser()
+        folder = expanded(spec.removeprefix(_LOCAL))
         files = regular(file for file in folder.glob("*") if file.suffix in _READ)
         if not (folder / _CONFIG).is_file() or not any(file.suffix == ".safetensors" for file in files):
             raise MissingInput(f"clip: {folder} is not an open_clip folder with {_CONFIG} and safetensors weights; {_HOW}")
@@ -66,7 +67,7 @@ def _locate(spec: str) -> tuple[str, list[Path]]:
         check_config(settings[folder / _CONFIG], folder / _CONFIG)
         return _LOCAL, files
     architecture, colon, path = spec.partition(":")
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not colon or file.suffix != ".safetensors" or not file.is_file():
         raise MissingInput(f"clip: expected an existing .safetensors file behind the architecture, got {spec!r}; {_HOW}")
     return architecture, [file]

@@ -13,7 +13,7 @@ from string import Formatter
 from typing import Any
 
 from editors.task import EditorError, Image, MissingInput
-from editors.toolbox.files import find_file, text_of
+from editors.toolbox.files import expanded, find_file, text_of
 from editors.toolbox.pictures import MAX_BYTES, opened, read_picture_file, to_rgb
 
 __all__ = ["Delivered", "Delivery", "open_delivery", "read_picture"]
@@ -66,7 +66,7 @@ def open_delivery(path: str, pattern: str) -> Delivery:
 
     Raises ``MissingInput`` where there is no such place or nothing in it, ``EditorError`` where two pictures claim one place.
     """
-    place = find_file(Path(), str(Path(path).expanduser()))
+    place = find_file(Path(), str(expanded(path)))
     if not path or not place.exists():
         raise MissingInput(f"path: expected a folder or a parquet file of edits, got {path!r}, which does not exist")
     if place.is_dir():

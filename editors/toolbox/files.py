@@ -10,7 +10,7 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-__all__ = ["find_file", "read_regular", "text_of"]
+__all__ = ["expanded", "find_file", "read_regular", "text_of"]
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -30,6 +30,14 @@ def find_file(folder: Path, name: str) -> Path:
         if here:
             return here
     return plain
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` or ``~user`` written out; as it is where there is no such user or no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def read_regular(file: Path, most: int) -> bytes:

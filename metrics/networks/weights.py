@@ -18,6 +18,7 @@ __all__ = [
     "OFFLINE",
     "digest_of_file",
     "digest_of_state",
+    "expanded",
     "first_line",
     "open_pretrained",
     "read_json",
@@ -55,13 +56,21 @@ def digest_of_state(state: Mapping[str, torch.Tensor]) -> str:
     return total.hexdigest()
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with `~` or `~user` written out; as it is where there is no such user or no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def require_file(path: str | Path, what: str, advice: str) -> Path:
     """The path of an existing file whose name, where it carries eight hex digits of a hash, tells the truth.
 
     Raises:
         MetricError: no such file, or a file that is damaged or renamed; nothing is ever downloaded.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         raise MetricError(f"{what}: no file at {file}; nothing is downloaded: {advice}")
     promised = HASH_IN_NAME.search(file.name)
@@ -81,7 +90,7 @@ def require_folder(path: str | Path, what: str, files: tuple[str, ...]) -> Path:
     Raises:
         MetricError: folder or file is missing; nothing is ever downloaded.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         raise MetricError(f"{what}: no folder at {folder}; nothing is downloaded: give a folder that holds {', '.join(files)}")
     for name in files:
