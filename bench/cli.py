@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.console import log, out, print_facts, print_findings, print_leaderboard, print_plan, print_rows, print_verdict
-from bench.errors import EtabenchError
+from bench.commands.console import (
+    log,
+    out,
+    print_facts,
+    print_findings,
+    print_leaderboard,
+    print_plan,
+    print_rows,
+    print_verdict,
+    tell,
+)
 
 if TYPE_CHECKING:
     from bench.store import Run
@@ -26,9 +35,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 INTERRUPTED = 130
-LEAVES = {"editors.task": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -71,13 +83,11 @@ def _main(
 
 @app.command()
 def run(
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
-    ],
+    spec: SpecArgument,
     *,
     folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")] = None,
+    settings: Settings = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
     no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
     workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
@@ -99,10 +109,13 @@ def run(
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
         from bench.plan.prompts import cut_prompts
+        from bench.store import Run
 
         resolved = load_spec(spec, overrides)
-        planned = api.plan(resolved)[0]
-        print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
+        place = folder or api.default_folder(resolved)
+        resolved, pins = api.pin(resolved, Run(place))
+        planned = api.plan(resolved, pins)[0]
+        print_plan(resolved.name, place, planned, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 
@@ -124,6 +137,24 @@ def run(
     if failed:
         log.print(failed, markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1 if strict else 0)
+
+
+@app.command()
+def fetch(
+    spec: SpecArgument,
+    *,
+    settings: Settings = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="fetch without asking")] = False,
+) -> None:
+    """Bring checkpoints, data set and metric weights of a spec to this machine, once it is told what they are and how large."""
+    from bench.commands.fetch import bring, wanted, whole
+    from bench.progress import shown
+    from bench.spec import load_spec
+
+    downloads = wanted(load_spec(spec, settings or []))
+    out.print("\n".join([*map(str, downloads), whole(downloads)]), markup=False, highlight=False, soft_wrap=True)
+    if downloads and (yes or typer.confirm("fetch? (--yes does not ask)", abort=True)):
+        bring(downloads, shown(log))
 
 
 @app.command()
@@ -297,14 +328,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if isinstance(error, UnicodeEncodeError) and (locale := sys.getfilesystemencoding()) != "utf-8":
-            print(f"etabench: the locale's encoding, {locale}, cannot hold {error.object!a}; set PYTHONUTF8=1", file=sys.stderr)
-            sys.exit(2)
-        leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
-        if not isinstance(error, (EtabenchError, OSError, *leaves)):
+        code = tell(error)
+        if code is None:
             raise
-        print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
+        sys.exit(code)
 
 
 def _report(run: Run) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +14,10 @@ from bench.manifest.pictures import PictureFile
 from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
-from editors.toolbox.files import expanded, text_of
+from editors.toolbox.files import cache_folder, expanded, text_of
+from editors.toolbox.hub import HubError, Repository, known_reason
 
-__all__ = ["read_hub", "read_parquet"]
+__all__ = ["hub_repository", "read_hub", "read_parquet"]
 
 _PICTURES = ("image", "mask", "truth")
 _TEDBENCH = {"original_image", "caption", "edited_image"}
@@ -50,6 +49,19 @@ def read_hub(ref: ManifestRef, hub: str) -> Source:
     return Source(name, place, "row", *_table(ref, table, place), roots, absolute_paths=True)
 
 
+def hub_repository(ref: ManifestRef) -> Repository | None:
+    """The dataset of the hub that ``read_hub`` would read, at its commit; None where it would be a folder, or ``ref`` names none.
+
+    Raises ManifestError.
+    """
+    if ref.hub is None or expanded(ref.hub).is_dir() or ref.hub.startswith((".", "/", "~")):
+        return None
+    try:
+        return Repository(ref.hub, ref.revision or "main", kind="dataset").pinned()
+    except HubError as error:
+        raise ManifestError(str(error)) from None
+
+
 def _regular(folder: Path, pattern: str) -> Iterator[Path]:
     """The files of a folder; ManifestError for a pipe or a device, which would be waited for."""
     for path in folder.rglob(pattern):
@@ -66,24 +78,15 @@ def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> An
     cache = None
     if local is not None:
         stamp = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in local]
-        cache = str(_cache_folder() / hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24])
+        cache = str(cache_folder("datasets") / hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24])
     try:
         with _quiet():
             return datasets.load_dataset(*args, cache_dir=cache, **kwargs)
     except Exception as error:
         cause = error.__cause__ or error
-        raise ManifestError(f"{place}: the dataset cannot be loaded: {' '.join(str(cause).split())[:300]}") from error
-
-
-def _cache_folder() -> Path:
-    """Where tables read from local files are kept: ``$ETABENCH_CACHE``, else the user's cache folder, else a temporary one."""
-    given = os.environ.get("ETABENCH_CACHE")
-    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "etabench"
-    try:
-        (folder / "datasets").mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir()) / f"etabench-{Path.home().name}"
-    return folder / "datasets"
+        asked = Repository(str(args[0]), kwargs.get("revision") or "main", kind="dataset")
+        why = ("" if local else known_reason(error, asked)) or " ".join(str(cause).split())[:300]
+        raise ManifestError(f"{place}: the dataset cannot be loaded: {why}") from error
 
 
 def _hub_caches() -> tuple[Path, ...]:

@@ -108,7 +108,7 @@ class ManifestRef(_Strict):
     name: Text | None = Field(default=None, description="a shipped manifest")
     path: Text | None = Field(default=None, description="a folder, .jsonl, .parquet or TEdBench's input_list.json")
     hub: Text | None = Field(default=None, description="a dataset id of the Hugging Face hub, or a folder laid out like one")
-    revision: Text | None = Field(default=None, description="commit or tag of a hub dataset")
+    revision: Text | None = Field(default=None, description="branch, tag or commit of a hub dataset; looked up once")
     subset: Text | None = Field(default=None, description="configuration of a hub dataset")
     split: Text | None = Field(default=None, description="split of a hub dataset; may be left out where there is one only")
     columns: dict[str, str] = Field(default_factory=dict, description="our field: their column; unmapped columns are ignored")
@@ -142,7 +142,7 @@ class ModelRef(_Strict):
     name: Text | None = Field(default=None, description="a model that comes with the package")
     path: Text | None = Field(default=None, description="a folder of the Stable Diffusion family in diffusers' format")
     hub: Text | None = Field(default=None, description="a model id of the Hugging Face hub")
-    revision: Text | None = Field(default=None, description="commit or tag of a hub model")
+    revision: Text | None = Field(default=None, description="branch, tag or commit of a hub model; looked up once")
     allow_pickle: bool = Field(default=False, description="accept .bin checkpoints, which can run code when they are read")
 
     @model_validator(mode="after")

@@ -199,7 +199,7 @@ def test_a_pipeline_of_any_family_is_checked_before_it_is_loaded(
     with pytest.raises(CheckpointError, match=message):
         Pipeline.assets(params)
     with pytest.raises(CheckpointError, match=message):
-        Pipeline(None, params)._loaded()
+        _ = Pipeline(None, params)._hosted.pipeline
 
 
 def test_a_network_beside_the_model_is_read_from_the_files_that_are_hashed(
