@@ -73,8 +73,8 @@ def run(
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
         keys = {unit.key for unit in planned.units}
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
-            if changed:
-                advance(0, changed)
+            for said in filter(None, (manifest.about, changed)):
+                advance(0, said)
             execute(folder, planned, options, advance)
     return folder
 
@@ -123,7 +123,7 @@ def plan(spec: Spec, pins: Mapping[str, str] | None = None) -> tuple[Plan, Manif
     users = [entry.label for entry in resolve_entries(spec) if entry.needs_model]
     checkpoint = models.inspect(models.reference(spec, *users)) if users else None
     resolution = checkpoint.resolution if checkpoint else None
-    manifest = open_manifest(spec.manifest, resolution)
+    manifest = open_manifest(spec.manifest, resolution, partial=spec.partial)
     digest = checkpoint.digest if checkpoint else ""
     return make_plan(spec, manifest, model=digest, resolution=resolution, pins=pins), manifest
 

@@ -60,6 +60,7 @@ class Kind(StrEnum):
     editors = "editors"
     metrics = "metrics"
     manifests = "manifests"
+    published = "published"
     models = "models"
     specs = "specs"
 
@@ -183,13 +184,23 @@ def report(run: RunArgument) -> None:
 @app.command()
 def check(
     run: RunArgument,
-    baseline: Annotated[Path, typer.Option("--baseline", metavar="FILE", help="a baseline file")],
+    *,
+    baseline: Annotated[Path | None, typer.Option("--baseline", metavar="FILE", help="a baseline file")] = None,
     update: Annotated[bool, typer.Option("--update", help="write the baseline instead of comparing with it")] = False,
+    published: Annotated[str, typer.Option(metavar="BENCHMARK", help="compare with the printed numbers of a benchmark")] = "",
 ) -> None:
-    """Compare with a baseline: exit 0 if all is within its tolerances, 1 on a regression, 2 if it cannot be compared."""
+    """Compare with a baseline or with printed numbers: exit 0 if all agrees, 1 if something differs, 2 if nothing can be compared."""
     from bench.analysis.baseline import compare, write_baseline
+    from bench.analysis.published import beside
     from bench.store import Run
 
+    if (baseline is None) == (not published):
+        raise typer.BadParameter("give --baseline FILE or --published BENCHMARK, one of the two")
+    if baseline is None:
+        found = beside(Run.open(run), published)
+        print_rows([each.as_row() for each in found], as_json=False)
+        verdicts = {each.verdict for each in found}
+        raise typer.Exit(1 if "differs" in verdicts else 0 if "agrees" in verdicts else 2)
     if update:
         number = write_baseline(Run.open(run), baseline)
         out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
@@ -274,17 +285,20 @@ def list_(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="everything about this one, parameters included")] = "",
     as_json: Json = False,
 ) -> None:
-    """Show what there is: editors, metrics, manifests, models, specs."""
+    """Show what there is: editors, metrics, manifests, printed numbers of benchmarks, models, specs."""
     from bench.commands import catalogue
 
     rows = {
         Kind.editors: catalogue.editors,
         Kind.metrics: catalogue.metrics,
         Kind.manifests: catalogue.manifests,
+        Kind.published: catalogue.printed,
         Kind.models: catalogue.embedded_models,
         Kind.specs: catalogue.specs,
     }
-    if name:
+    if name and kind is Kind.published:
+        print_rows(catalogue.printed_of(name), as_json)
+    elif name:
         print_facts(catalogue.one(kind.value, name, rows[kind]()), as_json)
     else:
         print_rows(rows[kind](), as_json, hide=catalogue.DETAILS)
@@ -292,14 +306,19 @@ def list_(
 
 @app.command()
 def lint(
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")], as_json: Json = False
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")],
+    benchmark: Annotated[str, typer.Option(help="the folder is a copy of this published benchmark")] = "",
+    split: Annotated[str, typer.Option(help="split of the benchmark")] = "",
+    as_json: Json = False,
 ) -> None:
     """Report everything that is wrong or odd in a manifest; exit 2 if a run would refuse it."""
     from dataclasses import asdict
 
     from bench.manifest.lint import lint as examine
+    from bench.spec import ManifestRef
 
-    findings = examine(manifest)
+    ref = ManifestRef(benchmark=benchmark, root=manifest, split=split or None) if benchmark else manifest
+    findings = examine(ref)
     errors = sum(finding.severity == "error" for finding in findings)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))

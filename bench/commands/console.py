@@ -174,13 +174,19 @@ def print_leaderboard(data: ReportData) -> None:
     columns |= {"seconds_per_edit": "s/edit"}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("editor", no_wrap=True)
-    for title in ("knob", *columns.values(), "done", "scored"):
+    for title in ("rank", "knob", *columns.values(), "done", "scored"):
         table.add_column(escape(title), justify="right")
     for row in leaderboard.to_dict("records"):
         knob = f"{row['value']:g}" if isinstance(row["knob"], str) else ""
         counts = (f"{row['done']}/{row['expected']}", f"{row['scored']}/{row['expected']}")
-        table.add_row(escape(row["editor"]), escape(knob), *(_cell(row[name]) for name in columns), *counts)
+        rank = "" if math.isnan(row["rank"]) else f"{row['rank']:.0f}"
+        table.add_row(escape(row["editor"]), rank, escape(knob), *(_cell(row[name]) for name in columns), *counts)
     out.print(table)
+    for editor, standing in zip(leaderboard["editor"], leaderboard["standing"], strict=True):
+        if standing:
+            out.print(f"{editor}: {standing}", markup=False, highlight=False, soft_wrap=True)
+    for sentence in data.powerless:
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_findings(manifest: str, findings: Sequence[Finding]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench import models, registry
 from bench.errors import ScoreError
+from bench.manifest.benchmarks import on_hub
 from bench.manifest.sources import read_source
 from bench.manifest.tables import hub_repository
 from bench.plan.entries import assets_of, resolve_params
@@ -104,7 +105,7 @@ def _hub(spec: Spec) -> Iterator[Download]:
         ref = models.reference(spec, *users)
         if place := models.repository(ref):
             yield Download("model", str(place), _missing(place), partial(models.inspect, ref))
-    if table := hub_repository(spec.manifest):
+    if table := hub_repository(on_hub(spec.manifest)):
         data = replace(table, ignored=(".*", "*.md"))  # what describes a data set is not read
         yield Download("data set", str(data), _missing(data), partial(read_source, spec.manifest))
     for item in spec.editors:

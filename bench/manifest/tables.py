@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from bench.suggest import did_you_mean
 from editors.toolbox.files import cache_folder, expanded, text_of
 from editors.toolbox.hub import HubError, Repository, known_reason
 
-__all__ = ["hub_repository", "read_hub", "read_parquet"]
+__all__ = ["hub_caches", "hub_repository", "read_columns", "read_hub", "read_parquet"]
 
 _PICTURES = ("image", "mask", "truth")
 _TEDBENCH = {"original_image", "caption", "edited_image"}
@@ -45,7 +45,7 @@ def read_hub(ref: ManifestRef, hub: str) -> Source:
         if len(table) > 1:
             raise ManifestError(f"{place}: the dataset has the splits {', '.join(table)}; say which one with split")
         table = next(iter(table.values()))
-    name, roots = (hub, _hub_caches()) if local is None else (folder.resolve().name, (folder,))
+    name, roots = (hub, hub_caches()) if local is None else (folder.resolve().name, (folder,))
     return Source(name, place, "row", *_table(ref, table, place), roots, absolute_paths=True)
 
 
@@ -71,6 +71,21 @@ def _regular(folder: Path, pattern: str) -> Iterator[Path]:
             raise ManifestError(f"{path}: a pipe, a device or a socket among the files of the dataset; remove it")
 
 
+def read_columns(
+    where: str, columns: Mapping[str, str], *, split: str, subset: str | None = None, revision: str | None = None
+) -> Iterator[dict[str, object]]:
+    """The rows of a dataset of the hub, or of a folder laid out like one, with ``columns``: a name of ours to one of theirs."""
+    folder = Path(where)
+    local = sorted(_regular(folder, "*.parquet")) if folder.is_dir() else None
+    if local == []:
+        raise ManifestError(f"{where}: no parquet files in this folder")
+    table = _load(where, where, subset, revision=revision, split=split, local=local)
+    for theirs in columns.values():
+        if theirs not in table.column_names:
+            raise ManifestError(f"{where}: no column '{theirs}'; it has {', '.join(table.column_names)}")
+    yield from (dict(row.values) for row in _raw_rows(table, columns))
+
+
 def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> Any:
     """``datasets.load_dataset`` without progress bars; local files are cached apart, by path, size and time of change."""
     import datasets
@@ -89,7 +104,8 @@ def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> An
         raise ManifestError(f"{place}: the dataset cannot be loaded: {why}") from error
 
 
-def _hub_caches() -> tuple[Path, ...]:
+def hub_caches() -> tuple[Path, ...]:
+    """The folders in which the hub's libraries keep what they fetched."""
     import datasets
     import huggingface_hub.constants
 
@@ -112,6 +128,10 @@ def _quiet() -> Iterator[None]:
 def _table(ref: ManifestRef, table: Any, place: str) -> tuple[dict[str, str], list[RawRow]]:
     """Our field to their column, and the rows."""
     columns = _table_columns(ref, table.column_names, place)
+    return columns, _raw_rows(table, columns)
+
+
+def _raw_rows(table: Any, columns: Mapping[str, str]) -> list[RawRow]:
     pictures = {ours: theirs for ours, theirs in columns.items() if ours in _PICTURES}
     raw = {ours: _undecoded(table, theirs) for ours, theirs in pictures.items()}
     texts = {ours: _texts(table, theirs) for ours, theirs in columns.items() if ours not in pictures}
@@ -120,7 +140,7 @@ def _table(ref: ManifestRef, table: Any, place: str) -> tuple[dict[str, str], li
         values: dict[str, object] = {ours: column[i] for ours, column in texts.items()}
         values |= {ours: _cell(column, i, pictures[ours]) for ours, column in raw.items()}
         rows.append(RawRow(i + 1, values))
-    return columns, rows
+    return rows
 
 
 def _table_columns(ref: ManifestRef, present: list[str], place: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
+from bench.manifest.benchmarks import on_hub
 from bench.manifest.tables import hub_repository
 from bench.plan.entries import repositories_of, resolve_params
 from bench.toybox import embedded
@@ -35,7 +36,7 @@ def pin(spec: Spec, known: Mapping[str, str] | None = None) -> tuple[Spec, dict[
 
 
 def _manifest(ref: ManifestRef) -> ManifestRef:
-    found = hub_repository(ref)
+    found = hub_repository(on_hub(ref))
     return ref if found is None else ref.model_copy(update={"revision": found.revision})
 
 

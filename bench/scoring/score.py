@@ -12,16 +12,19 @@ from bench.errors import EtabenchError, ScoreError, SpecError
 from bench.manifest.reference import check_reference, collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
-from bench.scoring.axes import Axes, mean_table, operating_points
+from bench.scoring.axes import Axes
 from bench.scoring.edits import Finished, walk
 from bench.scoring.features import FeatureStore
 from bench.scoring.pairs import PairScoring, reads_features
 from bench.scoring.sets import SetScoring
+from bench.scoring.swaps import Ring
 from bench.scoring.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
 from bench.store import Run
 from bench.toybox import embedded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bench.spec import MetricSpec, Spec
     from metrics.base import PairMetric, SetMetric
 
@@ -46,7 +49,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     metrics = open_metrics(spec, pick_device(device or spec.device))
     pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
     set_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
-    mistake = spec.axes.mistake(pair_metrics, set_metrics)
+    mistake = spec.axes.mistake(pair_metrics, set_metrics, _undirected(pair_metrics))
     if mistake:
         raise SpecError(f"{run.path}: {mistake}")
     cards = {metric.card.fingerprint: _card(metric, run.plan) for metric in pair_metrics.values()}
@@ -64,7 +67,8 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
             if whole:
                 sets = whole.finish(progress)
                 axes = Axes.of(spec.axes, Scores(pairs, sets, cards))
-                set_pairs = whole.compare(operating_points(run.plan, mean_table(pairs, axes), axes), progress)
+                edits = ((edit.unit.entry, edit.unit.sample, edit.name[1]) for edit in finished.edits)
+                set_pairs = whole.compare(Ring(run.plan, pairs, axes, edits), progress)
         finally:
             store.save()
     write_table(run, "sets", sets)
@@ -82,9 +86,9 @@ def preflight(spec: Spec, plan: Plan) -> None:
     from metrics.base import PairMetric, SetMetric
 
     metrics = open_metrics(spec, "cpu")
-    pairs = [name for name, metric in metrics.items() if isinstance(metric, PairMetric)]
+    pairs = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
     sets = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
-    mistake = spec.axes.mistake(pairs, sets)
+    mistake = spec.axes.mistake(pairs, sets, _undirected(pairs))
     if mistake:
         raise SpecError(mistake)
     if sets or (spec.reference is not None and spec.reference.kind == "manifest"):
@@ -111,6 +115,10 @@ def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:
             raise ScoreError(f"metric {item.name}: {error}; see `etabench list metrics`") from error
         opened[name] = metric
     return opened
+
+
+def _undirected(metrics: Mapping[str, PairMetric]) -> list[str]:
+    return [name for name, metric in metrics.items() if metric.card.higher_is_better is None]
 
 
 def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:

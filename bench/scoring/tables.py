@@ -37,11 +37,13 @@ SET_PAIR_COLUMNS = (
     "second_value",
     "difference",
     "p",
+    "p_least",
     "n",
+    "axes",
     "fingerprint",
     "inputs",
 )
-FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p")
+FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p", "p_least")
 INTEGERS = ("seed", "n")
 
 
@@ -50,7 +52,8 @@ class Scores:
     """Score tables and the cards behind them: fingerprint to the fields of the card.
 
     A card of a pair metric also has `bounds`, the ends of its range, which are no part of the fingerprint. `set_pairs` holds the
-    swap tests of set metrics between editors at their operating points.
+    swap tests of set metrics between editors at the operating points that their common samples give them on `axes`; those of a table
+    that does not say so are no longer known, as their points were held fixed.
     """
 
     pairs: pd.DataFrame
@@ -86,7 +89,10 @@ def read_scores(run: Run) -> Scores:
             tables.append(frame([], columns))
             continue
         try:
-            rows: list[Any] = pd.read_parquet(path)[list(columns)].to_dict("records")
+            table = pd.read_parquet(path)
+            if name == "set_pairs" and "axes" not in table:
+                table = frame([], columns)
+            rows: list[Any] = table[list(columns)].to_dict("records")
             tables.append(frame(rows, columns))
         except (OSError, ValueError, KeyError) as error:
             raise ScoreError(

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench import registry
 from bench.spec.text import expand_shorthands
-from bench.suggest import did_you_mean, kind_of
+from bench.spec.values import Count, Label, Name, Parameters, Text
+from bench.suggest import did_you_mean
 
 __all__ = [
     "MANIFEST_FIELDS",
@@ -35,50 +36,12 @@ MANIFEST_FIELDS = (
     "source_class",
     "target_class",
     "category",
+    "cluster",
 )
 """What a sample can hold; the left side of a column mapping."""
 
 MOST_PICTURES = 10_000
 """Most reference pictures of a class; a Fréchet distance is settled by far fewer."""
-MOST_NAME = 100
-
-
-def _printable(text: str) -> str:
-    """A text of one line with nothing in it that steers a terminal. ValueError otherwise."""
-    if not text.isprintable():
-        raise ValueError(f"expected printable characters, got {kind_of(text)}")
-    return text
-
-
-def _shown(text: str) -> str:
-    """A name as people read and write it: with something to see, and not too long for a file. ValueError otherwise."""
-    if not _printable(text).strip():
-        raise ValueError("expected something to read, got only spaces")
-    if len(text) > MOST_NAME:
-        raise ValueError(f"expected at most {MOST_NAME} characters, got {len(text)}")
-    return text
-
-
-def _finite(value: Any, place: str = "") -> None:
-    """ValueError naming the place of a number among parameters that has no form in a record: infinite, no number, or without measure."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{place} is {value}; parameters must be finite")
-    if isinstance(value, int) and value.bit_length() > 63:
-        raise ValueError(f"{place} is {kind_of(value)}; parameters have 63 bits at most")
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        _finite(item, f"{place}.{str(key)[:80]}" if place else str(key)[:80])
-
-
-def _finite_params(params: dict[str, Any]) -> dict[str, Any]:
-    _finite(params)
-    return params
-
-
-Text = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
-Name = Annotated[Text, AfterValidator(_shown)]
-Count = Annotated[int, Field(ge=1, lt=2**63)]
-Parameters = Annotated[dict[str, Any], AfterValidator(_finite_params)]
 
 
 class _Strict(BaseModel):
@@ -108,9 +71,13 @@ class ManifestRef(_Strict):
     name: Text | None = Field(default=None, description="a shipped manifest")
     path: Text | None = Field(default=None, description="a folder, .jsonl, .parquet or TEdBench's input_list.json")
     hub: Text | None = Field(default=None, description="a dataset id of the Hugging Face hub, or a folder laid out like one")
+    benchmark: Text | None = Field(default=None, description="a published benchmark in the layout of its authors")
+    root: Text | None = Field(default=None, description="folder of your copy of the benchmark, unpacked")
     revision: Text | None = Field(default=None, description="branch, tag or commit of a hub dataset; looked up once")
     subset: Text | None = Field(default=None, description="configuration of a hub dataset")
-    split: Text | None = Field(default=None, description="split of a hub dataset; may be left out where there is one only")
+    split: Text | None = Field(
+        default=None, description="split of a hub dataset or a benchmark; may be left out where there is one only"
+    )
     columns: dict[str, str] = Field(default_factory=dict, description="our field: their column; unmapped columns are ignored")
     size: int | None = Field(default=None, ge=8, le=8192, description="side of the square in pixels; None is the model's own")
     fit: Literal["center-crop", "squash", "pad"] = Field(default="center-crop", description="how a picture becomes a square")
@@ -129,10 +96,17 @@ class ManifestRef(_Strict):
 
     @model_validator(mode="after")
     def _one_place(self) -> ManifestRef:
-        _exactly_one(self, "name", "path", "hub")
-        for field in ("revision", "subset", "split"):
-            if self.hub is None and getattr(self, field) is not None:
-                raise ValueError(f"{field} applies to hub datasets only")
+        _exactly_one(self, "name", "path", "hub", "benchmark")
+        if self.benchmark is not None:
+            allowed = {"split", "revision"} if self.root is None else {"split", "root"}
+        else:
+            allowed = {"revision", "subset", "split"} if self.hub is not None else set()
+        for field in {"revision", "subset", "split", "root"} - allowed:
+            if getattr(self, field) is not None:
+                kinds = {"root": "benchmarks", "split": "hub datasets and benchmarks"}
+                raise ValueError(f"{field} applies to {kinds.get(field, 'hub datasets')} only")
+        if self.benchmark is not None and self.columns:
+            raise ValueError("columns are those of the benchmark; leave them out, or name the copy with path")
         return self
 
 
@@ -159,9 +133,7 @@ class EditorSpec(_Strict):
     """One editor with its parameters and the knob values of its curve."""
 
     name: Text = Field(description="a registered editor, module:Class or path/to/file.py:Class")
-    label: Annotated[str, AfterValidator(lambda label: _shown(label) if label else label)] = Field(
-        default="", description="its name in tables; by default the name, or the class"
-    )
+    label: Label = Field(default="", description="its name in tables; by default the name, or the class")
     preset: str = Field(default="", description="a named set of parameters; empty for the defaults")
     params: Parameters = Field(default_factory=dict, description="parameters that differ from the preset")
     grid: list[float] | None = Field(default=None, description="knob values, ascending; None is the editor's own grid")
@@ -223,15 +195,18 @@ class AxesSpec(_Strict):
             raise ValueError(f"both axes are '{self.fidelity}'; name two metrics")
         return self
 
-    def mistake(self, pairs: Collection[str], sets: Collection[str] = ()) -> str:
+    def mistake(self, pairs: Collection[str], sets: Collection[str] = (), undirected: Collection[str] = ()) -> str:
         """Why these cannot be the axes of a run with these pair and set metrics; empty where they can.
 
-        A default may be absent: such a run has no plane, and is not told to have one.
+        `undirected` are pair metrics of which neither more nor less is better. A default may be absent: such a run has no
+        plane, and is not told to have one.
         """
         for role, field in type(self).model_fields.items():
             name = getattr(self, role)
             if name in sets:
                 return f"axes.{role}: {name} scores sets, an axis needs a score of every edit; {did_you_mean(name, pairs)}"
+            if name in undirected:
+                return f"axes.{role}: {name} has no direction, and on an axis more is better; name another metric"
             if name not in pairs and name != field.default:
                 advice = "" if name in registry.metrics() else did_you_mean(name, pairs)
                 return f"axes.{role}: no metric of the spec is called '{name}'; {advice or 'add it to metrics'}"
@@ -302,6 +277,11 @@ class Spec(_Strict):
             if mistake:
                 raise ValueError(mistake)
         return self
+
+    @property
+    def partial(self) -> bool:
+        """Whether only some samples of the manifest are asked for."""
+        return self.limit is not None or self.samples is not None
 
     def table_names(self, own: Callable[[str], str] = str) -> list[str]:
         """The names of the metrics in tables: their own, with parameters added where another has it already.
