@@ -124,11 +124,10 @@ def _edits(run: Run) -> Iterator[tuple[Unit, Record, int]]:
 
 def _place(picture: Path, to: Path, link: bool, sha256: str = "") -> None:
     """Bring a picture of the run to a place that is free; of an edit only what its record says."""
-    from editors.toolbox.files import read_regular
-    from editors.toolbox.pictures import MAX_BYTES
+    from editors.toolbox.files import MOST_BYTES, read_regular
 
     try:
-        data = read_regular(picture, MAX_BYTES)
+        data = read_regular(picture, MOST_BYTES)
     except OSError as error:
         raise RunError(f"{picture} cannot be read ({error.strerror or error}); delete {picture.parent} and run again") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:

@@ -19,7 +19,7 @@ from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.spec.text import is_there, manifest_shorthand
 from bench.suggest import did_you_mean, kind_of
-from editors.toolbox.files import expanded, find_file, read_regular, text_of
+from editors.toolbox.files import MOST_BYTES, expanded, find_file, read_regular, text_of
 
 __all__ = ["as_ref", "read_source"]
 
@@ -28,8 +28,6 @@ _JSONL_COLUMNS = {name: name for name in MANIFEST_FIELDS} | {
     "mask": "mask_file_name",
     "truth": "truth_file_name",
 }
-_MOST_BYTES = 512 << 20
-"""Largest list of rows that is read; a table of that many is a parquet file."""
 _LAYOUTS = (
     "expected a folder with metadata.jsonl, input_list.json (TEdBench) or parquet files, or a .jsonl, .json or .parquet file"
 )
@@ -102,7 +100,7 @@ def _local(ref: ManifestRef, path: Path) -> Source:
 
 def _read(file: Path) -> bytes:
     try:
-        return read_regular(file, _MOST_BYTES)
+        return read_regular(file, MOST_BYTES)
     except OSError as error:
         raise ManifestError(f"{file}: cannot be read: {error.strerror or error}") from error
 

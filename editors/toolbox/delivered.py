@@ -13,8 +13,8 @@ from string import Formatter
 from typing import Any
 
 from editors.task import EditorError, Image, MissingInput
-from editors.toolbox.files import expanded, find_file, text_of
-from editors.toolbox.pictures import MAX_BYTES, opened, read_picture_file, to_rgb
+from editors.toolbox.files import MOST_BYTES, expanded, find_file, text_of
+from editors.toolbox.pictures import opened, read_picture_file, to_rgb
 
 __all__ = ["Delivered", "Delivery", "open_delivery", "read_picture"]
 
@@ -95,7 +95,7 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 @cache
 def _sha256(file: Path, size: int, changed: int) -> str:
-    if size > MAX_BYTES:
+    if size > MOST_BYTES:
         return ""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -12,7 +12,11 @@ import uuid
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-__all__ = ["cache_folder", "expanded", "find_file", "read_regular", "text_of", "write_whole"]
+__all__ = ["MOST_BYTES", "cache_folder", "expanded", "find_file", "read_regular", "text_of", "write_whole"]
+
+
+MOST_BYTES = 512 << 20
+"""Largest list of rows, and largest picture, that is read: ``MAX_PIXELS`` of four channels of 16 bits, not compressed."""
 
 
 def find_file(folder: Path, name: str) -> Path:

@@ -22,14 +22,12 @@ from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from editors.task import EditorError, Image
-from editors.toolbox.files import read_regular
+from editors.toolbox.files import MOST_BYTES, read_regular
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Alpha", "decoded", "opened", "orientation", "read_picture_file", "to_rgb"]
+__all__ = ["MAX_PIXELS", "Alpha", "decoded", "opened", "orientation", "read_picture_file", "to_rgb"]
 
 MAX_PIXELS = 64_000_000
 """Largest width times height that is opened; a larger picture is taken for a mistake or a decompression bomb."""
-MAX_BYTES = 512 << 20
-"""Largest file that is read as a picture: ``MAX_PIXELS`` of four channels of 16 bits, not compressed."""
 Alpha: TypeAlias = Literal["white", "drop"]
 """Transparent pixels: over white, or the alpha channel ignored."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
@@ -40,9 +38,9 @@ _HEADER_LOCK = threading.Lock()
 
 
 def read_picture_file(file: Path, label: str) -> bytes:
-    """The encoded bytes of a regular file of at most ``MAX_BYTES``. Raises ``EditorError`` that calls it ``label``."""
+    """The encoded bytes of a regular file of at most ``MOST_BYTES``. Raises ``EditorError`` that calls it ``label``."""
     try:
-        return read_regular(file, MAX_BYTES)
+        return read_regular(file, MOST_BYTES)
     except FileNotFoundError:
         raise EditorError(f"no such file: {label}") from None
     except OSError as error:
