@@ -22,6 +22,7 @@ from bench.commands.console import (
     print_verdict,
     tell,
 )
+from bench.interrupts import told_to_stop
 
 if TYPE_CHECKING:
     from bench.store import Run
@@ -89,7 +90,7 @@ def run(
     folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
     settings: Settings = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, time a few steps of each editor, and stop")] = False,
     no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
     workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
@@ -102,7 +103,7 @@ def run(
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
-    from bench.commands.outlook import failures
+    from bench.commands.outlook import failures, forecast
     from bench.progress import shown
     from bench.spec import load_spec
     from bench.workers.crew import Options
@@ -115,8 +116,9 @@ def run(
         resolved = load_spec(spec, overrides)
         place = folder or api.default_folder(resolved)
         resolved, pins = api.pin(resolved, Run(place))
-        planned = api.plan(resolved, pins)[0]
-        print_plan(resolved.name, place, planned, cut_prompts(resolved, planned))
+        planned, manifest = api.plan(resolved, pins)
+        ahead = forecast(resolved, planned, manifest, Run(place), threads)
+        print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 
@@ -345,7 +347,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with told_to_stop():
+            app()
     except Exception as error:
         code = tell(error)
         if code is None:

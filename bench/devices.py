@@ -112,7 +112,7 @@ def _resident(field: str) -> float:
     raise ValueError(field)
 
 
-def out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException) -> bool:
     """Whether the device had no room left."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(error, torch.OutOfMemoryError)

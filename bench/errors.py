@@ -36,7 +36,17 @@ __all__ = [
     "RunError",
     "ScoreError",
     "SpecError",
+    "message_of",
 ]
+
+
+def message_of(error: BaseException) -> str:
+    """The message of anybody's error in one line that can be encoded as UTF-8, whatever its `__str__` does."""
+    try:
+        text = " ".join(str(error).split())
+    except BaseException as worse:
+        text = f"(its message cannot be read: {type(worse).__name__})"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class EtabenchError(Exception):

@@ -6,17 +6,19 @@ distributions. Listing a group reads package metadata only; the class is importe
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import RegistryError
+from bench.errors import RegistryError, message_of
+from bench.interrupts import told_to_stop
 from bench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -96,20 +98,15 @@ def _from_entry_point(kind: str, name: str, known: dict[str, EntryPoint]) -> obj
         raise RegistryError(f"no {kind} is registered: install the package first (pip install -e .)")
     if name not in known:
         raise RegistryError(f"unknown {kind} '{name}'; {did_you_mean(name, known)}")
-    try:
-        return known[name].load()
-    except Exception as error:
-        raise RegistryError(
-            f"{kind} '{name}' ({_origin(known[name])}) cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+    with _importing(f"{kind} '{name}' ({_origin(known[name])})"):
+        found = known[name].load()
+    return found
 
 
 def _from_module(kind: str, name: str) -> object:
     place, _, attribute = name.partition(":")
-    try:
+    with _importing(f"{kind} '{name}'"):
         module = importlib.import_module(place)
-    except Exception as error:
-        raise RegistryError(f"{kind} '{name}' cannot be imported: {type(error).__name__}: {error}") from error
     if not hasattr(module, attribute):
         raise RegistryError(f"{kind} '{name}': {place} has no '{attribute}'; {did_you_mean(attribute, _own_classes(module))}")
     return getattr(module, attribute)
@@ -141,11 +138,24 @@ def _module(kind: str, name: str, file: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[unique] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with _importing(f"{kind} '{name}': {file}"):
+            spec.loader.exec_module(module)
+    except BaseException:
         del sys.modules[unique]
-        raise RegistryError(f"{kind} '{name}': {file} cannot be imported: {type(error).__name__}: {error}") from error
+        raise
     return module
+
+
+@contextlib.contextmanager
+def _importing(what: str) -> Iterator[None]:
+    """What foreign code raises while it is imported is a RegistryError, its exit too; the user's Ctrl-C passes."""
+    with told_to_stop() as told:
+        try:
+            yield
+        except BaseException as error:
+            if told():
+                raise
+            raise RegistryError(f"{what} cannot be imported: {type(error).__name__}: {message_of(error)}") from error
 
 
 def _own_classes(module: ModuleType) -> Iterable[str]:

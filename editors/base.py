@@ -119,6 +119,10 @@ class Editor(ABC, Generic[State]):
     """The seed has no effect."""
     batches: ClassVar[bool] = False
     """Makes several samples faster together than one by one: then it is given as many as ``batch`` of the spec allows."""
+    paced_by: ClassVar[tuple[str, ...]] = ("steps",)
+    """Those of its parameters that count steps to each of which a unit's time is proportional, but for what it takes anyway. By them a few
+    steps tell the time of a run; names that it does not have mean nothing.
+    """
     outside: ClassVar[bool] = False
     """Its edits were made elsewhere: time and memory that a unit takes here say nothing of the method and are not recorded."""
     Params: ClassVar[type[_Params]] = _Params

@@ -110,6 +110,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
     name = "blended_latent"
     version = "1"
     knob = Knob.share("strength", "share of the schedule that is noised and denoised")
+    paced_by = ("steps", "background_reconstruction_steps")
     Params = BlendedLatentParams
     params: BlendedLatentParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -108,6 +108,7 @@ class Imagic(Editor[ImagicState]):
         (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         "weight of the target text's embedding against the optimised one",
     )
+    paced_by = ("embedding_steps", "unet_steps", "steps")
     Params = ImagicParams
     params: ImagicParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

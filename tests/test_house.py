@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LEAVES = ("editors", "metrics", "reports", "data_manifests")
 STAIRS = (
-    ("errors", "suggest", "progress"),
+    ("errors", "suggest", "progress", "interrupts"),
     ("registry",),
     ("spec",),
     ("toybox",),

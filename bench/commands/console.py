@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bench.errors import EtabenchError
+from bench.errors import EtabenchError, message_of
 
 if TYPE_CHECKING:
     from bench.analysis.baseline import Verdict
+    from bench.commands.outlook import Forecast
     from bench.manifest.lint import Finding
     from bench.plan import Plan
     from reports import ReportData
@@ -58,21 +59,18 @@ def tell(error: Exception) -> int | None:
     leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
     if not isinstance(error, (EtabenchError, OSError, *leaves)):
         return None
-    print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
+    print(f"etabench: {message_of(error)}", file=sys.stderr)
     return int(getattr(error, "exit_code", 2))
 
 
-def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()) -> None:
-    """Units and edits of a plan, what is done, what is left to do, and what is odd about it."""
-    from bench.commands.outlook import outlooks
+def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: Sequence[str] = ()) -> None:
+    """Units and edits of a plan, what is done, what is left to do and how long that takes, and what is odd about it."""
     from bench.progress import duration
-    from bench.store import Run
 
-    looks = outlooks(plan, Run(folder))
     table = Table(box=None, header_style="bold", pad_edge=False)
     for title in ("editor", "knob", "units", "edits", "done", "failed", "to do", "time left"):
         table.add_column(title, justify="left" if title in {"editor", "knob"} else "right")
-    for entry, look in zip(plan.entries, looks, strict=True):
+    for entry, look in zip(plan.entries, ahead.looks, strict=True):
         knob = f"{entry.knob} {', '.join(f'{value:g}' for value in entry.values)}" if entry.knob else "none"
         time = "unknown" if math.isnan(look.seconds) else duration(look.seconds)
         counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
@@ -87,16 +85,19 @@ def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()
     )
     out.print(identity, markup=False, highlight=False)
     out.print(table)
-    for look in looks:
+    for look in ahead.looks:
         for field, number in look.lacking.items():
             out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
     for warning in warnings:
         out.print(warning, markup=False, highlight=False, soft_wrap=True)
-    unknown = sum(math.isnan(look.seconds) for look in looks)
-    known = sum(look.seconds for look in looks if not math.isnan(look.seconds))
-    estimate = f"at least {duration(known)}" if unknown else duration(known)
-    text = "unknown: nothing is measured yet" if unknown == len(looks) else f"{estimate} of one worker's time"
-    out.print(f"estimate: {text}", markup=False)
+    estimate = f"{'at least ' if ahead.unknown else ''}{duration(ahead.seconds)} of one worker's time, for the edits"
+    out.print(f"estimate: {'unknown' if len(ahead.unknown) == len(ahead.looks) else estimate}", markup=False)
+    bases: dict[tuple[bool, str], list[str]] = {}
+    for look in ahead.looks:
+        bases.setdefault((look in ahead.unknown, look.basis), []).append(look.editor)
+    for (unknown, basis), editors in bases.items():
+        text = f"  {', '.join(editors)}: {'unknown, ' if unknown else ''}{basis}"
+        out.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_verdict(verdict: Verdict) -> None:

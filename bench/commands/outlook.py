@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.errors import RunError
+from bench.workers.trial import Trial, try_editors
 
 if TYPE_CHECKING:
+    from bench.manifest import Manifest
     from bench.plan import Plan
+    from bench.spec import Spec
     from bench.store import Run
 
-__all__ = ["Outlook", "failures", "outlooks"]
+__all__ = ["Forecast", "Outlook", "failures", "forecast", "outlooks"]
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run of the plan would do for one editor. `seconds` is the time still to spend, NaN where nothing was measured."""
+    """What a run of the plan would do for one editor. `seconds` is the time still to spend, NaN where nobody knows; `basis` says what it
+    rests on, or why it is unknown.
+    """
 
     editor: str
     units: int
@@ -27,10 +33,38 @@ class Outlook:
     failed: int
     lacking: dict[str, int]
     seconds: float
+    basis: str
 
 
-def outlooks(plan: Plan, run: Run) -> list[Outlook]:
-    """One per editor, from the records that `run` holds already (none, if it does not exist)."""
+@dataclass(frozen=True)
+class Forecast:
+    """The outlook of each editor, and the seconds that a worker takes before its first unit."""
+
+    looks: Sequence[Outlook]
+    start: float
+
+    @property
+    def seconds(self) -> float:
+        """Of one worker, over all editors whose time is known; 0 where nothing is to do."""
+        known = math.fsum(look.seconds for look in self.looks if not math.isnan(look.seconds))
+        return known + self.start if known else 0.0
+
+    @property
+    def unknown(self) -> list[Outlook]:
+        """The editors of whose time nothing is known."""
+        return [look for look in self.looks if math.isnan(look.seconds)]
+
+
+def forecast(spec: Spec, plan: Plan, manifest: Manifest, run: Run, threads: int) -> Forecast:
+    """The outlook of each editor, after a short trial of those of which `run` tells no time."""
+    left = {unit.entry for unit in plan.units if not unit.missing}
+    known = {unit.entry for unit in plan.units if (record := run.record(unit.key)) and record.status == "done"}
+    trials, start = try_editors(spec, plan, manifest, sorted(left - known), threads=threads)
+    return Forecast(outlooks(plan, run, trials), start)
+
+
+def outlooks(plan: Plan, run: Run, trials: Mapping[int, Trial]) -> list[Outlook]:
+    """One per editor, from the records that `run` holds already (none, if it does not exist), else from the `trials` of plan entries."""
     found = []
     for index, entry in enumerate(plan.entries):
         units = [unit for unit in plan.units if unit.entry == index]
@@ -38,10 +72,12 @@ def outlooks(plan: Plan, run: Run) -> list[Outlook]:
         times = [sum(record.seconds.values()) for record in records if record.status == "done"]
         todo = sum(not unit.missing for unit in units) - len(times)
         lacking = Counter(name for unit in units for name in unit.missing)
-        seconds = 0.0 if todo <= 0 else math.fsum(times) / len(times) * todo if times else math.nan
+        trial = trials.get(index, Trial(math.nan, "nothing is measured yet"))
+        unit, basis = (math.fsum(times) / len(times), f"{len(times)} made already") if times else (trial.seconds, trial.basis)
+        seconds, basis = (unit * todo, basis) if todo > 0 else (0.0, "nothing is to do")
         failed = len(records) - len(times)
         edits = len(units) * len(entry.values)
-        found.append(Outlook(entry.label, len(units), edits, len(times), failed, dict(lacking), seconds))
+        found.append(Outlook(entry.label, len(units), edits, len(times), failed, dict(lacking), seconds, basis))
     return found
 
 

@@ -1,34 +1,54 @@
 """Who works on which unit: lock files with a heartbeat, so that workers need no coordinator and the dead hold nothing for long.
 
 A claim is a file created exclusively, naming process and host, whose modification time its holder refreshes. It is void when the
-holder was a process of this host that no longer lives, or when it was not refreshed for a whole lease. Two workers can in rare
-races believe that they hold the same claim; then both compute the same unit and the store keeps the first. Only time is lost.
+holder was a process of this host that no longer lives, when it was not refreshed for a whole lease (or is dated further ahead than one),
+and when it is no note and not just being written. Two workers can in rare races believe that they hold the same claim; then both compute
+the same unit and the store keeps the first. Only time is lost.
+
+A claim whose holder is known to have died tells so to whoever takes it next, and it to the next: a unit that kills its workers is found
+out, whichever process tries it. `bury` leaves such a note in the place of a claim; lost in a race, a death is not counted.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["LEASE_SECONDS", "Claim", "claimant", "holder", "take"]
+__all__ = ["LEASE_SECONDS", "Claim", "Deaths", "bury", "deaths", "holder", "is_void", "of_worker", "remove", "take"]
 
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 15.0
+WRITING_SECONDS = 5.0
+"""How old a file without a note may be before it counts as left behind: by a full disk, or by no command of ours."""
+VOID = ".void-"
+WORD_OF_DEATH = frozenset({"deaths", "cause"})
+"""What `bury` leaves: a note of no holder."""
+
+
+@dataclass(frozen=True)
+class Deaths:
+    """How many holders in a row died over what a claim stands for, and what is known of how the last one did."""
+
+    count: int = 0
+    cause: str = ""
 
 
 class Claim:
-    """A held claim; a context manager that keeps it fresh inside and gives it back on leaving."""
+    """A held claim; a context manager that keeps it fresh inside and gives it back on leaving. `deaths` are those before it."""
 
-    def __init__(self, path: Path, token: str) -> None:
-        self.path = path
+    def __init__(self, path: Path, token: str, before: Deaths) -> None:
+        self.path, self.deaths = path, before
         self._token = token
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"claim {path.stem}", daemon=True)
@@ -39,9 +59,9 @@ class Claim:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._done.set()
-        self._thread.join()
-        if (_read(self.path) or {}).get("token") == self._token:
+        if _read(self.path).get("token") == self._token:
             self.path.unlink(missing_ok=True)
+        self._thread.join()
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
@@ -50,13 +70,15 @@ class Claim:
 
 
 def take(path: Path, **about: str) -> Claim | None:
-    """Claim `path`, or None while a live process holds it; a void claim is moved out of the way first. `about` goes into the note."""
+    """Claim `path`, or None while a live process holds it; a void claim is moved out of the way first. `about` goes into the note.
+
+    Raises OSError where it cannot be written, and leaves nothing then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    before = Deaths()
     if path.exists() and holder(path) is None:
-        grave = path.with_name(f".void-{uuid.uuid4().hex}")
-        with suppress(FileNotFoundError):
-            path.rename(grave)
-            grave.unlink()
+        before = deaths(path)
+        remove(path)
     token = uuid.uuid4().hex
     note = {
         "token": token,
@@ -64,46 +86,110 @@ def take(path: Path, **about: str) -> Claim | None:
         "host": socket.gethostname(),
         "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     } | about
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    except FileExistsError:
-        return None
-    with os.fdopen(handle, "w") as file:
-        json.dump(note, file)
-    return Claim(path, token)
+    return Claim(path, token, before) if _write(path, note | _told(before)) else None
 
 
 def holder(path: Path) -> dict[str, Any] | None:
     """Who holds the claim (`pid`, `host`, `since`, what was said), or None where it is absent or void. One being written counts as held."""
     try:
         age = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
+    except OSError:
         return None
-    note = _read(path) or {}
-    if age > LEASE_SECONDS or (note.get("host") == socket.gethostname() and not _alive(int(note["pid"]))):
+    note = _read(path)
+    abandoned = abs(age) > (LEASE_SECONDS if "pid" in note else WRITING_SECONDS)
+    if abandoned or _died(note) or note.keys() == WORD_OF_DEATH:
         return None
     return {"pid": None, "host": None, "since": None} | note
 
 
-def claimant(path: Path) -> int | None:
-    """The process of this host that wrote the claim, alive or not; None where there is none."""
-    note = _read(path) or {}
-    return note["pid"] if note.get("host") == socket.gethostname() else None
+def is_void(path: Path) -> bool:
+    """Whether the claim may be cleaned away: nobody holds it, and it tells of no death."""
+    return path.name.startswith(VOID) or (holder(path) is None and not deaths(path).count)
 
 
-def _alive(pid: int) -> bool:
+def deaths(path: Path) -> Deaths:
+    """Those that the claim tells of, its own holder's included where that is a process of this host that no longer lives."""
+    note = _read(path)
+    return Deaths(note.get("deaths", 0) + _died(note), note.get("cause", ""))
+
+
+def of_worker(folder: Path, worker: str) -> list[Path]:
+    """The claims in a folder that were taken with `worker=` this."""
+    return [path for path in folder.glob("[!.]*") if _read(path).get("worker") == worker] if worker else []
+
+
+def bury(path: Path, worker: str, cause: str) -> None:
+    """Void the claim of a worker that is known to have died, and leave word of it; nothing happens where it is held by another by now."""
+    note = _read(path)
+    if note.get("worker") == worker and remove(path):
+        _write(path, _told(Deaths(note.get("deaths", 0) + 1, cause)))
+
+
+def _told(before: Deaths) -> dict[str, Any]:
+    return {"deaths": before.count, "cause": before.cause} if before.count else {}
+
+
+def _write(path: Path, note: Mapping[str, Any]) -> bool:
+    """Create the file with the note, or tell that somebody else has."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
         return False
-    except PermissionError:
-        return True
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(note, file)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def remove(path: Path) -> bool:
+    """Move what is there out of the way in one step, then delete it; whether it was there."""
+    grave = path.with_name(f"{VOID}{uuid.uuid4().hex}")
     try:
-        note = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return note if isinstance(note, dict) and "pid" in note else None
+        path.rename(grave)
+    except FileNotFoundError:
+        return False
+    if grave.is_dir() and not grave.is_symlink():
+        shutil.rmtree(grave, ignore_errors=True)
+    else:
+        grave.unlink(missing_ok=True)
+    return True
+
+
+def _died(note: Mapping[str, Any]) -> bool:
+    """Whether the note is that of a process of this host that no longer lives."""
+    if note.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(note["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+SHAPE: Mapping[str, type] = {
+    "token": str,
+    "pid": int,
+    "host": str,
+    "since": str,
+    "worker": str,
+    "plan": str,
+    "deaths": int,
+    "cause": str,
+}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The note; empty where there is none, or nothing that could be one of ours."""
+    try:
+        note = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(note, dict) or any(type(note[name]) is not kind for name, kind in SHAPE.items() if name in note):
+        return {}
+    whole = {"pid", "host", "token"} <= note.keys() and 0 < note["pid"] < 2**31
+    return note if whole or (note.keys() == WORD_OF_DEATH and note["deaths"] > 0) else {}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from bench.store.files import json_bytes
 
 __all__ = ["SCHEMA", "EditFile", "Record"]
 
@@ -46,3 +48,7 @@ class Record:
     fair_play: dict[str, Any] = field(default_factory=dict)
     worker: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    def encoded(self) -> bytes:
+        """The content of `record.json`. Raises ValueError or TypeError for what JSON or UTF-8 cannot hold."""
+        return json_bytes(asdict(self))

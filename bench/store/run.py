@@ -23,7 +23,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +124,7 @@ class Run:
             for path in self.holders.glob("[!.]*"):
                 note = claims.holder(path)
                 if note is None:
-                    path.unlink(missing_ok=True)
+                    claims.remove(path)
                 elif note.get("plan") != about:
                     who = f"process {note['pid']} on {note['host']} since {note['since']}"
                     raise RunError(f"{self.path} is in use for another spec ({who}); wait for it, or choose another --out")
@@ -238,16 +237,20 @@ class Run:
             if (record := self.record(key)) is not None:
                 yield record
 
-    def claim(self, key: str) -> claims.Claim | None:
-        """Claim a unit, or None while someone else works on it."""
-        return claims.take(self.claims / key)
+    def claim(self, key: str, worker: str = "") -> claims.Claim | None:
+        """Claim a unit, or None while someone else works on it. The claim knows how many workers died over the unit."""
+        return claims.take(self.claims / key, worker=worker)
+
+    def deaths(self, key: str) -> int:
+        """How many workers died in a row over a unit that has no record yet, as far as its claim tells."""
+        return claims.deaths(self.claims / key).count
 
     def commit(self, record: Record, files: Mapping[str, bytes] | None = None) -> None:
         """Write a unit's folder (record and `files` by name) and rename it into place; of two commits the first wins."""
         scratch = self.units / f"{TEMPORARY}{record.key}-{uuid.uuid4().hex[:8]}"
         try:
             scratch.mkdir(parents=True)
-            for name, data in {**(files or {}), "record.json": json_bytes(asdict(record))}.items():
+            for name, data in {**(files or {}), "record.json": record.encoded()}.items():
                 write_flushed(scratch / name, data)
             if self.record(record.key) is None:
                 self.discard(record.key)
@@ -282,10 +285,12 @@ class Run:
             shutil.rmtree(grave, ignore_errors=True)
 
     def clean(self) -> None:
-        """Remove what dead workers left: temporary folders and void claims. What a live worker holds stays."""
+        """Remove what dead workers left: temporary folders and void claims. What a live worker holds stays, and so does word of a death
+        over a unit without a record: who takes that unit next must know.
+        """
         for path in self.claims.iterdir() if self.claims.is_dir() else ():
-            if path.name.startswith(".void-") or claims.holder(path) is None:
-                path.unlink(missing_ok=True)
+            if claims.is_void(path) or (claims.holder(path) is None and self.record(path.name) is not None):
+                claims.remove(path)
         for path in list(self.units.glob(f"{TEMPORARY}*")):
             key = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
             if claims.holder(self.claims / key) is None:

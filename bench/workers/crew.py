@@ -1,12 +1,22 @@
-"""The contract of a crew: a set of workers on one run folder, and how they are asked to work."""
+"""A crew: a set of workers on one run folder, how they are asked to work, and what happens when one dies."""
 
 from __future__ import annotations
 
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Generic, TypeVar
 
-__all__ = ["Crew", "Options"]
+from bench.errors import RunError
+from bench.store import Run, claims
+
+__all__ = ["Crew", "Died", "Options", "Work"]
+
+FRUITLESS_DEATHS = 3
+Worker = TypeVar("Worker")
+"""How an executor knows one of its workers: a process, a task, a job."""
 
 
 @dataclass(frozen=True)
@@ -24,24 +34,111 @@ class Options:
     fail_on_error: bool = False
 
 
-class Crew(Protocol):
-    """A set of workers on one run folder, made from (run, device of each worker, options) once the plan is written there.
+@dataclass(frozen=True)
+class Died:
+    """That a worker came to an end before the work did, and what is known of how."""
 
-    What a crew owes, whatever it runs on:
+    cause: str
 
-    - Its workers run `bench.workers.drain.drain` on the folder and nothing else. All that is known of the work lies there: a crew has no
-      queue, hands out no units and collects no results, so that crews can be mixed, killed and started again.
-    - `__enter__` starts the workers and returns at once. Only the process and the thread that entered it call `check` and `__exit__`.
-    - A worker that dies is not an error of the run: where the crew can tell which unit it held, that unit gets a failed record, and the
-      worker is replaced. It may write nothing else into the folder.
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker is started with: the folder, and what `bench.workers.drain.drain` takes, its name in claims included."""
+
+    folder: str
+    device: str
+    threads: int
+    fail_on_error: bool
+    worker: str
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of `drain` beside the folder."""
+        return {name: value for name, value in vars(self).items() if name != "folder"}
+
+
+class Crew(ABC, Generic[Worker]):
+    """A set of workers on one run folder, made once the plan is written there. Executors say how a worker starts, stops, and ended.
+
+    - Workers run `bench.workers.process.work` on the folder and nothing else. All that is known of the work lies there: a crew has no queue,
+      hands out no units and collects no results, so that crews can be mixed, killed and started again.
+    - Entering starts the workers and returns at once. Only the process and the thread that entered call `check` and leave.
+    - A worker that dies is not an error of the run: its claims are voided, with word of how it died for whoever takes its units next, and it
+      is replaced. One whose successors die too, and never over a unit, stops the run.
     - On leaving without an error workers end by themselves, because every unit has a record; on leaving with one, whether raised by
       `check` or thrown in from outside (KeyboardInterrupt), they are told to stop and none is left behind.
+
+    `say` gets a line about what a user may wonder at. Every worker's name in claims begins with `name`.
     """
 
-    def __enter__(self) -> Crew: ...
+    def __init__(
+        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.run, self.devices, self.options, self.say = run, devices, options, say
+        self.name = uuid.uuid4().hex[:12]
+        self.workers: list[Worker | None] = []
+        """One for each device; None where it ended because all was done."""
+        self._names: list[str] = []
+        self._fruitless: list[int] = []
+        self._started = 0
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    @abstractmethod
+    def start(self, work: Work) -> Worker:
+        """Start a worker and return at once."""
+
+    @abstractmethod
+    def outcome(self, worker: Worker) -> str | Died | None:
+        """None while it works, what stopped it for good, "" where nothing did and the work is done, or that it died."""
+
+    @abstractmethod
+    def stop(self, workers: Sequence[Worker]) -> None:
+        """Tell workers to stop, and wait a little."""
+
+    def leave(self, workers: Sequence[Worker]) -> None:
+        """Let go of workers that end by themselves."""
+
+    def __enter__(self) -> Crew[Worker]:
+        try:
+            for device in self.devices:
+                self._names.append("")
+                self._fruitless.append(0)
+                self.workers.append(None)
+                self._begin(len(self.workers) - 1, device)
+        except BaseException:
+            self.stop([worker for worker in self.workers if worker is not None])
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        left = [worker for worker in self.workers if worker is not None]
+        (self.leave if error is None else self.stop)(left)
 
     def check(self) -> bool:
         """Whether anyone still works; called a few times a second. Raises RunError with what stopped a worker for good."""
-        ...
+        for seat, worker in enumerate(self.workers):
+            outcome = None if worker is None else self.outcome(worker)
+            if outcome is None:
+                continue
+            self.workers[seat] = None
+            if isinstance(outcome, Died):
+                self._bury(seat, outcome.cause)
+                self._begin(seat, self.devices[seat])
+            elif outcome:
+                raise RunError(outcome)
+        return any(worker is not None for worker in self.workers)
+
+    def _begin(self, seat: int, device: str) -> None:
+        self._started += 1
+        self._names[seat] = f"{self.name}-{self._started}"
+        options = self.options
+        folder = str(self.run.path.resolve())
+        self.workers[seat] = self.start(Work(folder, device, options.threads, options.fail_on_error, self._names[seat]))
+
+    def _bury(self, seat: int, cause: str) -> None:
+        held = claims.of_worker(self.run.claims, self._names[seat])
+        for path in held:
+            claims.bury(path, self._names[seat], cause)
+        self._fruitless[seat] = 0 if held else self._fruitless[seat] + 1
+        if self._fruitless[seat] > FRUITLESS_DEATHS:
+            raise RunError(f"worker processes keep dying before they take a unit ({cause}); try --executor inline")
+        over = f" over {len(held)} unit{'s' * (len(held) > 1)}" if held else ""
+        self.say(f"a worker died{over} ({cause}) and is replaced")

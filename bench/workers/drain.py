@@ -10,20 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import registry
 from bench.devices import deterministic, pick_device
 from bench.errors import RunError
+from bench.interrupts import told_to_stop
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
+from bench.store.claims import Claim
+from bench.workers.waiting import Waiting
 from bench.workers.worker import Interrupted, Worker
 
 __all__ = ["drain", "failure_line"]
 
 POLL_SECONDS = 0.5
+MOST_DEATHS = 2
+"""Workers that may die over a unit before it is a failure: the first may have been killed for its neighbour's sake."""
 Watch = Callable[[Record], None]
+Take = Callable[[Unit, contextlib.ExitStack], Claim | None]
+Commit = Callable[[Unit, Record, Mapping[str, bytes]], None]
 
 
 def drain(
@@ -32,50 +39,86 @@ def drain(
     device: str | None = None,
     threads: int = 1,
     batch: int | None = None,
+    worker: str = "",
     stop: Callable[[], bool] = lambda: False,
     watch: Watch = lambda record: None,
+    say: Callable[[str], None] = lambda line: None,
     fail_on_error: bool = False,
 ) -> None:
     """Work on the run in `folder` until every unit of its plan has a record, sharing it with whoever else does.
 
-    `device` and `batch` override the spec's, `stop` is asked between units and between steps, `watch` sees each record this worker
-    commits. Raises RunError at the first failed unit if `fail_on_error`; KeyboardInterrupt leaves a clean folder.
+    `device` and `batch` override the spec's, `worker` is the name that claims bear, `stop` is asked between units and between steps,
+    `watch` sees each record this worker commits, `say` gets a line about what a user may wonder at. Raises RunError at the first failed
+    unit if `fail_on_error`; KeyboardInterrupt, from Ctrl-C or SIGTERM, leaves a clean folder.
     """
     run = Run.open(folder)
-    worker = Worker(run, pick_device(device or run.spec.device), threads, stop, batch)
-    todo = list({unit.key: unit for unit in run.plan.units}.values())
-    for entry in run.plan.entries:
-        registry.load_editor(entry.target)
-    with deterministic(threads):
-        while todo and not stop():
-            waiting: list[Unit] = []
-            for units in _batches((unit for unit in todo if run.record(unit.key) is None), worker):
-                if stop():
-                    return
-                with contextlib.ExitStack() as claims, contextlib.suppress(Interrupted):
-                    mine = []
-                    for unit in units:
-                        claim = run.claim(unit.key)
-                        if claim is None:
-                            waiting.append(unit)
-                            continue
-                        claims.enter_context(claim)
-                        if run.record(unit.key) is None:
-                            mine.append(unit)
-                    for unit, (record, files) in zip(mine, worker.make(mine), strict=True):
-                        run.commit(record, files)
-                        watch(record)
-                        if fail_on_error and record.status == "failed":
-                            raise RunError(failure_line(unit, run.plan, record))
-            if waiting and len(waiting) == len(todo):
-                time.sleep(POLL_SECONDS)
-            todo = waiting
+    with told_to_stop() as told:
+        maker = Worker(run, pick_device(device or run.spec.device), threads, lambda: told() or stop(), batch)
+        todo = list({unit.key: unit for unit in run.plan.units}.values())
+        for entry in run.plan.entries:
+            registry.load_editor(entry.target)
+        waiting = Waiting(run, say)
+
+        def claim(unit: Unit, held: contextlib.ExitStack) -> Claim | None:
+            with told.later():  # no claim is left that nobody gives back
+                found = run.claim(unit.key, worker)
+                return None if found is None else held.enter_context(found)
+
+        def commit(unit: Unit, record: Record, files: Mapping[str, bytes]) -> None:
+            run.commit(record, files)
+            watch(record)
+            if fail_on_error and record.status == "failed":
+                raise RunError(failure_line(unit, run.plan, record))
+
+        with deterministic(threads):
+            while todo and not maker.stop():
+                held: list[Unit] = []
+                for units in _batches((unit for unit in todo if run.record(unit.key) is None), maker):
+                    if maker.stop():
+                        break
+                    held += _work(maker, units, claim, commit, say)
+                if held and len(held) == len(todo):
+                    waiting.go_on({unit.key for unit in held})
+                    time.sleep(POLL_SECONDS)
+                else:
+                    waiting.over()
+                todo = held
+        if told.error is not None:  # whatever became of it where it was raised
+            raise told.error
+
+
+def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say: Callable[[str], None]) -> list[Unit]:
+    """Claim units, make and commit them; returns those that others hold. One over which workers died is a failure in the end."""
+    run, held = maker.run, list[Unit]()
+    with contextlib.ExitStack() as claims, contextlib.suppress(Interrupted):
+        mine: list[Unit] = []
+        for unit in units:
+            claim = take(unit, claims)
+            if claim is None:
+                held.append(unit)
+                continue
+            if run.record(unit.key) is not None:
+                continue
+            cause = claim.deaths.cause or "killed, crashed or out of memory"
+            if claim.deaths.count >= MOST_DEATHS:
+                text = f"{claim.deaths.count} workers in a row died over it ({cause})"
+                commit(unit, maker.failed(unit, {"type": "WorkerDied", "message": text}), {})
+                continue
+            if claim.deaths.count:
+                say(f"a worker died ({cause}) over unit {unit.key} ({_where(unit, run.plan)}); it is tried once more")
+            mine.append(unit)
+        for unit, (record, files) in zip(mine, maker.make(mine), strict=True):
+            commit(unit, record, files)
+    return held
 
 
 def _batches(units: Iterable[Unit], worker: Worker) -> Iterator[list[Unit]]:
-    """The units in their order, those of one editor gathered as far as it can take them together."""
+    """The units in their order, those of one editor gathered as far as it can take them together; one that may kill is by itself."""
     gathered: dict[int, list[Unit]] = {}
     for unit in units:
+        if worker.at_once(unit.entry) > 1 and worker.run.deaths(unit.key):
+            yield [unit]
+            continue
         mine = gathered.setdefault(unit.entry, [])
         mine.append(unit)
         if len(mine) >= worker.at_once(unit.entry):
@@ -86,5 +129,8 @@ def _batches(units: Iterable[Unit], worker: Worker) -> Iterator[list[Unit]]:
 def failure_line(unit: Unit, plan: Plan, record: Record) -> str:
     """One line about a failed unit."""
     reason = record.reason or {}
-    where = f"sample {unit.identity['sample_id']}, editor {plan.entries[unit.entry].label}, seed {unit.seed}"
-    return f"unit {unit.key} failed ({where}): {reason.get('type')}: {reason.get('message')}"
+    return f"unit {unit.key} failed ({_where(unit, plan)}): {reason.get('type')}: {reason.get('message')}"
+
+
+def _where(unit: Unit, plan: Plan) -> str:
+    return f"sample {unit.identity['sample_id']}, editor {plan.entries[unit.entry].label}, seed {unit.seed}"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from bench.devices import pick_device
 from bench.errors import RunError
+from bench.interrupts import told_to_stop
 from bench.plan import Plan
 from bench.progress import Advance
 from bench.store import Record, Run
@@ -19,6 +21,7 @@ from bench.workers.crew import Crew, Options
 from bench.workers.drain import drain, failure_line
 from bench.workers.local import LocalCrew
 from bench.workers.remote import RayCrew, SlurmCrew
+from bench.workers.waiting import Waiting
 
 __all__ = ["CREWS", "execute"]
 
@@ -44,17 +47,23 @@ def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
     def watch(record: Record) -> None:
         advance(1, failure_line(units[record.key], plan, record) if record.status == "failed" else "")
 
+    def say(line: str) -> None:
+        advance(0, line)
+
     if name == "inline":
-        drain(run.path, device=devices[0], threads=options.threads, watch=watch, fail_on_error=options.fail_on_error)
+        drain(run.path, device=devices[0], threads=options.threads, watch=watch, say=say, fail_on_error=options.fail_on_error)
         return
-    with CREWS[name](run, devices, options) as crew:
+    with told_to_stop(), CREWS[name](run, devices, options, say) as crew:
+        waiting = Waiting(run, say, mine=crew.name)
         while pending:
             working = crew.check()
-            for record in list(run.records(pending)):
+            found = list(run.records(pending))
+            for record in found:
                 pending.discard(record.key)
                 watch(record)
             if pending and not working:
                 raise RunError(f"all workers ended with {len(pending)} units to do; run again to continue")
+            waiting.over() if found else waiting.go_on(pending)
             time.sleep(POLL_SECONDS if pending else 0)
 
 
@@ -72,5 +81,5 @@ def _devices(options: Options) -> list[str]:
     return [device] * (options.workers or (min(cores, MOST_CPU_WORKERS) if device == "cpu" else 1))
 
 
-CREWS: Mapping[str, Callable[[Run, Sequence[str], Options], Crew]] = {"local": LocalCrew, "ray": RayCrew, "slurm": SlurmCrew}
+CREWS: Mapping[str, type[Crew[Any]]] = {"local": LocalCrew, "ray": RayCrew, "slurm": SlurmCrew}
 """Executors beside `inline`, which works in this process."""

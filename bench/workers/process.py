@@ -9,38 +9,45 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
-from bench.errors import EtabenchError
+from bench.errors import EtabenchError, message_of
+from bench.interrupts import told_to_stop
 from bench.store import write_atomically
 from bench.workers.drain import drain
 
-__all__ = ["main"]
+__all__ = ["main", "work"]
 
 
 def main(arguments: list[str]) -> None:
-    """Drain a run folder as the settings (JSON: `folder`, `complaint`, and what `drain` takes) say.
-
-    What stops the worker for good goes into the file `complaint` as one line.
-    """
+    """`work` as the settings (JSON) say: `folder`, what `drain` takes, and `last_word`, the file for what comes back."""
     settings = json.loads(arguments[0])
-    folder, complaint = Path(settings.pop("folder")), Path(settings.pop("complaint"))
+    last_word = Path(settings.pop("last_word"))
     orphaned = threading.Event()
     threading.Thread(target=_watch, args=(orphaned,), name="parent", daemon=True).start()
-    signal.signal(signal.SIGTERM, _interrupt)
     with suppress(KeyboardInterrupt):
+        write_atomically(last_word, work(stop=orphaned.is_set, **settings).encode())
+
+
+def work(folder: str, **settings: Any) -> str:
+    """`drain` in another process, maybe on another machine: "" when all is done, else the line that says what stopped it for good.
+
+    Errors come back as text, since their types may not travel. What a signal raises passes: nothing is wrong, and the work is not done.
+    """
+    with told_to_stop() as told:
         try:
-            drain(folder, stop=orphaned.is_set, **settings)
-        except EtabenchError as error:
-            write_atomically(complaint, str(error).encode())
-        except Exception as error:
-            text = f"a worker stopped: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            write_atomically(complaint, text.encode())
+            drain(Path(folder), **settings)
+        except BaseException as error:
+            if told():
+                raise
+            if isinstance(error, EtabenchError):
+                return message_of(error)
+            return f"a worker stopped: {type(error).__name__}: {message_of(error)[:300]}"
+    return ""
 
 
 def _watch(orphaned: threading.Event) -> None:
@@ -49,10 +56,6 @@ def _watch(orphaned: threading.Event) -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass
     orphaned.set()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

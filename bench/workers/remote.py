@@ -3,88 +3,82 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from bench.errors import EtabenchError, RunError
+from bench.errors import RunError, message_of
 from bench.store import Run
-from bench.workers.crew import Options
-from bench.workers.drain import drain
+from bench.workers.crew import Crew, Died, Options, Work
+from bench.workers.process import work as work_on
 
 __all__ = ["RayCrew", "SlurmCrew"]
 
+MINUTES = 24 * 60
+"""After which Slurm ends a worker; it is replaced while there is work."""
 
-class RayCrew:
-    """Ray tasks, one GPU each where there are GPUs; Ray restarts a task whose node is lost. The folder must be shared."""
 
-    def __init__(self, run: Run, devices: Sequence[str], options: Options) -> None:
+class RayCrew(Crew[Any]):
+    """Ray tasks, one GPU each where there are GPUs. The folder must be shared."""
+
+    def __init__(
+        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        super().__init__(run, _whole(devices), options, say)
         self._ray = _extra("ray", "ray")
-        self._folder, self._devices, self._options = run.path.resolve(), devices, options
-        self._tasks: list[Any] = []
 
-    def __enter__(self) -> RayCrew:
+    def start(self, work: Work) -> Any:
         if not self._ray.is_initialized():
             self._ray.init(log_to_driver=False)
-        gpu = self._devices[0].startswith("cuda")
-        work = self._ray.remote(num_cpus=self._options.threads, num_gpus=int(gpu), max_retries=3)(_drain_remotely)
-        device, fail = "cuda" if gpu else self._devices[0], self._options.fail_on_error
-        self._tasks = [work.remote(str(self._folder), device, self._options.threads, fail) for _ in self._devices]
-        return self
+        # no retries by Ray: who died over what is known here
+        about = {"num_cpus": work.threads, "num_gpus": int(work.device == "cuda"), "max_retries": 0}
+        return self._ray.remote(**about)(work_on).remote(work.folder, **work.settings())
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for task in self._tasks if error is not None else ():
-            self._ray.cancel(task)
+    def outcome(self, worker: Any) -> str | Died | None:
+        ended, _ = self._ray.wait([worker], num_returns=1, timeout=0)
+        return _result(lambda: self._ray.get(worker)) if ended else None
 
-    def check(self) -> bool:
-        done, self._tasks = self._ray.wait(self._tasks, num_returns=len(self._tasks), timeout=0) if self._tasks else ([], [])
-        _raise_first(self._ray.get(done))
-        return bool(self._tasks)
+    def stop(self, workers: Sequence[Any]) -> None:
+        for worker in workers:
+            self._ray.cancel(worker)
 
 
-class SlurmCrew:
-    """A Slurm job array through submitit, with the cluster's defaults (SBATCH_PARTITION, ...). The folder must be shared."""
+class SlurmCrew(Crew[Any]):
+    """Slurm jobs through submitit, with the cluster's defaults (SBATCH_PARTITION, ...). The folder must be shared."""
 
-    def __init__(self, run: Run, devices: Sequence[str], options: Options) -> None:
-        submitit = _extra("submitit", "slurm")
-        self._executor = submitit.AutoExecutor(folder=run.path / "slurm")
-        gpu = devices[0].startswith("cuda")
+    def __init__(
+        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        super().__init__(run, _whole(devices), options, say)
+        self._executor = _extra("submitit", "slurm").AutoExecutor(folder=run.path / "slurm")
+        gpu = self.devices[0] == "cuda"
         self._executor.update_parameters(
-            name="etabench", timeout_min=24 * 60, cpus_per_task=options.threads if not gpu else 4, gpus_per_node=int(gpu)
+            name="etabench", timeout_min=MINUTES, cpus_per_task=options.threads if not gpu else 4, gpus_per_node=int(gpu)
         )
-        arguments = (str(run.path.resolve()), "cuda" if gpu else devices[0], options.threads, options.fail_on_error)
-        self._columns = [[argument] * len(devices) for argument in arguments]
-        self._jobs: list[Any] = []
+        if self._executor.cluster != "slurm":
+            say(f"there is no Slurm here (no srun): submitit runs the workers on this machine ({self._executor.cluster})")
 
-    def __enter__(self) -> SlurmCrew:
-        self._jobs = self._executor.map_array(_drain_remotely, *self._columns)
-        return self
+    def start(self, work: Work) -> Any:
+        return self._executor.submit(work_on, work.folder, **work.settings())
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        for job in self._jobs if error is not None else ():
-            job.cancel()
+    def outcome(self, worker: Any) -> str | Died | None:
+        return _result(worker.result) if worker.done() else None
 
-    def check(self) -> bool:
-        done = [job for job in self._jobs if job.done()]
-        self._jobs = [job for job in self._jobs if job not in done]
-        _raise_first([job.result() for job in done])
-        return bool(self._jobs)
+    def stop(self, workers: Sequence[Any]) -> None:
+        for worker in workers:
+            worker.cancel(check=False)  # it may have ended by itself
 
 
-def _drain_remotely(folder: str, device: str, threads: int, fail_on_error: bool) -> str:
-    """`drain` on another machine; what stopped it for good comes back as text, since its type may not travel."""
+def _whole(devices: Sequence[str]) -> list[str]:
+    """Another machine counts the GPUs that a worker is given from 0."""
+    return ["cuda" if device.startswith("cuda") else device for device in devices]
+
+
+def _result(get: Callable[[], str]) -> str | Died:
+    """What a worker that ended said, or that it died: then its executor raises an error of one kind or another."""
     try:
-        drain(Path(folder), device=device, threads=threads, fail_on_error=fail_on_error)
-    except EtabenchError as error:
-        return str(error)
-    return ""
-
-
-def _raise_first(messages: Sequence[str]) -> None:
-    for message in messages:
-        if message:
-            raise RunError(message)
+        return str(get())
+    except Exception as error:
+        return Died(f"{type(error).__name__}: {message_of(error)[:200]}")
 
 
 def _extra(module: str, extra: str) -> Any:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
 from bench.devices import PeakMemory, empty_cache, out_of_memory
-from bench.errors import EtabenchError, RunError
+from bench.errors import RunError, message_of
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import RealPictures
 from bench.plan import Entry, Unit
 from bench.plan.entries import assets_of
 from bench.plan.prompts import prompts_of, tokens_cut
 from bench.store import EditFile, Record, Run, png_bytes
+from bench.workers.outcome import check_edits, encodable, file_names, plain, reason_of
 
 if TYPE_CHECKING:
     from bench.manifest import Sample
@@ -93,7 +92,7 @@ class Worker:
                 raise RunError(
                     f"the files that {entry.label} reads ({names}) changed since {self.run.path} was planned; run again"
                 )
-            self._editors[index] = cls(self.model if entry.needs_model else None, params)
+            self._editors[index] = self._made(entry.label, cls, self.model if entry.needs_model else None, params)
         return self._editors[index]
 
     def make(self, units: Sequence[Unit]) -> Iterator[Made]:
@@ -108,9 +107,9 @@ class Worker:
             editor, samples = self._ready(makeable)
             try:
                 made = {each[0].key: each for each in self._edit(makeable, editor, samples)}
-            except Exception as error:
+            except BaseException as error:
                 self._after(error)
-                problem = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                problem = f"{type(error).__name__}: {message_of(error)[:300]}"
         for unit in units:
             record, files = made.get(unit.key) or self._alone(unit)
             if problem:
@@ -122,28 +121,40 @@ class Worker:
         lacking = [name for name in unit.missing if name != "real"]
         if lacking:
             text = f"{entry.label} needs {', '.join(lacking)}, which the sample lacks"
-            return self._failure(unit, {"type": "MissingInput", "message": f"missing input: {text}"}), {}
+            return self.failed(unit, {"type": "MissingInput", "message": f"missing input: {text}"}), {}
         editor, samples = self._ready([unit])
         try:
             return self._edit([unit], editor, samples)[0]
-        except Exception as error:
+        except BaseException as error:
             self._after(error)
-            return self._failure(unit, _reason(error)), {}
+            return self.failed(unit, reason_of(error)), {}
 
-    def _after(self, error: Exception) -> None:
-        """Tell a stop from a failure, and make room after the device's memory was full."""
-        from editors.task import Cancelled
+    def _after(self, error: BaseException) -> None:
+        """Tell a stop from a failure, and make room after the device's memory was full.
 
+        Whatever an editor raises is a failure, an exit or a KeyboardInterrupt of its own too, unless this worker was told to stop.
+        """
+        if self.stop():
+            raise Interrupted from error
         if isinstance(error, RunError):
             raise error
-        if isinstance(error, Cancelled) and self.stop():
-            raise Interrupted from error
         if out_of_memory(error) and self.device.startswith("cuda"):
             empty_cache()
 
     def _ready(self, units: Sequence[Unit]) -> tuple[Editor[Any], list[Sample]]:
         """What must be there before anything is tried: an error here ends the worker, not the unit."""
         return self.editor(units[0].entry), [self.sample(unit.sample) for unit in units]
+
+    def _made(self, label: str, cls: type[Editor[Any]], model: DiffusionModel | None, params: Any) -> Editor[Any]:
+        """The editor; one that exits instead is a RunError."""
+        try:
+            return cls(model, params)
+        except Exception:
+            raise
+        except BaseException as error:
+            if self.stop():
+                raise
+            raise RunError(f"editor {label} cannot be made: {type(error).__name__}: {message_of(error)}") from error
 
     def _edit(self, units: Sequence[Unit], editor: Editor[Any], samples: Sequence[Sample]) -> list[Made]:
         entry = self.run.plan.entries[units[0].entry]
@@ -162,7 +173,7 @@ class Worker:
         if len(edits) != len(units):
             raise ValueError(f"render_many gave the edits of {len(edits)} samples for {len(units)}")
         for given, sample in zip(edits, samples, strict=True):
-            _check_edits(given, entry.values, sample.image.shape)
+            check_edits(given, entry.values, sample.image.shape)
         parts = zip(units, states, edits, strict=True)
         return [self._finish(unit, editor, state, given, cost.share(i)) for i, (unit, state, given) in enumerate(parts)]
 
@@ -190,7 +201,8 @@ class Worker:
         entry, sample = self.run.plan.entries[unit.entry], self.run.plan.samples[unit.sample]
         there = [(value, edit) for value, edit in zip(entry.values, given, strict=True) if edit is not None]
         files = {f"{number:03d}.png": png_bytes(edit) for number, (_, edit) in enumerate(there)}
-        pictures = {_safe(name): png_bytes(picture) for name, picture in editor.pictures(state).items()}
+        pictures = editor.pictures(state)
+        names = file_names(pictures, files)
         named = zip(there, files.items(), strict=True)
         outside = editor.outside
         cut = tokens_cut(self.model.tokenizer, prompts_of(entry, sample)) if entry.needs_model else 0
@@ -201,17 +213,19 @@ class Worker:
             hub=self.run.plan.origins(unit),
             edits=tuple(EditFile(value, name, hashlib.sha256(data).hexdigest()) for (value, _), (name, data) in named),
             absent=tuple(value for value, edit in zip(entry.values, given, strict=True) if edit is None),
-            pictures={name: f"{name}.png" for name in pictures},
+            pictures={encodable(name): file for name, file in names.items()},
             seconds={} if outside else {"prepare": round(cost.prepare, 6), "render": round(cost.render, 6)},
             unet_evaluations=cost.evaluations,
             peak_memory={} if outside else cost.memory,
-            facts=_plain(editor.facts(state)) | ({"prompt_tokens_cut": cut} if cut else {}),
-            fair_play=_plain(asdict(editor.fair_play())),
+            facts=plain(editor.facts(state), "facts") | ({"prompt_tokens_cut": cut} if cut else {}),
+            fair_play=plain(asdict(editor.fair_play()), "fair_play"),
             worker=self._about() | {"batch": cost.units},
         )
-        return record, files | {f"{name}.png": data for name, data in pictures.items()}
+        record.encoded()  # what it cannot hold is a failure of this unit
+        return record, files | {names[name]: png_bytes(picture) for name, picture in pictures.items()}
 
-    def _failure(self, unit: Unit, reason: dict[str, str]) -> Record:
+    def failed(self, unit: Unit, reason: dict[str, str]) -> Record:
+        """The record of a unit that could not be made."""
         hub = self.run.plan.origins(unit)
         return Record(key=unit.key, status="failed", identity=unit.identity, hub=hub, reason=reason, worker=self._about())
 
@@ -220,42 +234,3 @@ class Worker:
 
     def _load(self, index: int) -> Sample:
         return self.run.sample(self.run.plan.samples[index])
-
-
-def _check_edits(edits: Sequence[Any], values: Sequence[float], shape: tuple[int, ...]) -> None:
-    import numpy as np
-
-    if len(edits) != len(values):
-        raise ValueError(f"render gave {len(edits)} images for {len(values)} knob values")
-    for value, edit in zip(values, edits, strict=True):
-        if edit is None:
-            continue
-        if not isinstance(edit, np.ndarray) or edit.dtype != np.uint8 or edit.shape != shape:
-            got = f"{edit.dtype} {edit.shape}" if isinstance(edit, np.ndarray) else type(edit).__name__
-            raise ValueError(f"the edit at knob value {value:g} is {got}, expected uint8 {shape} like the source")
-
-
-def _reason(error: Exception) -> dict[str, str]:
-    """What a record says of a failure; of one that nobody raised on purpose where it happened, too."""
-    from editors.task import EditorError
-
-    lines = " ".join(str(error).split())
-    reason = {"type": type(error).__name__, "message": lines[:500]}
-    return (
-        reason
-        if isinstance(error, EditorError | EtabenchError)
-        else reason | {"traceback": "".join(traceback.format_exception(error))}
-    )
-
-
-def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON has them: numpy scalars unwrapped, NaN and infinity as text."""
-    plain = {}
-    for name, value in mapping.items():
-        item = value.item() if hasattr(value, "item") else value
-        plain[str(name)] = str(item) if isinstance(item, float) and not math.isfinite(item) else item
-    return plain
-
-
-def _safe(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

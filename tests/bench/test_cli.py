@@ -81,13 +81,14 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(
     assert code == 0
     assert "3 samples, 6 units, 18 edits" in out
     assert "1 samples lack mask: NeedsMask will fail on them" in out
-    assert "estimate: unknown" in out
+    assert "estimate: 0 s of one worker's time, for the edits" in out
+    assert "  Fade, NeedsMask: a whole unit on cpu" in out.splitlines(), "short enough to be made"
     assert not (tmp_path / "run").exists()
     etabench("run", path, "--out", tmp_path / "run", "--no-score", "--limit", "1", "--workers", "1")
     out = etabench("run", path, "--out", tmp_path / "run", "--dry-run")[1]
     row = next(line.split() for line in out.splitlines() if line.startswith("Fade"))
     assert row[5:10] == ["3", "9", "1", "0", "2"], "units, edits, done, failed, to do"
-    assert "of one worker's time" in out
+    assert "  Fade, NeedsMask: 1 made already" in out.splitlines()
 
 
 def test_a_batch_given_on_the_command_line_is_part_of_the_run_s_spec(
@@ -146,6 +147,19 @@ def test_a_run_in_which_all_failed_is_an_error(etabench: Callable[..., Outcome],
     code, _, err = etabench("run", spec_file(editor("WrongSize")), "--out", tmp_path / "run", "--workers", "1")
     assert code == 2
     assert "etabench: all 3 units failed; the first: unit" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_editor_that_exits_does_not_end_the_command_in_silence(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path, workers: str
+) -> None:
+    path = spec_file(editor("Misbehaves", params={"how": "exit"}))
+    code, _, err = etabench("run", path, "--out", tmp_path / "run", "--no-score", "--workers", workers)
+    assert code == 2
+    assert "etabench: all 3 units failed; the first: unit" in err.splitlines()[-1]
+    assert err.splitlines()[-1].endswith("SystemExit: the editor called for an exit (0)")
+    assert len(list((tmp_path / "run").glob("units/*/record.json"))) == 3
 
 
 @pytest.mark.slow

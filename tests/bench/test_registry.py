@@ -141,3 +141,18 @@ def test_a_file_that_fails_is_named_and_forgotten(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"failing.py cannot be imported: ZeroDivisionError"):
         registry.load_editor(f"{file}:X")
     assert not [name for name in sys.modules if "etabench_plugin_failing" in name]
+
+
+@pytest.mark.parametrize("way_out", ["import sys; sys.exit(0)", "raise KeyboardInterrupt", "raise GeneratorExit"])
+def test_a_plug_in_that_exits_cannot_be_imported(tmp_path: Path, way_out: str) -> None:
+    file = tmp_path / "leaves.py"
+    file.write_text(way_out)
+    with pytest.raises(RegistryError, match=r"leaves\.py cannot be imported: (SystemExit: 0|KeyboardInterrupt|GeneratorExit)"):
+        registry.load_editor(f"{file}:Any")
+
+
+def test_ctrl_c_while_a_plug_in_is_imported_is_the_user_s(tmp_path: Path) -> None:
+    file = tmp_path / "slow.py"
+    file.write_text("import signal; signal.raise_signal(signal.SIGINT)")
+    with pytest.raises(KeyboardInterrupt):
+        registry.load_editor(f"{file}:Any")

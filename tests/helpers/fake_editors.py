@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,6 +92,94 @@ class Dies(Fade):
         return super().prepare(task)
 
 
+class Vanishes(Fade):
+    """Ends its process without a word, and as if nothing were wrong."""
+
+    name = "vanishes"
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        if "number 0" in task.target_text:
+            os._exit(0)
+        return super().prepare(task)
+
+
+class Mute(Exception):  # noqa: N818
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class Misbehaves(Fade):
+    """Raises what no editor should, or gives facts and pictures with odd names and values, as `how` says."""
+
+    name = "misbehaves"
+
+    class Params(Fade.Params):
+        how: str = Field(..., description="what it does")
+
+    params: Params
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        match self.params.how:
+            case "exit":
+                sys.exit(0)
+            case "interrupt":
+                raise KeyboardInterrupt
+            case "generator exit":
+                raise GeneratorExit
+            case "mute":
+                raise Mute
+            case "surrogate":
+                raise ValueError("no \ud800 letter")
+            case "swallow":
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+        return super().prepare(task)
+
+    def facts(self, state: tuple[Image, NDArray[np.float64]]) -> dict[str, Any]:
+        return {
+            "facts": {
+                "deep": {"nan": [float("nan"), np.float32(1.5)], 1: np.arange(2)},
+                "path": Path("a") / "b",
+                "odd": "\udc80",
+            },
+            "object": {"deep": [object()]},
+            "number": {"huge": 10**5000},
+        }.get(self.params.how, {})
+
+    def pictures(self, state: tuple[Image, NDArray[np.float64]]) -> dict[str, NDArray[Any]]:
+        names = ["000", "a b", "a_b", "A_B", "", "\ud800", "é" * 300] if self.params.how == "pictures" else []
+        return {name: np.full((4, 4), number, np.uint8) for number, name in enumerate(names)}
+
+
+class Paced(Fade):
+    """Takes 3 s and 0.25 s a step of a clock of its own."""
+
+    name = "paced"
+    batches = True
+    now: ClassVar[float] = 0.0
+
+    class Params(Fade.Params):
+        steps: int = Field(50, ge=1, description="steps")
+        fails: bool = Field(False, description="never gets there")
+
+    params: Params
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        if self.params.fails:
+            raise EditorError("not today")
+        Paced.now += 3.0 + 0.25 * self.params.steps
+        return super().prepare(task)
+
+
+class ExitsAtOnce(Fade):
+    """Never comes to work."""
+
+    name = "exits_at_once"
+
+    def __init__(self, *arguments: Any) -> None:
+        sys.exit(1)
+
+
 class Interrupts(Fade):
     """The user presses Ctrl-C during the second sample."""
 
@@ -97,7 +187,7 @@ class Interrupts(Fade):
 
     def render(self, state: tuple[Image, NDArray[np.float64]], values: Sequence[float]) -> list[Image]:
         if not Path("healed").exists():
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
         return super().render(state, values)
 
 
@@ -148,12 +238,15 @@ class Several(Fade):
     class Params(Fade.Params):
         bad: bool = Field(False, description="fail on the sample with zero, and on every batch with it")
         dies: bool = Field(False, description="kill the process instead")
+        exits: bool = Field(False, description="leave it instead")
 
     params: Params
 
     def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
         if "number 0" in task.target_text and self.params.dies:
             os.kill(os.getpid(), signal.SIGKILL)
+        if "number 0" in task.target_text and self.params.exits:
+            sys.exit(0)
         if "number 0" in task.target_text and self.params.bad:
             raise EditorError("no zeros please")
         return super().prepare(task)

@@ -58,6 +58,12 @@ def test_a_record_with_nan_is_refused_rather_than_written_as_no_json(run: Run) -
     assert list(run.units.iterdir()) == []
 
 
+def test_strange_letters_come_back_as_they_were(run: Run) -> None:
+    written = record(identity={"sample_id": "a\udc80\ud83d"})
+    run.commit(written)
+    assert run.record("k1") == written
+
+
 def test_an_edit_that_differs_from_its_record_is_an_error_not_a_score(run: Run) -> None:
     import hashlib
 
@@ -71,19 +77,118 @@ def test_an_edit_that_differs_from_its_record_is_an_error_not_a_score(run: Run) 
         run.read_edit(done, 0)
 
 
-def test_clean_removes_what_the_dead_left_and_keeps_what_the_living_hold(run: Run) -> None:
+@pytest.fixture(scope="module")
+def dead() -> int:
+    """The id of a process that no longer lives."""
+    command = [sys.executable, "-c", "import os; print(os.getpid())"]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_clean_removes_what_the_dead_left_and_keeps_what_the_living_hold(run: Run, dead: int) -> None:
     (run.units / ".tmp-dead-1234abcd").mkdir()
     (run.units / ".tmp-alive-1234abcd").mkdir()
-    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    run.commit(record("done"))
     claim = run.claim("alive")
     assert claim is not None
     with claim:
         note = json.loads((run.claims / "alive").read_text())
-        (run.claims / "dead").write_text(json.dumps(note | {"pid": int(dead.stdout)}))
+        for name in ("dead", "done"):
+            (run.claims / name).write_text(json.dumps(note | {"pid": dead}))
+        expired = run.claims / "expired"
+        expired.write_text(json.dumps(note | {"host": "elsewhere"}))
+        os.utime(expired, (0, 0))
         run.clean()
-        assert {path.name for path in run.claims.iterdir()} == {"alive"}
-        assert {path.name for path in run.units.iterdir()} == {".tmp-alive-1234abcd"}
-    assert list(run.claims.iterdir()) == []
+        assert {path.name for path in run.claims.iterdir()} == {"alive", "dead"}, (
+            "a death over a unit without a record is told on"
+        )
+        assert {path.name for path in run.units.iterdir()} == {".tmp-alive-1234abcd", "done"}
+    assert {path.name for path in run.claims.iterdir()} == {"dead"}
+
+
+def test_a_claim_knows_of_the_deaths_before_it_and_hands_them_on(run: Run, dead: int) -> None:
+    def die(cause: str = "") -> None:
+        """The claim is left as a process leaves it that is killed, or as its crew buries it."""
+        claim = run.claim("k", "crew-1")
+        assert claim is not None
+        if cause:
+            claims.bury(claim.path, "crew-2", "another's")
+            claims.bury(claim.path, "crew-1", cause)
+        else:
+            claim.path.write_text(json.dumps(json.loads(claim.path.read_text()) | {"pid": dead}))
+
+    die()
+    assert run.deaths("k") == 1
+    assert claims.of_worker(run.claims, "crew-1") == [run.claims / "k"]
+    die("signal 11")
+    assert claims.holder(run.claims / "k") is None
+    claim = run.claim("k")
+    assert claim is not None
+    assert claim.deaths == claims.Deaths(2, "signal 11")
+    with claim:
+        assert run.deaths("k") == 2, "as long as nobody finished"
+    assert run.deaths("k") == 0, "given back, not died over"
+
+
+def test_a_lease_that_ran_out_is_no_death(run: Run) -> None:
+    """Clocks differ, machines sleep: nobody knows."""
+    path = run.claims / "k"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"pid": 1, "host": "elsewhere", "token": "t"}))
+    os.utime(path, (0, 0))
+    claim = run.claim("k")
+    assert claim is not None
+    assert claim.deaths.count == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff",
+        b"null",
+        b'{"pid": "abc", "host": "h", "token": "t"}',
+        b'{"pid": -1, "host": "h", "token": "t"}',
+        b'{"pid": true, "host": "h", "token": "t"}',
+        b'{"pid": 99999999999999999999, "host": "h", "token": "t"}',
+        b'{"pid": 1, "host": ["h"], "token": "t"}',
+        b'{"deaths": "many", "cause": "x"}',
+        None,
+    ],
+)
+def test_what_is_no_claim_is_abandoned_after_a_moment(run: Run, content: bytes | None) -> None:
+    """The moment is what a claim takes to be written; a full disk leaves an empty one, None stands for a folder."""
+    path = run.claims / "k"
+    path.parent.mkdir()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    assert run.claim("k") is None, "it may be just being written"
+    moment = time.time() - claims.WRITING_SECONDS - 1
+    os.utime(path, (moment, moment))
+    claim = run.claim("k")
+    assert claim is not None
+    assert claim.deaths.count == 0
+    assert [path.name for path in run.claims.iterdir()] == ["k"]
+
+
+def test_a_claim_from_the_future_blocks_nobody(tmp_path: Path) -> None:
+    path, tomorrow = tmp_path / "k", time.time() + 24 * 3600
+    path.write_text(json.dumps({"pid": 1, "host": "elsewhere", "token": "t"}))
+    os.utime(path, (tomorrow, tomorrow))
+    assert claims.take(path) is not None
+
+
+def test_a_claim_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(claims.json, "dump", full)
+    with pytest.raises(OSError, match="no space"):
+        claims.take(tmp_path / "k")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_claim_excludes_others_until_it_is_given_back(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_dead_worker_costs_one_failed_unit(make_spec: SpecMaker, tmp_path: Pat
     (failed,) = (record for record in records if record.status == "failed")
     assert failed.reason is not None
     assert failed.reason["type"] == "WorkerDied"
-    assert "-9" in failed.reason["message"]
+    assert failed.reason["message"] == "2 workers in a row died over it (signal 9, Killed)"
     assert failed.identity["sample_id"] == "sample-0"
 
 
