@@ -206,6 +206,28 @@ def check(
     raise typer.Exit(1 if verdict.regressions else 0)
 
 
+@app.command()
+def export(
+    run: RunArgument,
+    *,
+    by: Annotated[
+        str, typer.Option("--by", help="folders, of editor, value, sample and seed; the rest names the file")
+    ] = "editor/value",
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="an empty or new folder; default RUN/export")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="hard links instead of copies")] = False,
+) -> None:
+    """Write the edits as plain folders of pictures for other tools, with their sources and a table, pairs.csv."""
+    from bench.commands.export import export_run
+    from bench.store import Run
+
+    target = folder or run / "export"
+    found = export_run(Run.open(run), target, by, link=link)
+    missing = f", {found.missing} of the plan are missing" if found.missing else ""
+    out.print(f"{found.edits} edits in {target}{missing}", markup=False, soft_wrap=True)
+
+
 @app.command("validate-metrics")
 def validate_metrics(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec on ToyBox whose metrics are judged")] = "validate",

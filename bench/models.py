@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from editors.toolbox.hub import Repository
 
 __all__ = ["Checkpoint", "inspect", "load", "reference", "repository", "tokenizer"]
+
+SIDES = (8, 8192)
+"""Least and largest side in pixels of the pictures that a run edits, as in a manifest's `size`."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +72,19 @@ def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
 
 def tokenizer(ref: ModelRef) -> Any:
     """The model's tokenizer alone. Raises ModelError or CheckpointError."""
-    import transformers
+    from editors.toolbox.checkpoint import load_tokenizer
 
-    folder = _folder(ref)
-    try:
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        return getattr(transformers, index["tokenizer"][1]).from_pretrained(folder / "tokenizer")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
-        raise ModelError(f"model {folder}: its tokenizer cannot be loaded ({type(error).__name__}: {error})") from error
+    return load_tokenizer(_folder(ref))
 
 
 def _folder(ref: ModelRef) -> Path:
     from editors.toolbox.checkpoint import locate
+    from editors.toolbox.files import expanded
 
     if ref.hub is not None:
         return locate(ref.hub, ref.revision, ref.allow_pickle)
     if ref.path is not None:
-        folder = Path(ref.path).expanduser()
+        folder = expanded(ref.path)
         if not folder.is_dir():
             raise ModelError(f"model folder {folder} does not exist; give a diffusers folder, or {{hub: owner/name}}")
         return locate(folder, None, ref.allow_pickle)
@@ -96,11 +94,20 @@ def _folder(ref: ModelRef) -> Path:
 
 
 def _resolution(folder: Path) -> int:
+    from editors.toolbox.untrusted import check_config, read_config
+
+    unet, vae = (read_config(file) for file in (folder / "unet" / "config.json", folder / "vae" / "config.json"))
     try:
-        unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
-        vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+        for part, config in (("unet", unet), ("vae", vae)):
+            check_config(config, folder / part / "config.json")
         size = unet["sample_size"]
-        return int(size[0] if isinstance(size, list) else size) * 2 ** (len(vae["block_out_channels"]) - 1)
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        side = int(size[0] if isinstance(size, list) else size) * 2 ** (len(vae["block_out_channels"]) - 1)
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ModelError(f"model {folder}: unet/config.json and vae/config.json do not tell the resolution ({reason})") from error
+    if not SIDES[0] <= side <= SIDES[1]:
+        asked = f"{side} pixels" if side < 10**9 else "more than a billion pixels"
+        raise ModelError(
+            f"model {folder}: its configuration asks for pictures of {asked} a side; {SIDES[0]} to {SIDES[1]} are made"
+        )
+    return side

@@ -113,8 +113,10 @@ def _from_module(kind: str, name: str) -> object:
 
 
 def _from_file(kind: str, name: str) -> object:
+    from editors.toolbox.files import expanded
+
     location, _, attribute = name.rpartition(":")
-    file = Path(location).expanduser()
+    file = expanded(location)
     if not file.is_file():
         raise RegistryError(f"{kind} '{name}': no such file: {file}")
     module = _module(kind, name, file)

@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 
 __all__ = ["did_you_mean", "kind_of"]
 
 MOST = 60
+LONGEST = 60
+"""Characters of a value, or of a word, that a message shows."""
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", list: "a list", dict: "a mapping"}
+
+
+class _Short(reprlib.Repr):
+    """The beginning of a value's repr, made without the rest of it, however much there is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 4 * LONGEST, LONGEST
+
+    def repr_str(self, x: str, level: int) -> str:
+        return repr(x[: self.maxstring])
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if x.bit_length() < 4 * LONGEST else f"a number of {x.bit_length()} bits"
+
+
+_SHORT = _Short()
 
 
 def did_you_mean(word: str, options: Iterable[str]) -> str:
@@ -16,7 +36,7 @@ def did_you_mean(word: str, options: Iterable[str]) -> str:
 
     Of more than ``MOST`` options the first are named and the rest are counted.
     """
-    known = sorted(set(options))
+    known, word = sorted(set(options)), word[: 4 * LONGEST]
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
@@ -28,7 +48,7 @@ def kind_of(value: object) -> str:
     """A value and its kind in words, shortened: ``'abc' (a string)``, ``nothing`` for None."""
     if value is None:
         return "nothing"
-    shown = repr(value)
-    if len(shown) > 60:
-        shown = f"{shown[:57]}..."
+    shown = _SHORT.repr(value)
+    if len(shown) > LONGEST:
+        shown = f"{shown[: LONGEST - 3]}..."
     return f"{shown} ({_KINDS.get(type(value), type(value).__name__)})"

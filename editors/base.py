@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -245,7 +246,7 @@ class Editor(ABC, Generic[State]):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "parameters"
-            raise EditorError(f"{cls.name}: {where}: {first['msg']}, got {first.get('input')!r}") from None
+            raise EditorError(f"{cls.name}: {where}: {first['msg']}, got {reprlib.repr(first.get('input'))}") from None
 
 
 class BatchEditor(Editor[State]):

@@ -15,7 +15,7 @@ from torch import Tensor
 from editors.base import EditTask
 from editors.base import Params as AnyParams
 from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
-from editors.toolbox.checkpoint import CheckpointError, locate_network, network_digest, network_repository, origin
+from editors.toolbox.checkpoint import CheckpointError, locate_network, network_digest, network_files, network_repository, origin
 from editors.toolbox.hub import Repository
 from editors.toolbox.mask import mask_of
 
@@ -82,10 +82,10 @@ class ControlNetInpaint(Inpainter):
         folder = self._folder
         with torch.random.fork_rng(devices=[]):
             try:
-                loaded, report = ControlNetModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[0]
-                raise CheckpointError(f"controlnet: {folder} cannot be loaded: {reason}; it takes {WANTED}") from error
+                with network_files(folder) as view:
+                    loaded, report = ControlNetModel.from_pretrained(view, use_safetensors=True, output_loading_info=True)
+            except CheckpointError as error:
+                raise CheckpointError(f"controlnet: {error}; it takes {WANTED}") from error
         if report["missing_keys"]:
             raise CheckpointError(f"controlnet: {folder} lacks {sorted(report['missing_keys'])[0]}; it takes {WANTED}")
         _check_fit(loaded.config, self.model)

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -19,6 +18,7 @@ from editors.base import Params as AnyParams
 from editors.toolbox.augment import Warp, views
 from editors.toolbox.clip import ClipParams, RankingCLIP, clip_assets
 from editors.toolbox.diffusion import derive_seed, seeded, to_tensor
+from editors.toolbox.files import expanded
 
 __all__ = ["FlexIT", "FlexITParams", "FlexITState"]
 
@@ -178,7 +178,7 @@ class FlexIT(Editor[FlexITState]):
 
 
 def _file_digest(path: str) -> str:
-    file = Path(path).expanduser()
+    file = expanded(path)
     if file.suffix != ".safetensors" or not file.is_file():
         raise MissingInput(f"lpips_vgg: expected an existing .safetensors file of torchvision VGG-16 weights, got {path!r}")
     with file.open("rb") as stream:
@@ -196,7 +196,7 @@ def _open_lpips(path: str) -> Any:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         network = lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False)
-    weights = load_file(Path(path).expanduser())
+    weights = load_file(expanded(path))
     wanted = network.net.state_dict()
     try:
         network.net.load_state_dict({key: weights[f"features.{key.split('.', 1)[1]}"] for key in wanted})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "SAMPLING_PRESETS",
@@ -122,9 +123,28 @@ class FairPlay:
 
 
 class Params(BaseModel):
-    """Base of an editor's parameters: immutable, unknown names refused, every field described."""
+    """Base of an editor's parameters: immutable, unknown names refused, every field described, numbers finite.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A switch is no number, a number no switch, and neither is a text: what stands for another kind of value is mostly a slip.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_its_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        taken = {*(get_args(annotation) or (annotation,))}
+        numbers = bool(taken & {int, float})
+        if isinstance(value, bool) and numbers and bool not in taken:
+            raise PydanticCustomError("number", "expected a number, not a switch")
+        if isinstance(value, str) and (numbers or bool in taken) and str not in taken:
+            raise PydanticCustomError(
+                "number", "expected {kind}, not a text", {"kind": "a number" if numbers else "true or false"}
+            )
+        if isinstance(value, int | float) and not isinstance(value, bool) and bool in taken and not numbers:
+            raise PydanticCustomError("switch", "expected true or false, not a number")
+        return value
 
 
 class SamplingParams(Params):

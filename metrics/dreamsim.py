@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +23,7 @@ from metrics.base import Card, Image, MetricError, sight_of
 from metrics.networks.base import Extractor, Identity
 from metrics.networks.clip_towers import unit
 from metrics.networks.images import BATCH_SIZE, RESIZE_POLICY, check_whole, resize_square, to_tensor
-from metrics.networks.weights import digest_of_state
+from metrics.networks.weights import digest_of_state, expanded
 from metrics.toolbox.features import FeatureMetric, PairFeatures
 
 __all__ = ["FILES", "DreamSim"]
@@ -90,7 +89,7 @@ class _Embedding(Extractor):
         super().__init__(device, batch_size)
         if kind not in FILES:
             raise MetricError(f"dreamsim kind: expected one of {', '.join(FILES)}, got {kind!r}; 'ensemble' is the paper's")
-        folder = Path(weights).expanduser()
+        folder = expanded(weights)
         lacking = [name for name in FILES[kind] if not (folder / name).exists()]
         if lacking:
             raise MetricError(

@@ -18,7 +18,7 @@ from PIL import ImageChops
 
 from bench.errors import ManifestError
 from editors.task import EditorError
-from editors.toolbox.pictures import MAX_PIXELS, Alpha, decoded, opened, orientation, to_rgb
+from editors.toolbox.pictures import MAX_PIXELS, Alpha, decoded, opened, orientation, read_picture_file, to_rgb
 
 __all__ = [
     "MASK_THRESHOLD",
@@ -57,11 +57,10 @@ class PictureFile:
     """Returns the encoded bytes, for a picture inside a table."""
 
     def read(self) -> bytes:
-        """The encoded bytes; PictureError when the file is missing or cannot be read."""
+        """The encoded bytes; PictureError when the file is missing, no regular file, larger than a picture can be, or cannot be read."""
         try:
-            data = self.fetch() if self.fetch else self.path.read_bytes() if self.path else b""
-        except FileNotFoundError:
-            raise PictureError(f"no such file: {self.label}") from None
+            with _as_picture_error():
+                data = self.fetch() if self.fetch else read_picture_file(self.path, self.label) if self.path else b""
         except OSError as error:
             raise PictureError(f"{self.label} cannot be read: {error.strerror or error}") from error
         if not data:

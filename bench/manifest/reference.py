@@ -20,6 +20,8 @@ from bench.spec import ReferenceSpec
 
 __all__ = ["NoRealPicture", "RealPictures", "Reference", "check_reference", "collect"]
 
+MOST_PICTURES = 100_000
+"""Most pictures that are rendered for a reference; they take 1.2 GB."""
 OF_A_SAMPLE = {"truths": ("truth", "target_class"), "sources": ("image", "source_class")}
 """Kinds that take a sample's own picture: which one, and its class; a row of a manifest and a decoded sample call them alike."""
 
@@ -56,7 +58,7 @@ def check_reference(spec: ReferenceSpec | None, samples: Sequence[_Sampled]) -> 
     if kind == "truths" and without is not None:
         raise _no_truth(spec, without)
     if spec is not None and kind == "toybox":
-        _check_classes({sample.target_class for sample in samples if sample.target_class is not None})
+        _check_classes({sample.target_class for sample in samples if sample.target_class is not None}, spec.per_class)
     if spec is not None and kind == "manifest":
         open_manifest(str(spec.manifest))
 
@@ -67,7 +69,7 @@ def _no_truth(spec: ReferenceSpec | None, sample: str) -> ScoreError:
     return ScoreError(f"reference truths: sample {sample} has no truth; use another kind")
 
 
-def _check_classes(classes: Collection[str]) -> None:
+def _check_classes(classes: Collection[str], per_class: int) -> None:
     from bench.toybox.reference import scenes_of_classes
 
     if not classes:
@@ -75,6 +77,11 @@ def _check_classes(classes: Collection[str]) -> None:
     strange = sorted(set(classes) - scenes_of_classes().keys())
     if strange:
         raise ScoreError(f"reference toybox: no class {strange[0]!r} there; the manifest is not of ToyBox")
+    if len(classes) * per_class > MOST_PICTURES:
+        asked = f"{per_class} pictures of each of {len(classes)} classes"
+        raise ScoreError(
+            f"reference toybox: {asked} are more than {MOST_PICTURES}, which is all that is held in memory; lower per_class"
+        )
 
 
 def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: int | None) -> Reference:
@@ -96,7 +103,7 @@ def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: i
     if spec is not None and kind == "manifest":
         pairs = [(sample.image, sample.source_class) for sample in open_manifest(str(spec.manifest), resolution)]
     if spec is not None and kind == "toybox":
-        _check_classes(classes)
+        _check_classes(classes, spec.per_class)
         pairs = [(image, name) for name in sorted(classes) for image in _rendered(spec, name)]
     images, labels = [image for image, _ in pairs], [label for _, label in pairs]
     keys = [pixel_hash(image) for image in images]

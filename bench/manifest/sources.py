@@ -19,7 +19,7 @@ from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.spec.text import is_there, manifest_shorthand
 from bench.suggest import did_you_mean, kind_of
-from editors.toolbox.files import find_file, text_of
+from editors.toolbox.files import MOST_BYTES, expanded, find_file, read_regular, text_of
 
 __all__ = ["as_ref", "read_source"]
 
@@ -69,7 +69,7 @@ def read_source(ref: ManifestRef, *, partial: bool = False) -> Source:
 
 def _found(text: str) -> Path:
     """The file or folder that a path names, however it is spelled."""
-    path = Path(text).expanduser()
+    path = expanded(text)
     try:
         return find_file(Path(), str(path))
     except ValueError:
@@ -86,6 +86,8 @@ def _local(ref: ManifestRef, path: Path) -> Source:
             raise ManifestError(f"{path}: not a manifest; {_LAYOUTS}")
         name = text_of(path.parent.resolve().name if path.name in ("metadata.jsonl", "input_list.json") else path.stem)
         return readers[path.suffix](ref, path, name)
+    if not path.is_dir():
+        raise ManifestError(f"{path}: a pipe, a device or a socket; {_LAYOUTS}")
     name = text_of(path.resolve().name)
     if (path / "metadata.jsonl").is_file():
         return _jsonl(ref, path / "metadata.jsonl", name)
@@ -98,7 +100,7 @@ def _local(ref: ManifestRef, path: Path) -> Source:
 
 def _read(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return read_regular(file, MOST_BYTES)
     except OSError as error:
         raise ManifestError(f"{file}: cannot be read: {error.strerror or error}") from error
 

@@ -14,7 +14,7 @@ from bench.manifest.pictures import PictureFile
 from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
-from editors.toolbox.files import cache_folder, text_of
+from editors.toolbox.files import cache_folder, expanded, text_of
 from editors.toolbox.hub import HubError, Repository, known_reason
 
 __all__ = ["hub_caches", "hub_repository", "read_columns", "read_hub", "read_parquet"]
@@ -26,7 +26,7 @@ _TEDBENCH = {"original_image", "caption", "edited_image"}
 
 def read_parquet(ref: ManifestRef, path: Path, name: str) -> Source:
     """One parquet file, or all in a folder; pictures are structs of bytes and path, or plain bytes."""
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
+    files = [path] if path.is_file() else sorted(_regular(path, "*.parquet"))
     folder = path.parent if path.is_file() else path
     table = _load(str(path), "parquet", data_files={"rows": [str(file) for file in files]}, split="rows", local=files)
     return Source(name, text_of(str(path)), "row", *_table(ref, table, str(path)), (folder,))
@@ -34,8 +34,8 @@ def read_parquet(ref: ManifestRef, path: Path, name: str) -> Source:
 
 def read_hub(ref: ManifestRef, hub: str) -> Source:
     """A dataset of the hub, or a local folder laid out like one."""
-    folder = Path(hub).expanduser()
-    local = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else None
+    folder = expanded(hub)
+    local = sorted(_regular(folder, "*")) if folder.is_dir() else None
     if local is None and hub.startswith((".", "/", "~")):
         raise ManifestError(f"{hub}: no such dataset folder")
     place = f"{hub}@{ref.revision}" if ref.revision else hub
@@ -54,7 +54,7 @@ def hub_repository(ref: ManifestRef) -> Repository | None:
 
     Raises ManifestError.
     """
-    if ref.hub is None or Path(ref.hub).expanduser().is_dir() or ref.hub.startswith((".", "/", "~")):
+    if ref.hub is None or expanded(ref.hub).is_dir() or ref.hub.startswith((".", "/", "~")):
         return None
     try:
         return Repository(ref.hub, ref.revision or "main", kind="dataset").pinned()
@@ -62,12 +62,21 @@ def hub_repository(ref: ManifestRef) -> Repository | None:
         raise ManifestError(str(error)) from None
 
 
+def _regular(folder: Path, pattern: str) -> Iterator[Path]:
+    """The files of a folder; ManifestError for a pipe or a device, which would be waited for."""
+    for path in folder.rglob(pattern):
+        if path.is_file():
+            yield path
+        elif path.exists() and not path.is_dir():
+            raise ManifestError(f"{path}: a pipe, a device or a socket among the files of the dataset; remove it")
+
+
 def read_columns(
     where: str, columns: Mapping[str, str], *, split: str, subset: str | None = None, revision: str | None = None
 ) -> Iterator[dict[str, object]]:
     """The rows of a dataset of the hub, or of a folder laid out like one, with ``columns``: a name of ours to one of theirs."""
     folder = Path(where)
-    local = sorted(file for file in folder.rglob("*.parquet")) if folder.is_dir() else None
+    local = sorted(_regular(folder, "*.parquet")) if folder.is_dir() else None
     if local == []:
         raise ManifestError(f"{where}: no parquet files in this folder")
     table = _load(where, where, subset, revision=revision, split=split, local=local)

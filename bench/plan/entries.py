@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
@@ -123,7 +122,9 @@ def _version(target: str, cls: type[Any]) -> str:
     """The editor's version; that of a file counts its content too, since files are edited without a thought of versions."""
     if not registry.is_file_target(target):
         return str(cls.version)
-    content = Path(target.rpartition(":")[0]).expanduser().read_bytes()
+    from editors.toolbox.files import expanded
+
+    content = expanded(target.rpartition(":")[0]).read_bytes()
     return f"{cls.version}+{hashlib.sha256(content).hexdigest()[:8]}"
 
 

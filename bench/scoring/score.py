@@ -91,7 +91,7 @@ def preflight(spec: Spec, plan: Plan) -> None:
     mistake = spec.axes.mistake(pairs, sets, _undirected(pairs))
     if mistake:
         raise SpecError(mistake)
-    if sets:
+    if sets or (spec.reference is not None and spec.reference.kind == "manifest"):
         check_reference(spec.reference, plan.samples)
     unclassed = [sample.id for sample in plan.samples if sample.target_class is None]
     for name, metric in sets.items():

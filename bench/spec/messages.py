@@ -27,6 +27,8 @@ _EXPECTED = {
     "model_attributes_type": "a mapping",
     "finite_number": "a finite number",
 }
+_LONGEST = 600
+"""Characters of a finding; what it quotes may be as large as a spec."""
 _ORDER = ("extra_forbidden", "missing")
 
 
@@ -40,13 +42,17 @@ def one_line(error: ValidationError, model: type[BaseModel], source: str, overri
     first = details[0]
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     place = _dotted(first["loc"])
-    return f"{_origin(first, source, overrides)}: {place}{': ' if place else ''}{_message(first, model)}{more}"
+    message = _message(first, model)
+    if len(message) > _LONGEST:
+        message = f"{message[:_LONGEST]}..."
+    return f"{_origin(first, source, overrides)}: {place}{': ' if place else ''}{message}{more}"
 
 
 def _dotted(loc: Place) -> str:
     text = ""
     for part in loc:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        key = part if isinstance(part, int) else ascii(part[:80])[1:-1] if not part.isprintable() else part[:80]
+        text += f"[{part}]" if isinstance(part, int) else f".{key}" if text else str(key)
     return text
 
 
@@ -74,7 +80,7 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
             message = "missing; it is required"
         case "literal_error":
             choices = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
-            message = f"expected one of {', '.join(choices)}, got {kind_of(got)}; {did_you_mean(str(got), choices)}"
+            message = f"expected one of {', '.join(choices)}, got {kind_of(got)}; {did_you_mean(got if isinstance(got, str) else '', choices)}"
         case "too_short" | "string_too_short":
             message = "empty; give at least one" if kind == "too_short" else "empty; give a text or leave the key out"
         case "value_error":

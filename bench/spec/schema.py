@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bench import registry
 from bench.spec.text import expand_shorthands
+from bench.spec.values import Count, Label, Name, Parameters, Text
 from bench.suggest import did_you_mean
 
 __all__ = [
@@ -39,7 +40,8 @@ MANIFEST_FIELDS = (
 )
 """What a sample can hold; the left side of a column mapping."""
 
-Text = Annotated[str, Field(min_length=1)]
+MOST_PICTURES = 10_000
+"""Most reference pictures of a class; a Fréchet distance is settled by far fewer."""
 
 
 class _Strict(BaseModel):
@@ -131,9 +133,9 @@ class EditorSpec(_Strict):
     """One editor with its parameters and the knob values of its curve."""
 
     name: Text = Field(description="a registered editor, module:Class or path/to/file.py:Class")
-    label: str = Field(default="", description="its name in tables; by default the name, or the class")
+    label: Label = Field(default="", description="its name in tables; by default the name, or the class")
     preset: str = Field(default="", description="a named set of parameters; empty for the defaults")
-    params: dict[str, Any] = Field(default_factory=dict, description="parameters that differ from the preset")
+    params: Parameters = Field(default_factory=dict, description="parameters that differ from the preset")
     grid: list[float] | None = Field(default=None, description="knob values, ascending; None is the editor's own grid")
 
     @model_validator(mode="before")
@@ -163,7 +165,7 @@ class MetricSpec(_Strict):
     """One metric; without parameters it takes the defaults that go with the model."""
 
     name: Text = Field(description="a registered metric, module:Class or path/to/file.py:Class")
-    params: dict[str, Any] = Field(default_factory=dict, description="parameters of the metric")
+    params: Parameters = Field(default_factory=dict, description="parameters of the metric")
 
 
 class ReferenceSpec(_Strict):
@@ -171,8 +173,8 @@ class ReferenceSpec(_Strict):
 
     kind: Literal["truths", "sources", "toybox", "manifest"]
     manifest: Text | None = Field(default=None, description="name or path, for kind manifest")
-    per_class: int = Field(default=24, ge=1, description="pictures per target class, for kind toybox")
-    seed: int = Field(default=0, ge=0)
+    per_class: int = Field(default=24, ge=1, le=MOST_PICTURES, description="pictures per target class, for kind toybox")
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="after")
     def _manifest_with_its_kind(self) -> ReferenceSpec:
@@ -214,16 +216,16 @@ class AxesSpec(_Strict):
 class Spec(_Strict):
     """A whole run. Samples named in ``samples`` are taken first, then the first ``limit`` of them."""
 
-    name: Text
+    name: Name = Field(description="what the run is called, and its folder below runs/ by default")
     description: str = ""
     manifest: ManifestRef
-    limit: int | None = Field(default=None, ge=1)
+    limit: Count | None = None
     samples: list[str] | None = Field(default=None, min_length=1)
     model: ModelRef | None = Field(default=None, description="left out where no editor needs one")
     device: str = "auto"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[0], min_length=1)
-    batch: int = Field(default=1, ge=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
+    batch: Count = Field(default=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
     editors: list[EditorSpec] = Field(min_length=1)
     metrics: list[MetricSpec] = Field(min_length=1)
     reference: ReferenceSpec | None = None
@@ -235,10 +237,17 @@ class Spec(_Strict):
     def _long_forms(cls, data: Any) -> Any:
         return expand_shorthands(data) if isinstance(data, dict) else data
 
+    @field_validator("name")
+    @classmethod
+    def _not_a_way_out(cls, name: str) -> str:
+        if name.strip() in (".", ".."):
+            raise ValueError(f"'{name}' would be a folder that is there already; give the run a name of its own")
+        return name
+
     @field_validator("device")
     @classmethod
     def _known_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", device):
             raise ValueError(f"expected auto, cpu, mps, cuda or cuda:N, got '{device}'")
         return device
 
@@ -257,7 +266,7 @@ class Spec(_Strict):
             raise ValueError(f"two editors or anchors have the label '{label}'; give one another label")
         metric = _repeated(f"{metric.name} {metric.params}" for metric in self.metrics)
         if metric is not None:
-            raise ValueError(f"metrics: the same metric is there twice: {metric}")
+            raise ValueError(f"metrics: the same metric is there twice: {str(metric)[:200]}")
         return self
 
     @model_validator(mode="after")

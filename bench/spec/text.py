@@ -1,4 +1,4 @@
-"""A spec's text as plain data: strict YAML, shorthands written out, overrides set, relative paths made absolute."""
+"""A spec as plain data: shorthands written out, overrides set, relative paths made absolute."""
 
 from __future__ import annotations
 
@@ -7,66 +7,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import data_manifests
 from bench.errors import SpecError
 from bench.registry import is_file_target
+from bench.spec.reader import parse_yaml
 from bench.suggest import did_you_mean, kind_of
 
-__all__ = ["anchor_paths", "apply_overrides", "expand_shorthands", "is_there", "manifest_shorthand", "parse_yaml", "read_yaml"]
+__all__ = ["anchor_paths", "apply_overrides", "expand_shorthands", "is_there", "manifest_shorthand"]
 
 _SHORTHANDS = {"model": "name", "editors": "name", "metrics": "name"}
 _RELATIVE = re.compile(r"([\w.+-]+:)?((?:\.{1,2}|~)/.*)", re.DOTALL)
 _MANIFEST_SUFFIXES = (".json", ".jsonl", ".parquet")
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses duplicate keys and reads ``1e-3`` as a number, as YAML 1.2 does."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: dict[str, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"duplicate key '{key.value}', first on line {seen[key.value]}", key.start_mark
-                    )
-                seen[key.value] = key.start_mark.line + 1
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """The one YAML document in ``text`` as plain data; SpecError names ``source`` and the line of a mistake."""
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise SpecError(f"{source}{line}: {error.problem or 'not YAML'}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"{source}: not YAML: {' '.join(str(error).split())}") from error
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; SpecError when it is missing, unreadable, empty or something else."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SpecError(f"{file}: no such spec file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"{file}: cannot be read as UTF-8 text: {error}") from error
-    data = parse_yaml(text, str(file))
-    if data is None:
-        raise SpecError(f"{file}: empty; a spec needs at least manifest, editors and metrics")
-    if not isinstance(data, dict):
-        raise SpecError(f"{file}: expected a mapping of keys to values, got {kind_of(data)}")
-    return data
 
 
 def is_there(path: Path) -> bool:
@@ -130,15 +81,16 @@ def _key(node: Any, part: str, place: tuple[str | int, ...], override: str) -> A
         return part
     if not isinstance(node, list):
         raise SpecError(f"--set {override}: {where} is {kind_of(node)}, nothing can be set inside it")
-    if part.isdigit():
-        if int(part) >= len(node):
-            raise SpecError(f"--set {override}: {where} has {len(node)} items, numbered from 0; there is no {part}")
-        return int(part)
+    if part.isascii() and part.isdigit():
+        index = int(part.lstrip("0")[:9] or "0")
+        if index >= len(node):
+            raise SpecError(f"--set {override}: {where} has {len(node)} items, numbered from 0; there is no {part[:40]}")
+        return index
     labels = [item.get("label") or item.get("name") if isinstance(item, dict) else None for item in node]
     if labels.count(part) != 1:
         known = [str(label) for label in labels if label]
         reason = "is there more than once; use its index" if part in labels else f"is not there; {did_you_mean(part, known)}"
-        raise SpecError(f"--set {override}: in {where}, '{part}' {reason}")
+        raise SpecError(f"--set {override}: in {where}, '{part[:40]}' {reason}")
     return labels.index(part)
 
 
@@ -179,7 +131,7 @@ def _anchored(key: str, value: Any, folder: Path) -> Any:
     if found is None and key != "path":
         return value
     scheme, path = found.groups("") if found else ("", value)
-    return f"{scheme}{folder.resolve() / Path(path).expanduser()}"
+    return f"{scheme}{_seen_from(folder, path)}"
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:
@@ -189,4 +141,10 @@ def _mappings(value: Any) -> list[dict[str, Any]]:
 
 def _anchor(mapping: dict[str, Any], key: str, folder: Path) -> None:
     if isinstance(mapping.get(key), str) and mapping[key] and mapping[key] not in data_manifests.names():
-        mapping[key] = str(folder.resolve() / Path(mapping[key]).expanduser())
+        mapping[key] = str(_seen_from(folder, mapping[key]))
+
+
+def _seen_from(folder: Path, path: str) -> Path:
+    from editors.toolbox.files import expanded
+
+    return folder.resolve() / expanded(path)

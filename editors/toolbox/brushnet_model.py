@@ -10,7 +10,6 @@ Tensor names and the configuration file are those of the released checkpoints fo
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from editors.toolbox.checkpoint import CheckpointError
+from editors.toolbox.untrusted import CheckpointError, check_config, read_config
 
 __all__ = ["BrushNetConfig", "BrushNetModel", "BrushNetUNet"]
 
@@ -114,7 +113,9 @@ class BrushNetModel(nn.Module):
     def load(cls, folder: Path) -> BrushNetModel:
         """The network in ``folder``, in float32 on the CPU, frozen. Raises ``CheckpointError`` where the files are another's."""
         try:
-            config = BrushNetConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+            asked = read_config(folder / "config.json")
+            check_config(asked, folder / "config.json")
+            config = BrushNetConfig(**asked)
             if config.refusal():
                 raise CheckpointError(f"{folder}: {config.refusal()}")
             with torch.random.fork_rng(devices=[]):

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from editors.task import EditorError
 from editors.toolbox.digests import files_digest
 from editors.toolbox.hub import HubError, Repository, first_place
+from editors.toolbox.untrusted import CheckpointError, check_config, check_tree, indexed, only, read_config, regular
 
 __all__ = [
     "CheckpointError",
     "Components",
     "digest",
     "load_components",
+    "load_tokenizer",
     "local_folder",
     "locate",
     "locate_network",
     "model_repository",
     "network_digest",
+    "network_files",
     "network_repository",
     "origin",
     "tree_digest",
@@ -32,11 +34,15 @@ __all__ = [
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
 _PICKLES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "pytorch_model"}
 _NETWORK = ["config.json", "diffusion_pytorch_model.safetensors"]
+_TOKENIZER = ["tokenizer/*.json", "tokenizer/*.txt"]
 _TEXTS = {".json", ".txt", ".model", ".jinja"}
-
-
-class CheckpointError(EditorError):
-    """A checkpoint is missing, incomplete, of another family, or in a format that is refused."""
+_CLASSES = {
+    "vae": ("AutoencoderKL",),
+    "unet": ("UNet2DConditionModel",),
+    "text_encoder": ("CLIPTextModel",),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+}
+"""What the parts of a Stable Diffusion are; nothing else is looked up by a name that a checkpoint gives."""
 
 
 @dataclass
@@ -52,7 +58,7 @@ class Components:
 
 def _patterns(allow_pickle: bool) -> list[str]:
     """Glob patterns of every file that is read, relative to the pipeline folder."""
-    patterns = ["model_index.json", "scheduler/*.json", "tokenizer/*.json", "tokenizer/*.txt"]
+    patterns = ["model_index.json", "scheduler/*.json", *_TOKENIZER]
     for part, stem in _STEMS.items():
         patterns += [f"{part}/config.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-*-of-*.safetensors"]
         patterns += [f"{part}/{stem}.safetensors.index.json"]
@@ -143,10 +149,22 @@ def network_digest(folder: Path) -> str:
     return files_digest(folder, [folder / file for file in _NETWORK])
 
 
+@contextmanager
+def network_files(folder: Path) -> Iterator[Path]:
+    """A folder with the files that ``network_digest`` covers and no others, to load one network from. Raises ``CheckpointError``."""
+    check_config(read_config(folder / "config.json"), folder / "config.json")
+    with _loading(folder, regular(folder / file for file in _NETWORK)) as view:
+        yield view
+
+
 def tree_digest(folder: Path, allow_pickle: bool = False) -> str:
-    """sha256 (64 hex) over every weight and configuration file below a pipeline folder of any family."""
+    """sha256 (64 hex) over every weight and configuration file below a pipeline folder of any family, which ``check_tree`` has passed.
+
+    Raises ``CheckpointError``.
+    """
+    check_tree(folder, allow_pickle)
     read = {*_TEXTS, ".safetensors", *([".bin"] if allow_pickle else [])}
-    return files_digest(folder, [file for file in folder.rglob("*") if file.suffix in read])
+    return files_digest(folder, regular(file for file in folder.rglob("*") if file.suffix in read))
 
 
 def origin(folder: Path) -> str:
@@ -158,38 +176,80 @@ def origin(folder: Path) -> str:
 
 
 def digest(folder: Path, allow_pickle: bool = False) -> str:
-    """sha256 (64 hex) over the name and content of every file of the checkpoint that is read."""
+    """sha256 (64 hex) over the name and content of every file of the checkpoint that is read. Raises ``CheckpointError``."""
     return files_digest(folder, _files(folder, allow_pickle))
 
 
-def _files(folder: Path, allow_pickle: bool) -> Iterator[Path]:
-    for pattern in _patterns(allow_pickle):
-        yield from folder.glob(pattern)
+def _files(folder: Path, allow_pickle: bool) -> list[Path]:
+    """Every file that is read, shards that an index names included. Raises ``CheckpointError``."""
+    found = _found(folder, _patterns(allow_pickle))
+    return regular([*found, *(file for index in found if index.name.endswith(".index.json") for file in indexed(index))])
+
+
+def _found(folder: Path, patterns: list[str]) -> list[Path]:
+    return regular(file for pattern in patterns for file in folder.glob(pattern))
 
 
 def load_components(folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False) -> Components:
-    """Load the parts with their own libraries' loaders, on the CPU. Raises ``CheckpointError`` on another family."""
+    """Load the parts with their own libraries' loaders, on the CPU, from the files that ``digest`` covers.
+
+    Raises ``CheckpointError`` on another family, and on what is refused of any.
+    """
     import diffusers
     import transformers
 
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    for part, expected in (("vae", "AutoencoderKL"), ("unet", "UNet2DConditionModel")):
-        found = (index.get(part) or [None, None])[1]
-        if found != expected:
-            raise CheckpointError(f"{folder}: {part} is {found}, expected {expected} (Stable Diffusion family)")
+    files = _files(folder, allow_pickle)
+    index = read_config(folder / "model_index.json")
+    names = {part: _class_of(folder, index, part) for part in _CLASSES}
     if index.get("text_encoder_2"):
         raise CheckpointError(f"{folder}: two text encoders (Stable Diffusion XL) are not supported")
-    encoder, tokenizer = (getattr(transformers, index[part][1]) for part in ("text_encoder", "tokenizer"))
+    for file in (*(folder / part / "config.json" for part in _STEMS), folder / "scheduler" / "scheduler_config.json"):
+        check_config(read_config(file), file)
+    encoder = getattr(transformers, names["text_encoder"])
     safe = None if allow_pickle else True
-    with torch.random.fork_rng(devices=[]):
-        try:
-            return Components(
-                vae=diffusers.AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, use_safetensors=safe),
-                unet=diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=safe),
-                text_encoder=encoder.from_pretrained(folder / "text_encoder", dtype=dtype, use_safetensors=safe),
-                tokenizer=tokenizer.from_pretrained(folder / "tokenizer"),
-                scheduler_config=dict(diffusers.DDIMScheduler.load_config(folder / "scheduler")),
-            )
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise CheckpointError(f"{folder}: cannot be loaded: {reason}") from error
+    with torch.random.fork_rng(devices=[]), _loading(folder, files) as view:
+        return Components(
+            vae=diffusers.AutoencoderKL.from_pretrained(view / "vae", torch_dtype=dtype, use_safetensors=safe),
+            unet=diffusers.UNet2DConditionModel.from_pretrained(view / "unet", torch_dtype=dtype, use_safetensors=safe),
+            text_encoder=encoder.from_pretrained(
+                view / "text_encoder", dtype=dtype, use_safetensors=safe, local_files_only=True, trust_remote_code=False
+            ),
+            tokenizer=_tokenizer(view, names["tokenizer"]),
+            scheduler_config=dict(diffusers.DDIMScheduler.load_config(view / "scheduler")),
+        )
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a checkpoint alone. Raises ``CheckpointError``."""
+    name = _class_of(folder, read_config(folder / "model_index.json"), "tokenizer")
+    with _loading(folder, _found(folder, _TOKENIZER)) as view:
+        return _tokenizer(view, name)
+
+
+def _class_of(folder: Path, index: dict[str, Any], part: str) -> str:
+    """The class of a part, one of those that are known."""
+    entry = index.get(part)
+    found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+    if found not in _CLASSES[part]:
+        raise CheckpointError(
+            f"{folder}: {part} is {str(found)[:80]}, expected {' or '.join(_CLASSES[part])} (Stable Diffusion family)"
+        )
+    return str(found)
+
+
+def _tokenizer(view: Path, name: str) -> Any:
+    import transformers
+
+    return getattr(transformers, name).from_pretrained(view / "tokenizer", local_files_only=True, trust_remote_code=False)
+
+
+@contextmanager
+def _loading(folder: Path, files: list[Path]) -> Iterator[Path]:
+    """The files as `only` gives them to a library; what it raises is a ``CheckpointError`` that speaks of ``folder``."""
+    view = folder
+    try:
+        with only(folder, files) as view:
+            yield view
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].replace(str(view), str(folder))
+        raise CheckpointError(f"{folder}: cannot be loaded: {reason}") from error

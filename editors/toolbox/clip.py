@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from editors.task import EditorError, MissingInput, Params
+from editors.toolbox.files import expanded
+from editors.toolbox.untrusted import check_config, only, read_config, regular
 
 __all__ = ["SELECTOR", "ClipParams", "RankingCLIP", "clip_assets", "clip_digest", "cut_out", "spherical_distance"]
 
@@ -21,6 +23,7 @@ SELECTOR = "CLIP similarity of the masked region"
 """How ``FairPlay.selector`` names the choice among candidates."""
 
 _LOCAL = "local-dir:"
+_CONFIG = "open_clip_config.json"
 _READ = {".json", ".txt", ".model", ".safetensors"}
 _HOW = "give local-dir:/folder (an open_clip folder) or <open_clip architecture>:/path/to/weights.safetensors"
 
@@ -56,15 +59,15 @@ def _locate(spec: str) -> tuple[str, list[Path]]:
     if not spec:
         raise MissingInput(f"clip: this editor needs an image-text network, got none; {_HOW}")
     if spec.startswith(_LOCAL):
-        folder = Path(spec.removeprefix(_LOCAL)).expanduser()
-        files = sorted(file for file in folder.glob("*") if file.suffix in _READ)
-        if not (folder / "open_clip_config.json").is_file() or not any(file.suffix == ".safetensors" for file in files):
-            raise MissingInput(
-                f"clip: {folder} is not an open_clip folder with open_clip_config.json and safetensors weights; {_HOW}"
-            )
+        folder = expanded(spec.removeprefix(_LOCAL))
+        files = regular(file for file in folder.glob("*") if file.suffix in _READ)
+        if not (folder / _CONFIG).is_file() or not any(file.suffix == ".safetensors" for file in files):
+            raise MissingInput(f"clip: {folder} is not an open_clip folder with {_CONFIG} and safetensors weights; {_HOW}")
+        settings = {file: read_config(file) for file in files if file.name.endswith("config.json")}
+        check_config(settings[folder / _CONFIG], folder / _CONFIG)
         return _LOCAL, files
     architecture, colon, path = spec.partition(":")
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not colon or file.suffix != ".safetensors" or not file.is_file():
         raise MissingInput(f"clip: expected an existing .safetensors file behind the architecture, got {spec!r}; {_HOW}")
     return architecture, [file]
@@ -173,13 +176,13 @@ def _open(spec: str, device: torch.device, digest: str) -> RankingCLIP:
     import open_clip
 
     architecture, files = _locate(spec)
-    name, weights = (spec, None) if architecture == _LOCAL else (architecture, str(files[0]))
     if architecture != _LOCAL and architecture not in open_clip.list_models():
         raise MissingInput(f"clip: open_clip has no architecture {architecture!r}; see open_clip.list_models()")
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), only(files[0].parent, files) as view:
+            name, weights = (f"{_LOCAL}{view}", None) if architecture == _LOCAL else (architecture, str(view / files[0].name))
             network = open_clip.create_model(name, pretrained=weights, precision="fp32", require_pretrained=True)
-        tokenizer = open_clip.get_tokenizer(name)
+            tokenizer = open_clip.get_tokenizer(name)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EditorError(f"clip: {spec} cannot be opened: {reason}") from error

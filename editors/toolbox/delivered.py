@@ -13,8 +13,8 @@ from string import Formatter
 from typing import Any
 
 from editors.task import EditorError, Image, MissingInput
-from editors.toolbox.files import find_file, text_of
-from editors.toolbox.pictures import opened, to_rgb
+from editors.toolbox.files import MOST_BYTES, expanded, find_file, text_of
+from editors.toolbox.pictures import opened, read_picture_file, to_rgb
 
 __all__ = ["Delivered", "Delivery", "open_delivery", "read_picture"]
 
@@ -66,13 +66,13 @@ def open_delivery(path: str, pattern: str) -> Delivery:
 
     Raises ``MissingInput`` where there is no such place or nothing in it, ``EditorError`` where two pictures claim one place.
     """
-    place = find_file(Path(), str(Path(path).expanduser()))
+    place = find_file(Path(), str(expanded(path)))
     if not path or not place.exists():
         raise MissingInput(f"path: expected a folder or a parquet file of edits, got {path!r}, which does not exist")
     if place.is_dir():
         files = tuple((file, *_stamp(file)) for file in sorted(place.rglob("*")) if file.is_file())
         return _of_folder(place, pattern, files)
-    if place.suffix != ".parquet":
+    if place.suffix != ".parquet" or not place.is_file():
         raise MissingInput(f"path: expected a folder or a file that ends in .parquet, got {path!r}")
     return _of_parquet(place)
 
@@ -95,6 +95,8 @@ def _stamp(file: Path) -> tuple[int, int]:
 
 @cache
 def _sha256(file: Path, size: int, changed: int) -> str:
+    if size > MOST_BYTES:
+        return ""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -124,7 +126,13 @@ def _of_folder(folder: Path, pattern: str, files: tuple[tuple[Path, int, int], .
         name = text_of(file.relative_to(folder).as_posix())
         if match := form.fullmatch(name) or composed.fullmatch(unicodedata.normalize("NFC", name)):
             value = float(match["value"]) if "value" in form.groupindex else None
-            found.append((match["sample_id"], value, Delivered(str(file), file.read_bytes, _sha256(file, size, changed))))
+            found.append(
+                (
+                    match["sample_id"],
+                    value,
+                    Delivered(str(file), partial(read_picture_file, file, str(file)), _sha256(file, size, changed)),
+                )
+            )
     if not found and "\\" in pattern:
         return _of_folder(folder, pattern.replace("\\", "/"), files)
     if not found:
@@ -211,7 +219,7 @@ def _beside(file: Path, path: str, place: str) -> bytes:
         raise EditorError(f"{place}: image: {path!r} leaves the folder of the table; give a path within it")
     if not picture.is_file():
         raise EditorError(f"{place}: image: no such file: {picture}")
-    return picture.read_bytes()
+    return read_picture_file(picture, f"{place}: image")
 
 
 def _delivery(found: list[tuple[str, float | None, Delivered]]) -> Delivery:

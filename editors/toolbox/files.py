@@ -1,18 +1,22 @@
-"""Files by names that another system wrote: accents composed or not, backslashes, letters that the locale does not have.
-
-And where files are kept that only save time.
+"""Files by names that another system wrote (accents composed or not, backslashes, letters that the locale does not have), and their
+content, of which a limit is known before it is read. And where files are kept that only save time.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 import unicodedata
 import uuid
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-__all__ = ["cache_folder", "find_file", "text_of", "write_whole"]
+__all__ = ["MOST_BYTES", "cache_folder", "expanded", "find_file", "read_regular", "text_of", "write_whole"]
+
+
+MOST_BYTES = 512 << 20
+"""Largest list of rows, and largest picture, that is read: ``MAX_PIXELS`` of four channels of 16 bits, not compressed."""
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -32,6 +36,34 @@ def find_file(folder: Path, name: str) -> Path:
         if here:
             return here
     return plain
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with ``~`` or ``~user`` written out; as it is where there is no such user or no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def read_regular(file: Path, most: int) -> bytes:
+    """The bytes of a regular file, at most ``most`` of them.
+
+    Raises OSError: as opening does, and in words for a pipe, a device or a socket, which could block or never end, and for a larger file.
+    """
+    with open(file, "rb", opener=_without_waiting) as stream:
+        about = os.fstat(stream.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError("it is a pipe, a device or a socket, not a regular file")
+        data = stream.read(most + 1) if about.st_size <= most else b""
+        if about.st_size > most or len(data) > most:
+            raise OSError(f"it is larger than {most >> 20} MiB, the most that is read of such a file")
+        return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to is opened at once instead of waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def text_of(name: str) -> str:

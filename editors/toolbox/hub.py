@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from editors.task import EditorError
+from editors.toolbox.files import expanded
 
 __all__ = ["HubError", "Repository", "explained", "first_place", "known_reason", "pinning"]
 
@@ -140,7 +141,7 @@ def first_place(names: str, wanted: Repository) -> Path | Repository:
     """
     reasons = []
     for name in filter(None, [names] if Path(names).is_dir() else [name.strip() for name in names.split(",")]):
-        folder = Path(name).expanduser()
+        folder = expanded(name)
         if folder.is_dir():
             return folder
         try:

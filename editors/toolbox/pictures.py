@@ -13,6 +13,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -21,8 +22,9 @@ from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from editors.task import EditorError, Image
+from editors.toolbox.files import MOST_BYTES, read_regular
 
-__all__ = ["MAX_PIXELS", "Alpha", "decoded", "opened", "orientation", "to_rgb"]
+__all__ = ["MAX_PIXELS", "Alpha", "decoded", "opened", "orientation", "read_picture_file", "to_rgb"]
 
 MAX_PIXELS = 64_000_000
 """Largest width times height that is opened; a larger picture is taken for a mistake or a decompression bomb."""
@@ -33,6 +35,16 @@ _TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BITS, _PHOTOMETRIC, _PLANES, _SAMPLE_FORMAT, _EXIF_ORIENTATION = 258, 262, 284, 339, 274
 _SAVE = "save it with 8 or 16 unsigned bits a channel"
 _HEADER_LOCK = threading.Lock()
+
+
+def read_picture_file(file: Path, label: str) -> bytes:
+    """The encoded bytes of a regular file of at most ``MOST_BYTES``. Raises ``EditorError`` that calls it ``label``."""
+    try:
+        return read_regular(file, MOST_BYTES)
+    except FileNotFoundError:
+        raise EditorError(f"no such file: {label}") from None
+    except OSError as error:
+        raise EditorError(f"{label} cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from editors.task import EditorError
 from editors.toolbox.checkpoint import CheckpointError, origin
 from editors.toolbox.diffusion import seeded
 from editors.toolbox.hub import HubError, Repository, explained, first_place
+from editors.toolbox.untrusted import check_tree
 
 __all__ = ["Hosted", "Offload", "Wanted", "argument_default", "hosted", "local_pipeline", "pipeline_class", "pipeline_place"]
 
@@ -184,10 +185,15 @@ def _without_bars() -> Iterator[None]:
 
 def _load(wanted: Wanted) -> Any:
     cls, dtype, device = pipeline_class(wanted.class_name, wanted.folder), getattr(torch, wanted.dtype), wanted.device
+    check_tree(wanted.folder, wanted.allow_pickle)
     try:
         with torch.random.fork_rng(devices=[]), _without_bars():
             pipeline = cls.from_pretrained(
-                wanted.folder, dtype=dtype, use_safetensors=None if wanted.allow_pickle else True, local_files_only=True
+                wanted.folder,
+                dtype=dtype,
+                use_safetensors=None if wanted.allow_pickle else True,
+                local_files_only=True,
+                trust_remote_code=False,
             )
         if pipeline.dtype != dtype:  # before `dtype` was the argument's name, it was passed over
             pipeline = pipeline.to(dtype)

@@ -29,7 +29,7 @@ from metrics.networks.images import (
     resize_square,
 )
 from metrics.networks.resnet import PREFIX
-from metrics.networks.weights import digest_of_state, open_pretrained, readable, require_file, require_folder
+from metrics.networks.weights import OFFLINE, digest_of_state, open_pretrained, read_text, readable, require_file, require_folder
 
 __all__ = ["Choice", "Classifier", "open_classifier"]
 
@@ -120,7 +120,7 @@ def open_classifier(spec: str, what: str, device: str = "cpu", batch_size: int =
     model = open_pretrained(AutoModelForImageClassification, folder, what)
     has_file = (folder / PREPROCESSOR).is_file()
     with readable(f"{what}: {folder}/{PREPROCESSOR} is not readable"):
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True) if has_file else None
+        processor = AutoImageProcessor.from_pretrained(folder, **OFFLINE) if has_file else None
     model = model.to(device=chosen, dtype=torch.float32).eval().requires_grad_(False)
     config = model.config
     settings: dict[str, Any] = {} if processor is None else json.loads(json.dumps(processor.to_dict(), default=str))
@@ -247,7 +247,7 @@ def _names(labels: dict[str, int]) -> dict[str, set[str]]:
 def _read(labels: Sequence[str] | str, what: str) -> list[str]:
     if isinstance(labels, str):
         file: Path = require_file(labels, f"{what} labels", "name a text file with one label a line, or give a list")
-        labels = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        labels = [line.strip() for line in read_text(file, f"{what} labels").splitlines() if line.strip()]
     if len(labels) < 2:
         raise MetricError(
             f"{what} labels: expected at least two to choose between, got {list(labels)}; leave it out to allow all"

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import MetricError, fingerprint
-from metrics.networks.weights import digest_of_state, require_file, require_folder
+from metrics.networks.weights import digest_of_state, expanded, require_file, require_folder
 
 __all__ = ["OpenClipNetwork", "open_clip_network"]
 
@@ -77,7 +77,7 @@ def open_clip_network(model: str, pretrained: str | None, quick_gelu: bool | Non
 
 def _stamp(model: str, pretrained: str | None) -> tuple[tuple[str, int, int], ...]:
     """Name, size and time of change of the files that make the network, so that a changed one is read again."""
-    folder, file = Path(model.removeprefix(LOCAL)).expanduser(), Path(pretrained or "").expanduser()
+    folder, file = expanded(model.removeprefix(LOCAL)), expanded(pretrained or "")
     files = [*folder.iterdir()] if model.startswith(LOCAL) else [file] if file.is_file() else []
     return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files))
 
@@ -104,7 +104,7 @@ def _open(model: str, pretrained: str | None, quick_gelu: bool | None, device: t
     except Exception as error:
         raise MetricError(_advice(model, pretrained, error)) from error
     if local and text_config.get("hf_tokenizer_name"):
-        _check_tokenizer(tokenizer, text_config, Path(model.removeprefix(LOCAL)).expanduser())
+        _check_tokenizer(tokenizer, text_config, expanded(model.removeprefix(LOCAL)))
     network = network.eval().requires_grad_(False)
     used = network.visual.preprocess_cfg
     height, width = used["size"] if isinstance(used["size"], tuple | list) else (used["size"],) * 2

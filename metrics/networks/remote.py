@@ -15,6 +15,7 @@ from typing import Any
 
 from metrics.networks import inception
 from metrics.networks.clip_towers import CLIP_PREFIX
+from metrics.networks.weights import expanded
 
 __all__ = ["RemoteWeights", "absent_weights"]
 
@@ -71,7 +72,7 @@ def _trunk(given: Mapping[str, Any]) -> RemoteWeights | None:
 
 
 def _inception(features: str) -> RemoteWeights | None:
-    file = Path(features.removeprefix(inception.PREFIX)).expanduser()
+    file = expanded(features.removeprefix(inception.PREFIX))
     if not features.startswith(inception.PREFIX) or file.is_file() or file.name != inception.FILE:
         return None
     from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3

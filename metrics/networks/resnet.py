@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from metrics.base import Image, MetricError
 from metrics.networks.base import Extractor, Identity
 from metrics.networks.images import BATCH_SIZE, RESIZE_POLICY, resize_square, to_tensor
-from metrics.networks.weights import digest_of_state, first_line, open_pretrained, require_folder
+from metrics.networks.weights import digest_of_state, first_line, open_pretrained, read_json, require_folder
 
 __all__ = ["PREFIX", "FolderExtractor", "FolderNetwork", "open_resnet"]
 
@@ -95,7 +94,7 @@ def _preprocessing(folder: Path, what: str) -> dict[str, Any]:
     if not file.is_file():
         return DEFAULTS
     try:
-        given = {**DEFAULTS, **json.loads(file.read_text(encoding="utf-8"))}
+        given = {**DEFAULTS, **read_json(file, what)}
         size = given["size"]
         if isinstance(size, dict):
             size = size["shortest_edge"] if "shortest_edge" in size else size["height"]

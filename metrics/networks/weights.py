@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,16 +15,28 @@ import torch
 from metrics.base import MetricError
 
 __all__ = [
+    "OFFLINE",
     "digest_of_file",
     "digest_of_state",
+    "expanded",
     "first_line",
     "open_pretrained",
+    "read_json",
     "read_state",
+    "read_text",
     "readable",
     "require_file",
     "require_folder",
 ]
 
+OFFLINE = {"local_files_only": True, "trust_remote_code": False}
+"""For every `from_pretrained`: nothing is fetched, no code of a folder is run, nobody is asked."""
+MOST_BYTES = 64 << 20
+"""Largest file of text or JSON that is read; tokenizers have a few million bytes."""
+MOST_SIDE = 4096
+"""Largest side in pixels that a network may ask its pictures to be brought to."""
+_SIDES = ("size", "image_size", "crop_size", "shortest_edge", "longest_edge", "height", "width")
+_CODE = ("auto_map", "trust_remote_code")
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8})\.(?:pth|pt|safetensors)$")
 
 
@@ -43,13 +56,21 @@ def digest_of_state(state: Mapping[str, torch.Tensor]) -> str:
     return total.hexdigest()
 
 
+def expanded(path: str | Path) -> Path:
+    """The path with `~` or `~user` written out; as it is where there is no such user or no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def require_file(path: str | Path, what: str, advice: str) -> Path:
     """The path of an existing file whose name, where it carries eight hex digits of a hash, tells the truth.
 
     Raises:
         MetricError: no such file, or a file that is damaged or renamed; nothing is ever downloaded.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         raise MetricError(f"{what}: no file at {file}; nothing is downloaded: {advice}")
     promised = HASH_IN_NAME.search(file.name)
@@ -69,13 +90,57 @@ def require_folder(path: str | Path, what: str, files: tuple[str, ...]) -> Path:
     Raises:
         MetricError: folder or file is missing; nothing is ever downloaded.
     """
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     if not folder.is_dir():
         raise MetricError(f"{what}: no folder at {folder}; nothing is downloaded: give a folder that holds {', '.join(files)}")
     for name in files:
         if not (folder / name).is_file():
             raise MetricError(f"{what}: {folder} lacks {name}; expected {', '.join(files)}: save the network there again")
+    if (folder / "adapter_config.json").exists():
+        raise MetricError(f"{what}: {folder} holds an adapter, which names a network elsewhere; merge it into the weights")
+    for file in sorted(folder.glob("*config.json")):
+        _check_settings(read_json(file, what), what, file, sides=file.name != "tokenizer_config.json")
     return folder
+
+
+def read_text(file: Path, what: str) -> str:
+    """A text in UTF-8 of at most `MOST_BYTES`.
+
+    Raises:
+        MetricError: the file is no regular one, is larger, or is not UTF-8.
+    """
+    try:
+        if not file.is_file():
+            raise OSError("no regular file")
+        with file.open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise OSError(f"it is larger than {MOST_BYTES >> 20} MiB")
+        return data.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise MetricError(f"{what}: {file} cannot be read as UTF-8 text: {error}") from error
+
+
+def read_json(file: Path, what: str) -> Any:
+    """The content of a JSON file, see `read_text`."""
+    try:
+        return json.loads(read_text(file, what))
+    except (ValueError, RecursionError) as error:
+        raise MetricError(f"{what}: {file} is not JSON: {first_line(error)}") from error
+
+
+def _check_settings(settings: Any, what: str, file: Path, *, sides: bool, key: str = "") -> None:
+    """Refuse settings that ask for code of the folder to be run, or for pictures without measure."""
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if name in _CODE and value:
+                raise MetricError(f"{what}: {file}: {name} asks for code of the folder, which is never run; remove it")
+            _check_settings(value, what, file, sides=sides, key=str(name))
+    elif isinstance(settings, list):
+        for value in settings:
+            _check_settings(value, what, file, sides=sides, key=key)
+    elif sides and key in _SIDES and (isinstance(settings, str) or (settings is not None and not 0 < settings <= MOST_SIDE)):
+        raise MetricError(f"{what}: {file}: {key} is {str(settings)[:40]}, expected 1 to {MOST_SIDE} pixels")
 
 
 def open_pretrained(cls: Any, folder: Path, what: str, *, needs: str = "", **options: Any) -> Any:
@@ -86,7 +151,7 @@ def open_pretrained(cls: Any, folder: Path, what: str, *, needs: str = "", **opt
     Raises:
         MetricError: the folder is unreadable, or the file lacks weights that would otherwise be left random.
     """
-    options |= {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    options |= OFFLINE | {"use_safetensors": True, "output_loading_info": True}
     with readable(f"{what}: {folder} is not a readable {cls.__name__} folder"):
         model, loading = cls.from_pretrained(folder, **options)
     missing = sorted(key for key in loading["missing_keys"] if key.startswith(needs))

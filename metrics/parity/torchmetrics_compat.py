@@ -24,7 +24,7 @@ from metrics.networks.clip_towers import check_text, open_towers, unit
 from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device, to_tensor
 from metrics.networks.openclip import LOCAL
 from metrics.networks.resnet import PREFIX
-from metrics.networks.weights import digest_of_state, open_pretrained, readable, require_folder
+from metrics.networks.weights import OFFLINE, digest_of_state, open_pretrained, readable, require_folder
 from metrics.toolbox.pairs import Maps, compare_pairs
 from metrics.toolbox.regions import check_pairs
 
@@ -60,8 +60,8 @@ class TransformersClip:
 
         model = open_pretrained(CLIPModel, folder, what)
         with readable(f"{what}: processor and tokenizer of {folder} are not readable"):
-            self._processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-            self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+            self._processor: Any = CLIPImageProcessor.from_pretrained(folder, **OFFLINE)
+            self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, **OFFLINE)
         self._model = model.to(device=self._device, dtype=torch.float32).eval().requires_grad_(False)
         config, settings = model.config, self._processor
         self._places = int(config.text_config.max_position_embeddings)

@@ -392,3 +392,16 @@ def test_a_table_that_is_piped_is_not_cut() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": ""}).stdout
     row = next(line for line in shown.splitlines() if line.startswith("tedbench"))
     assert row.rstrip().endswith(str(Path("bench/specs/tedbench.yaml"))), "the whole path, on the row's own line"
+
+
+def test_export_writes_plain_folders_once(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    etabench("run", spec_file(editor("Fade", grid=[0.2, 0.8])), "--out", run, "--no-score", "--workers", "1")
+    code, out, err = etabench("export", run, "--by", "value/editor", "--out", tmp_path / "out")
+    assert (code, out, err) == (0, f"6 edits in {tmp_path / 'out'}\n", "")
+    assert len(list((tmp_path / "out" / "0.8" / "Fade").iterdir())) == 3
+    assert etabench("export", run)[0] == 0
+    assert (run / "export" / "Fade" / "0.2").is_dir()
+    for arguments in (("--out", tmp_path / "out"), ("--by", "editor/size"), ("--out", run / "units")):
+        code, _, err = etabench("export", run, *arguments)
+        assert (code, err.count("\n")) == (2, 1)

@@ -1,7 +1,7 @@
 """Check that the documents agree with the program: ``python tests/docs/check_docs.py`` (``--write`` brings both up to date).
 
-Four things are checked: docs/reference.md and the facts that ``etabench list`` shows are what the program says of itself; every
-``etabench`` command in a document exists with the options it is shown with; every relative link and picture points at a file.
+Five things are checked: docs/reference.md, the facts that ``etabench list`` shows and the schema of a spec are what the program says of
+itself; every ``etabench`` command in a document exists with the options it is shown with; every relative link and picture points at a file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.commands import catalogue
+from bench.commands import catalogue, schema
 from bench.spec import shipped_specs
 
 ROOT = Path(__file__).parents[2]
@@ -87,12 +87,15 @@ def broken_links(document: Path) -> Iterator[str]:
 def main(arguments: list[str]) -> int:
     if "--write" in arguments:
         catalogue.write_facts()
+        schema.write_schema()
         REFERENCE.write_text(reference())
     problems = (
         [] if REFERENCE.read_text() == reference() else ["docs/reference.md is stale: python tests/docs/check_docs.py --write"]
     )
     if (catalogue.editors(), catalogue.metrics()) != (catalogue.editors(live=True), catalogue.metrics(live=True)):
         problems.append("bench/commands/facts.json is stale: python tests/docs/check_docs.py --write")
+    if not schema.SCHEMA.is_file() or schema.read_schema() != schema.spec_schema():
+        problems.append("bench/specs/spec.schema.json is stale: python tests/docs/check_docs.py --write")
     for document in documents():
         found = [*stale_commands(document.read_text()), *broken_links(document)]
         problems += [f"{document.relative_to(ROOT)}: {problem}" for problem in found]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from editors import BatchEditor, Editor, EditorError, EditTask, Knob, MissingInput
+from editors import BatchEditor, Editor, EditorError, EditTask, Knob, MissingInput, SamplingParams
 from editors.anchors import Copy, Oracle, Regenerate, VAERoundTrip
 from editors.blended_latent import BlendedLatent
 from editors.diffedit import DiffEdit
@@ -152,3 +152,30 @@ class Loose(Imagic):
 def test_importing_the_contract_does_not_import_torch() -> None:
     code = "import sys, editors; sys.exit('torch' in sys.modules or 'diffusers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"steps": True}, "steps: expected a number, not a switch, got True"),
+        ({"steps": "20"}, "steps: expected a number, not a text, got '20'"),
+        ({"guidance": False}, "guidance: expected a number, not a switch, got False"),
+        ({"guidance": float("inf")}, "guidance: Input should be a finite number, got inf"),
+        ({"sure": 1}, "sure: expected true or false, not a number, got 1"),
+        ({"sure": "yes"}, "sure: expected true or false, not a text, got 'yes'"),
+        ({"steps": ["x" * 10_000] * 1000}, "steps: Input should be a valid integer, got "),
+    ],
+)
+def test_parameters_are_of_their_kind(given: dict[str, Any], message: str) -> None:
+    class Own(SamplingParams):
+        sure: bool = False
+        either: int | str = 1
+
+    class Sampling(Counts):
+        Params = Own
+
+    assert Sampling.resolve("", {"steps": 20, "guidance": 7, "sure": True, "either": "a"}).guidance == 7.0
+    with pytest.raises(EditorError) as caught:
+        Sampling.resolve("", given)
+    assert f": {message}" in str(caught.value)
+    assert len(str(caught.value)) < 300

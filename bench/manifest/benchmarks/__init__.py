@@ -10,7 +10,6 @@ import inspect
 import pkgutil
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 
 from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Benchmark, Card, Copy
@@ -19,6 +18,7 @@ from bench.manifest.rows import RawRow, Source
 from bench.manifest.tables import hub_caches
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
+from editors.toolbox.files import expanded
 
 __all__ = ["Benchmark", "Card", "benchmarks", "on_hub", "read_benchmark"]
 
@@ -67,7 +67,7 @@ def _copy(ref: ManifestRef, card: Card) -> Copy:
         if not card.hub:
             raise ManifestError(f"{ref.benchmark}: give root, the folder of your copy; it is to be had from {card.where}")
         return Copy(on_hub(ref), split, None)
-    root = Path(ref.root).expanduser()
+    root = expanded(ref.root)
     if not root.is_dir():
         raise ManifestError(f"{root}: no such folder; root is the unpacked copy of {ref.benchmark}, from {card.where}")
     return Copy(ref, split, root)

@@ -18,6 +18,7 @@ from bench.manifest.benchmarks.base import Copy, Values
 from bench.manifest.pictures import PictureFile, read_header, read_rgb
 from bench.manifest.tables import read_columns
 from bench.suggest import kind_of
+from editors.toolbox.files import MOST_BYTES, read_regular
 
 __all__ = ["STANDS_IN", "brought_to", "entries_of", "mask_file", "read_csv", "read_json", "read_text", "run_lengths", "table"]
 
@@ -39,7 +40,7 @@ def read_text(copy: Copy, *names: str) -> tuple[Path, str]:
         file = copy.folder / name
         if file.is_file():
             try:
-                return file, file.read_text(encoding="utf-8-sig")
+                return file, read_regular(file, MOST_BYTES).decode("utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise ManifestError(f"{file}: cannot be read as UTF-8 text: {error}") from error
     found = sorted(each.name for each in copy.folder.iterdir())

@@ -9,11 +9,13 @@ from fake_specs import SpecMaker
 from fixtures_manifest import row, write_folder
 
 from bench import api
+from bench.errors import ScoreError
 from bench.manifest import Manifest, open_manifest
 from bench.manifest.pictures import pixel_hash
-from bench.manifest.reference import NoRealPicture, RealPictures
+from bench.manifest.reference import NoRealPicture, RealPictures, check_reference, collect
 from bench.spec import ManifestRef, ReferenceSpec
 from bench.store import Run
+from bench.toybox.reference import scenes_of_classes
 from bench.workers.crew import Options
 
 INLINE = Options(executor="inline")
@@ -118,3 +120,17 @@ def test_retrieve_answers_with_a_real_picture_and_names_it_in_its_key(
 def _reasons(run: Run) -> list[tuple[str, str]]:
     records = [record for path in run.units.iterdir() if (record := run.record(path.name)) and record.reason]
     return sorted({(record.reason["type"], record.reason["message"]) for record in records if record.reason})
+
+
+def test_no_more_pictures_than_memory_holds() -> None:
+    class Of:
+        id, has_truth = "a", False
+
+        def __init__(self, target_class: str) -> None:
+            self.target_class = target_class
+
+    samples = [Of(name) for name in list(scenes_of_classes())[:11]]
+    check_reference(ReferenceSpec(kind="toybox", per_class=10_000), samples[:10])
+    for check in (check_reference, lambda spec, given: collect(spec, given, None)):
+        with pytest.raises(ScoreError, match=r"10000 pictures of each of 11 classes are more than 100000.*lower per_class"):
+            check(ReferenceSpec(kind="toybox", per_class=10_000), samples)

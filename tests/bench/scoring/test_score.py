@@ -83,6 +83,11 @@ def test_a_metric_takes_what_it_has_a_parameter_for(make_spec: SpecMaker, model:
             "no class 'zebra' there; the manifest is not of ToyBox",
         ),
         ({"metrics": [metric("ColourGap")], "reference": {"kind": "manifest", "manifest": "./nowhere"}}, "nowhere"),
+        (
+            {"metrics": [{"name": "psnr"}], "reference": {"kind": "manifest", "manifest": "./nowhere"}},
+            "nowhere: no such manifest",
+        ),
+        ({"metrics": [{"name": "psnr", "params": {"region": "nowhere"}}]}, "expected whole, background or edited, got 'nowhere'"),
     ],
 )
 def test_what_cannot_be_scored_is_found_before_any_edit(

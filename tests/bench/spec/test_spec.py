@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import yaml
 import data_manifests
 from bench.errors import SpecError
 from bench.spec import EditorSpec, ManifestRef, Spec, load_spec, shipped_specs
+from bench.suggest import did_you_mean, kind_of
 
 MINIMAL: dict[str, Any] = {
     "name": "mine",
@@ -237,7 +240,7 @@ def test_a_mistyped_key_comes_before_the_missing_one(tmp_path: Path) -> None:
         ("name: a\n\tmodel: b\n", ":2: "),
         ("name: !!python/object/apply:os.getcwd []\n", ":1: could not determine a constructor"),
         ("name: 'a\x07'\n", "not YAML"),
-        ("[" * 5000, "not YAML"),
+        ("[" * 5000, ":1: nested deeper than 40 levels"),
     ],
 )
 def test_bad_yaml_names_file_and_line(tmp_path: Path, text: str, message: str) -> None:
@@ -279,3 +282,113 @@ def test_axes_are_named_as_tables_name_metrics(tmp_path: Path) -> None:
     assert load_spec(write(tmp_path, {})).axes.model_dump() == {"editability": "clip", "fidelity": "lpips"}, (
         "whether scored or not"
     )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("editors.0.params.guidance=.inf", "editors[0].params: guidance is inf; parameters must be finite"),
+        ("editors.0.params.call={a: [1, {b: -.inf}]}", "editors[0].params: call.a.1.b is -inf; parameters must be finite"),
+        ("metrics.0.params.a=.nan", "metrics[0].params: a is nan; parameters must be finite"),
+        (f"editors.0.params.a=0x{'f' * 6000}", "a is a number of 24000 bits (a whole number); parameters have 63 bits at most"),
+        (f"limit=0x{'f' * 6000}", "limit: input should be less than 9223372036854775808, got a number of 24000 bits"),
+        ("editors.0.params.x=!!map [a]", ":1: the value does not fit its tag tag:yaml.org,2002:map"),
+        ("editors.0.params.x=!!int ''", ":1: the value does not fit its tag tag:yaml.org,2002:int"),
+        ("editors.0.params.x=!!float ''", ":1: the value does not fit its tag"),
+        ("editors.0.params.x=!!bool maybe", ":1: the value does not fit its tag"),
+        ("editors.0.params.x=!!str [a]", ":1: expected a scalar node"),
+        ("editors.0.params.x=!!timestamp x", ":1: could not determine a constructor"),
+        ("editors.0.params.x=!!binary aGk=", ":1: could not determine a constructor"),
+        ("editors.0.params.x=!!set {a}", ":1: could not determine a constructor"),
+        ("editors.²=1", "in editors, '²' is not there; choose from imagic, sdedit"),
+        ("editors.٣=1", "in editors, '٣' is not there"),
+        (f"editors.{'9' * 6000}=1", "editors has 2 items, numbered from 0"),
+        ('name="\\0"', "name: expected printable characters, got '\\x00' (a string)"),
+        ('name="a\\e[31m"', "name: expected printable characters"),
+        ("name=' '", "name: expected something to read, got only spaces"),
+        ("name=..", "name: '..' would be a folder that is there already"),
+        ("name=.", "name: '.' would be a folder that is there already"),
+        ("name=' .. '", "name: ' .. ' would be a folder that is there already"),
+        (f"name={'x' * 300}", "name: expected at most 100 characters, got 300"),
+        ("editors.0.label=' '", "editors[0].label: expected something to read"),
+        ('editors.0.label="a\\nb"', "editors[0].label: expected printable characters"),
+        ('metrics.0.name="a\\0:B"', "metrics[0].name: expected printable characters"),
+        ('model={path: "a\\0"}', "model.path: expected printable characters"),
+        ("reference={kind: toybox, per_class: 1000000000}", "reference.per_class: input should be less than or equal to 10000"),
+        ("device=cuda:99999999", "device: expected auto, cpu, mps, cuda or cuda:N"),
+        ("editors.0.params=&a {b: *a}", ":1: an alias stands inside what it names"),
+        ("editors.0.params=[&a [], *b]", ":1: found undefined alias 'b'"),
+        (f"description={'[' * 41}{']' * 41}", ":1: nested deeper than 40 levels"),
+        ("{}={}".format("x" * 5000, 3), "unknown key; choose from"),
+    ],
+)  # fmt: skip
+def test_what_no_record_could_hold_is_refused_in_a_short_line(spec_file: Path, override: str, message: str) -> None:
+    refused = refusal(spec_file, override)
+    assert message in refused
+    assert refused.isprintable()
+    assert len(refused.replace(override, "")) < 800
+
+
+def test_a_date_without_quotes_is_a_text(spec_file: Path) -> None:
+    assert load_spec(spec_file, ["name=2024-01-01"]).name == "2024-01-01"
+
+
+def test_no_home_of_that_name_is_no_such_path(spec_file: Path) -> None:
+    here = Path.cwd().resolve()
+    assert load_spec(spec_file, ["manifest=~nosuchuser/x"]).manifest.path == f"{here}/~nosuchuser/x"
+    given = "[{name: '~nosuchuser/x.py:X', params: {path: '~nosuchuser/y'}}]"
+    editor = load_spec(spec_file, [f"editors={given}"]).editors[0]
+    assert (editor.name, editor.params["path"]) == (f"{here}/~nosuchuser/x.py:X", f"{here}/~nosuchuser/y")
+
+
+BOMBS = {
+    "list": "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+    + "".join(f"a{i + 1}: &a{i + 1} [{', '.join([f'*a{i}'] * 9)}]\n" for i in range(30)),
+    "merge": "a0: &a0 {x: 1}\n" + "".join(f"a{i + 1}: &a{i + 1} {{<<: [{', '.join([f'*a{i}'] * 9)}]}}\n" for i in range(30)),
+    "long": f"a: &a {'x' * 500_000}\nb: [{', '.join(['*a'] * 500)}]\n",
+    "deep": "a0: &a0 [x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}]\n" for i in range(2000)),
+    "key": "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [*a{i}, *a{i}]\n" for i in range(40)) + "? *a40\n: 1\n",
+}
+
+
+@pytest.mark.parametrize("place", ["", "name: ", "editors: [{name: imagic, params: "])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_aliases_repeat_no_more_than_a_spec_can_hold(tmp_path: Path, bomb: str, place: str) -> None:
+    file = tmp_path / "bomb.yaml"
+    last = BOMBS[bomb].rstrip("\n").rpartition("\n")[2].partition(":")[0]
+    tail = f"{place}*{last}{'}]' if place.startswith('editors') else ''}\n" if place and bomb != "key" else ""
+    file.write_text(BOMBS[bomb] + tail)
+    before = time.process_time()
+    assert "aliases repeat more than a spec can hold; write out less" in refusal(file)
+    assert time.process_time() - before < 5, "seconds of this process; the smallest of them took minutes"
+
+
+def test_aliases_that_save_writing_are_welcome(tmp_path: Path) -> None:
+    text = yaml.safe_dump(MINIMAL | {"editors": []}).replace("editors: []\n", "")
+    many = "".join(
+        f"  - {{name: sdedit, label: s{i}, grid: *grid, params: {{<<: *shared, steps: {i + 1}}}}}\n" for i in range(200)
+    )
+    first = "  - {name: sdedit, grid: &grid [0.2, 0.4], params: &shared {guidance: 3.0}}\n"
+    (tmp_path / "mine.yaml").write_text(f"{text}editors:\n{first}{many}")
+    spec = load_spec(tmp_path / "mine.yaml")
+    assert (spec.editors[200].grid, spec.editors[200].params) == ([0.2, 0.4], {"guidance": 3.0, "steps": 200})
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "giant"])
+def test_a_spec_is_a_regular_file_of_bounded_size(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "odd.yaml"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, 5 << 30)
+    assert ("larger than 4 MiB" if kind == "giant" else "a pipe, a device") in refusal(file)
+
+
+def test_findings_never_show_a_whole_value() -> None:
+    huge: dict[str, Any] = {"a": ["x" * 10**7] * 10**4, "b": 10**5000}
+    for value in (huge, [huge] * 100, "x" * 10**7, 10**5000, -(10**5000)):
+        assert len(kind_of(value)) < 100
+    assert did_you_mean("x" * 10**7, ["imagic"]) == "choose from imagic"

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from metrics.base import MetricError
-from metrics.networks.weights import digest_of_file, digest_of_state, read_state, require_file
+from metrics.networks.classifier import open_classifier
+from metrics.networks.openclip import open_clip_network
+from metrics.networks.weights import digest_of_file, digest_of_state, read_state, read_text, require_file, require_folder
 
 
 def test_digest_of_state_is_the_same_in_any_file_format(tmp_path: Path) -> None:
@@ -53,3 +58,62 @@ def test_files_with_anything_but_tensors_are_refused(tmp_path: Path) -> None:
     torch.save({"a": Path("x")}, tmp_path / "object.pth")
     with pytest.raises(MetricError, match=r"cannot read .* as plain tensors"):
         read_state(tmp_path / "object.pth", "net")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", '{"image_size": 1000000}', "image_size is 1000000, expected 1 to 4096 pixels"),
+        ("config.json", '{"vision_config": {"image_size": [224, 100000]}}', "image_size is 100000"),
+        ("preprocessor_config.json", '{"size": {"height": 1e12, "width": 8}}', "height is 1000000000000.0"),
+        ("preprocessor_config.json", '{"size": "1000000"}', "size is 1000000"),
+        ("config.json", '{"auto_map": {"AutoModel": "x.X"}}', "auto_map asks for code of the folder"),
+        (
+            "open_clip_config.json",
+            '{"a": [{"tokenizer_kwargs": {"trust_remote_code": true}}]}',
+            "trust_remote_code asks for code",
+        ),
+        ("adapter_config.json", "{}", "holds an adapter, which names a network elsewhere"),
+        ("config.json", "[" * 100_000, "is not JSON"),
+        ("config.json", "{", "is not JSON"),
+    ],
+)
+def test_a_folder_asks_for_no_code_and_no_pictures_without_measure(tmp_path: Path, name: str, content: str, message: str) -> None:
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_text("{}")
+    (tmp_path / "tokenizer_config.json").write_text('{"size": 1e30, "model_max_length": 1000000000000000019884624838656}')
+    assert require_folder(tmp_path, "net", ("config.json", "model.safetensors")) == tmp_path
+    (tmp_path / name).write_text(content)
+    with pytest.raises(MetricError, match=message) as caught:
+        require_folder(tmp_path, "net", ("config.json", "model.safetensors"))
+    assert "\n" not in str(caught.value)
+
+
+def test_text_is_a_regular_file_of_bounded_size(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "giant.json").touch()
+    os.truncate(tmp_path / "giant.json", 5 << 30)
+    (tmp_path / "bytes.json").write_bytes(b"\xff")
+    for name, message in (
+        ("pipe", "no regular file"),
+        ("giant", "larger than 64 MiB"),
+        ("bytes", "UTF-8"),
+        ("gone", "no regular file"),
+    ):
+        with pytest.raises(MetricError, match=message):
+            read_text(tmp_path / f"{name}.json", "labels")
+
+
+@pytest.mark.parametrize("name", ["auto_map", "image_size"])
+def test_networks_are_refused_before_they_are_built(resnet_folder: Path, judge_copy: Path, tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(resnet_folder, tmp_path / "net"))
+    value = {"auto_map": {"AutoModelForImageClassification": "x.X"}, "image_size": 10**6}[name]
+    for place, file in ((folder, "config.json"), (judge_copy, "open_clip_config.json")):
+        config = json.loads((place / file).read_text())
+        (place / file).write_text(json.dumps(config | {name: value}))
+    for read in (
+        lambda: open_classifier(f"folder:{folder}", "accuracy"),
+        lambda: open_clip_network(f"local-dir:{judge_copy}", None, None, torch.device("cpu")),
+    ):
+        with pytest.raises(MetricError, match=name):
+            read()
