@@ -70,7 +70,8 @@ def leaderboard(
                 row[f"{metric}_low"], row[f"{metric}_high"] = point.get("low", np.nan), point.get("high", np.nan)
             row |= {f"{metric}_n": point.get("n", 0), f"{metric}_best": len(ranked) > 1 and label in best.get(metric, ())}
         done = [records[unit.key] for unit in plan.units if unit.entry == index and unit.key in records]
-        row |= next((record.fair_play for record in done if record.status == "done"), {})
+        told = next((record.fair_play for record in done if record.status == "done"), {})
+        row |= {name: value for name, value in told.items() if name not in row}
         row |= _costs(units[(units["editor"] == label) & (units["status"] == "done")])
         own = counts[counts["editor"] == label].iloc[0].drop("editor").rename({"coverage": "edits_percent"})
         row |= {str(name): n for name, n in own.items()}
