@@ -9,7 +9,7 @@ bench.report(finished)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,8 @@ def run(
 ) -> Run:
     """Make every edit the spec asks for, in the folder `out` (by default `runs/<name>`), and return the run.
 
-    An existing folder is continued: finished units stay, failed ones are tried again. `spec` is a Spec, a file or a shipped name.
+    An existing folder is continued: finished units stay, failed ones are tried again, and those whose pictures are gone or differ from
+    their records are made anew. `spec` is a Spec, a file or a shipped name.
     Raises EtabenchError where the run cannot be made, MetricError where it could not be scored (found out before the first edit, unless
     `scorable` is False); editors that fail on single samples are recorded, not raised.
     """
@@ -55,22 +56,25 @@ def run(
     folder = Run(Path(out) if out is not None else default_folder(resolved))
     planned, manifest = plan(resolved)
     changed = _changes(folder, planned, manifest)
-    if scorable and any(folder.record(unit.key) is None for unit in planned.units):
+    keys = {unit.key for unit in planned.units}
+    records = {record.key: record for record in folder.records(keys)}
+    worn = {key: file for key, record in records.items() if record.status == "done" and (file := folder.damaged(record))}
+    if scorable and (worn or keys - records.keys()):
         from bench.scoring import preflight
 
         preflight(resolved, planned)
     Run.create(folder.path)
     with folder.hold(resolved, planned):
         folder.clean()
-        for record in list(folder.records(unit.key for unit in planned.units)):
-            if record.status == "failed":
+        for record in list(folder.records(keys)):
+            if record.status == "failed" or (record.key in worn and folder.damaged(record)):
                 folder.discard(record.key)
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
-        keys = {unit.key for unit in planned.units}
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
-            if changed:
-                advance(0, changed)
+            for note in (changed, _worn(worn, planned)):
+                if note:
+                    advance(0, note)
             execute(folder, planned, options, advance)
     return folder
 
@@ -127,6 +131,14 @@ def _changes(run: Run, planned: Plan, manifest: Manifest) -> str:
     found = planned.changes(before)
     words = ", ".join(f"{number} {word}" for word, number in found.items()) or "no planned sample differs"
     return f"the manifest changed since this run was planned: {words}; what did not change is kept"
+
+
+def _worn(files: Mapping[str, Path], planned: Plan) -> str:
+    """Which units are made anew because of their files, in words."""
+    if not files:
+        return ""
+    number, first = len(files), next(iter(files.values()))
+    return f"{number} of {len(planned.units)} units are made anew: their pictures are gone or differ from their records (first: {first})"
 
 
 def _as_given(spec: Spec | str | Path, overrides: Sequence[str]) -> bytes:

@@ -87,11 +87,11 @@ def run(
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
     ] = None,
     fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit failed")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit or metric failed")] = False,
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
-    from bench.commands.outlook import failures
+    from bench.commands.outlook import failures, unscored
     from bench.progress import shown
     from bench.spec import load_spec
     from bench.workers.crew import Options
@@ -111,34 +111,35 @@ def run(
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=shown(log), scorable=not no_score)
-        failed = failures(finished)
+        failed = [failures(finished)]
         if no_score:
             out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
         else:
-            api.score(finished, progress=shown(log))
+            failed.append(unscored(api.score(finished, progress=shown(log))))
     except KeyboardInterrupt:
         log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     if not no_score:
         _report(finished)
-    if failed:
-        log.print(failed, markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1 if strict else 0)
+    _last_words(failed, strict)
 
 
 @app.command()
 def score(
     run: RunArgument,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any metric failed")] = False,
 ) -> None:
     """Score what is not scored yet."""
     from bench import api
+    from bench.commands.outlook import unscored
     from bench.progress import shown
 
     scores = api.score(run, device=device, progress=shown(log))
     out.print(
         f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
     )
+    _last_words([unscored(scores)], strict)
 
 
 @app.command()
@@ -165,7 +166,7 @@ def check(
         return
     verdict = compare(Run.open(run), baseline)
     print_verdict(verdict)
-    raise typer.Exit(1 if verdict.regressions else 0)
+    raise typer.Exit(1 if verdict.regressions else 2 if verdict.failed else 0)
 
 
 @app.command("validate-metrics")
@@ -283,6 +284,14 @@ def main() -> None:
             raise
         print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
+
+
+def _last_words(failed: list[str], strict: bool) -> None:
+    """Say what failed, one line each, and with `strict` exit 1 where anything did."""
+    for line in filter(None, failed):
+        log.print(line, markup=False, highlight=False, soft_wrap=True)
+    if strict and any(failed):
+        raise typer.Exit(1)
 
 
 def _report(run: Run) -> None:

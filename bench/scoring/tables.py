@@ -1,9 +1,14 @@
-"""The score tables of a run: their columns, how they are written, and the refusal to mix what cannot be compared."""
+"""The score tables of a run: their columns, how they are read, merged and written, and the refusal to mix what cannot be compared.
+
+Whoever writes a table takes the lock, reads what is there, merges and writes, so that of two scorings neither loses what the other made.
+Of two rows with one key (`PAIR_KEY`, `SET_KEY`, `SET_PAIR_KEY`) the one that was computed last stands.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +18,22 @@ from bench.store import Run, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PAIR_COLUMNS", "SET_COLUMNS", "SET_PAIR_COLUMNS", "Scores", "check_unmixed", "frame", "read_scores", "write_table"]
+__all__ = [
+    "PAIR_COLUMNS",
+    "PAIR_KEY",
+    "SET_COLUMNS",
+    "SET_KEY",
+    "SET_PAIR_COLUMNS",
+    "SET_PAIR_KEY",
+    "Scores",
+    "check_unmixed",
+    "frame",
+    "locked",
+    "merged",
+    "read_table",
+    "read_words",
+    "write_table",
+]
 
 PAIR_COLUMNS = (
     "unit",
@@ -27,6 +47,7 @@ PAIR_COLUMNS = (
     "metric",
     "score",
     "fingerprint",
+    "content",
 )
 SET_COLUMNS = ("editor", "knob", "value", "metric", "score", "low", "high", "n", "fingerprint", "per_class", "inputs", "note")
 SET_PAIR_COLUMNS = (
@@ -41,8 +62,14 @@ SET_PAIR_COLUMNS = (
     "fingerprint",
     "inputs",
 )
+COLUMNS = {"pairs": PAIR_COLUMNS, "sets": SET_COLUMNS, "set_pairs": SET_PAIR_COLUMNS}
+PAIR_KEY = ("unit", "editor", "value", "metric", "fingerprint", "content")
+"""What a score of an edit belongs to; `content` is the SHA-256 of the picture's file, "" in tables from before it was kept."""
+SET_KEY = ("editor", "value", "metric", "fingerprint", "inputs")
+SET_PAIR_KEY = ("metric", "fingerprint", "first", "second")
 FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p")
 INTEGERS = ("seed", "n")
+LOCK_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,21 +77,28 @@ class Scores:
     """Score tables and the cards behind them: fingerprint to the fields of the card.
 
     A card of a pair metric also has `bounds`, the ends of its range, which are no part of the fingerprint. `set_pairs` holds the
-    swap tests of set metrics between editors at their operating points.
+    swap tests of set metrics between editors at their operating points. `failed` holds metrics that the last scoring could not make a
+    column of, with the reason; no table has a row of them. `stale` is how many scores lie in the folder that are of other pictures than
+    the run has now, or do not say of which; no table has them either.
     """
 
     pairs: pd.DataFrame
     sets: pd.DataFrame
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     set_pairs: pd.DataFrame = field(default_factory=lambda: frame([], SET_PAIR_COLUMNS))
+    failed: dict[str, str] = field(default_factory=dict)
+    stale: int = 0
 
 
 def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """A frame of `rows` with exactly `columns` and the dtypes of the tables, empty or not."""
     import pandas as pd
 
-    table = pd.DataFrame(list(rows), columns=list(columns))
-    kinds = {name: "float64" if name in FLOATS else "int64" if name in INTEGERS else "object" for name in columns}
+    return _typed(pd.DataFrame(list(rows), columns=list(columns)))
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    kinds = {name: "float64" if name in FLOATS else "int64" if name in INTEGERS else "object" for name in table.columns}
     return table.astype(kinds)
 
 
@@ -75,25 +109,55 @@ def write_table(run: Run, name: str, table: pd.DataFrame) -> None:
     write_atomically(run.scores / f"{name}.parquet", buffer.getvalue())
 
 
-def read_scores(run: Run) -> Scores:
-    """The score tables of a run, empty where there are none. Raises ScoreError where a table is damaged."""
+def read_table(run: Run, name: str) -> pd.DataFrame:
+    """All rows of `scores/<name>.parquet`, none where there is no such file. Raises ScoreError where it is damaged."""
     import pandas as pd
 
-    tables = []
-    for name, columns in (("pairs", PAIR_COLUMNS), ("sets", SET_COLUMNS), ("set_pairs", SET_PAIR_COLUMNS)):
-        path = run.scores / f"{name}.parquet"
-        if not path.is_file():
-            tables.append(frame([], columns))
-            continue
-        try:
-            rows: list[Any] = pd.read_parquet(path)[list(columns)].to_dict("records")
-            tables.append(frame(rows, columns))
-        except (OSError, ValueError, KeyError) as error:
-            raise ScoreError(
-                f"{path} cannot be read ({type(error).__name__}); delete it and run `etabench score {run.path}`"
-            ) from error
-    cards = run.read_json("scores/cards.json") if (run.scores / "cards.json").is_file() else {}
-    return Scores(tables[0], tables[1], cards, tables[2])
+    path, columns = run.scores / f"{name}.parquet", COLUMNS[name]
+    if not path.is_file():
+        return frame([], columns)
+    try:
+        table = pd.read_parquet(path)
+        if name == "pairs" and "content" not in table:
+            table["content"] = ""
+        return _typed(table[list(columns)])
+    except (OSError, ValueError, KeyError) as error:
+        raise ScoreError(
+            f"{path} cannot be read ({type(error).__name__}); delete it and run `etabench score {run.path}`"
+        ) from error
+
+
+def read_words(run: Run, name: str) -> dict[str, Any]:
+    """The content of `scores/<name>.json`, empty where there is no such file. Raises RunError where it is damaged."""
+    return dict(run.read_json(f"scores/{name}.json")) if (run.scores / f"{name}.json").is_file() else {}
+
+
+def merged(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """The rows of both; of two with the same `key` the later one, so that those of `new` stand."""
+    import pandas as pd
+
+    both = [table for table in (old, new) if len(table)]
+    return pd.concat(both).drop_duplicates(list(key), keep="last", ignore_index=True) if both else old
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep the run's tables to oneself while the block runs. The lock is the system's: whoever dies gives it back.
+
+    Raises ScoreError where another process keeps it for a minute.
+    """
+    from filelock import FileLock, Timeout
+
+    run.scores.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.scores / ".lock")
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise ScoreError(f"{run.scores} is locked by another scoring; wait for it and score again") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_unmixed(table: pd.DataFrame) -> pd.DataFrame:
