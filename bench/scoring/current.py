@@ -1,7 +1,7 @@
 """What of the score tables is true of the pictures that the run has now.
 
-A score belongs to the content of a picture, or of the pictures of a set: it counts while the record of its unit names that content, and
-the files are those that the record names.
+A score belongs to what it was computed from (`Edit.inputs`, `EditSet.inputs`): it counts while the records of the run give the same, and the
+files are those that the records name.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def hidden(scores: Scores) -> Scores:
 
 def of_pairs(pairs: pd.DataFrame, finished: Finished) -> pd.DataFrame:
     """The rows that are of finished edits."""
-    now = {(*edit.name, edit.content) for edit in finished.edits}
-    rows = zip(pairs["unit"], pairs["value"], pairs["content"], strict=True)
+    now = {(*edit.name, edit.inputs) for edit in finished.edits}
+    rows = zip(pairs["unit"], pairs["value"], pairs["inputs"], strict=True)
     return _those(pairs, (row in now for row in rows))
 
 

@@ -89,6 +89,11 @@ class Edit:
         """64 hex over the picture's file: what a feature belongs to."""
         return self.record.edits[self.index].sha256
 
+    @cached_property
+    def inputs(self) -> str:
+        """16 hex over the picture and the classes of its sample, which are no part of a unit's key: what a score was computed from."""
+        return _digest((self.content, self.info.source_class, self.info.target_class))
+
     @property
     def entry(self) -> Entry:
         return self.of.run.plan.entries[self.unit.entry]
@@ -132,7 +137,7 @@ class EditSet:
     @cached_property
     def inputs(self) -> str:
         contents = [edit.content for edit in self.edits]
-        return hashlib.sha256(repr((contents, self.classes)).encode()).hexdigest()[:16]
+        return _digest((contents, self.classes))
 
 
 @dataclass(frozen=True)
@@ -171,3 +176,7 @@ def walk(finished: Finished, jobs: Sequence[Job], progress: Progress, failed: Fa
         for job, queue in zip(jobs, waiting, strict=True):
             if queue and job.metric not in failed:
                 take(job, queue)
+
+
+def _digest(inputs: object) -> str:
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]

@@ -33,7 +33,7 @@ ROWS_AT_A_TIME = 4096
 
 
 class PairScoring:
-    """The scores of a run's edits by `metrics`: those of `before` of the same picture and fingerprint, and what they lack.
+    """The scores of a run's edits by `metrics`: those of `before` of the same inputs and fingerprint, and what they lack.
 
     Call order: walk over `jobs`, then `finish`.
     """
@@ -42,10 +42,10 @@ class PairScoring:
         self, finished: Finished, metrics: Mapping[str, PairMetric], *, before: Scores, store: FeatureStore, failed: Failed
     ) -> None:
         self._finished, self._metrics, self._store, self._failed = finished, metrics, store, failed
-        columns = (before.pairs[name] for name in ("unit", "value", "content", "fingerprint"))
+        columns = (before.pairs[name] for name in ("unit", "value", "inputs", "fingerprint"))
         known = set(zip(*columns, strict=True))
         self._todo = {
-            name: [edit for edit in finished.edits if (*edit.name, edit.content, metric.card.fingerprint) not in known]
+            name: [edit for edit in finished.edits if (*edit.name, edit.inputs, metric.card.fingerprint) not in known]
             for name, metric in metrics.items()
         }
         self._fresh: list[dict[str, Any]] = []
@@ -155,7 +155,7 @@ class PairScoring:
         import pandas as pd
 
         edits = frame([_row(edit) for edit in now.edits], PAIR_COLUMNS).drop(columns=["metric", "fingerprint", "score"])
-        known, parts = ["unit", "value", "content"], list[pd.DataFrame]()
+        known, parts = ["unit", "value", "inputs"], list[pd.DataFrame]()
         prints = {name: metric.card.fingerprint for name, metric in self._metrics.items()}
         for name, print_ in prints.items():
             same = scores.loc[scores["fingerprint"] == print_, [*known, "score"]].drop_duplicates(known, keep="last")
@@ -179,7 +179,7 @@ def _row(edit: Edit) -> dict[str, Any]:
         "knob": edit.entry.knob or None,
         "value": edit.name[1],
         "seed": edit.unit.seed,
-        "content": edit.content,
+        "inputs": edit.inputs,
     }
 
 

@@ -47,7 +47,7 @@ PAIR_COLUMNS = (
     "metric",
     "score",
     "fingerprint",
-    "content",
+    "inputs",
 )
 SET_COLUMNS = ("editor", "knob", "value", "metric", "score", "low", "high", "n", "fingerprint", "per_class", "inputs", "note")
 SET_PAIR_COLUMNS = (
@@ -63,8 +63,8 @@ SET_PAIR_COLUMNS = (
     "inputs",
 )
 COLUMNS = {"pairs": PAIR_COLUMNS, "sets": SET_COLUMNS, "set_pairs": SET_PAIR_COLUMNS}
-PAIR_KEY = ("unit", "editor", "value", "metric", "fingerprint", "content")
-"""What a score of an edit belongs to; `content` is the SHA-256 of the picture's file, "" in tables from before it was kept."""
+PAIR_KEY = ("unit", "editor", "value", "metric", "fingerprint", "inputs")
+"""What a score of an edit belongs to; `inputs` hashes the picture and what of its sample no key of a unit has, "" in the tables of old."""
 SET_KEY = ("editor", "value", "metric", "fingerprint", "inputs")
 SET_PAIR_KEY = ("metric", "fingerprint", "first", "second")
 FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p")
@@ -118,8 +118,8 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
         return frame([], columns)
     try:
         table = pd.read_parquet(path)
-        if name == "pairs" and "content" not in table:
-            table["content"] = ""
+        if name == "pairs" and "inputs" not in table:
+            table["inputs"] = ""
         return _typed(table[list(columns)])
     except (OSError, ValueError, KeyError) as error:
         raise ScoreError(
