@@ -182,12 +182,11 @@ def validate_metrics(
     from bench import api
     from bench.analysis import judges
     from bench.progress import shown
-    from bench.scoring import read_scores
 
     finished = api.run(spec, folder, progress=shown(log))
-    api.score(finished, progress=shown(log))
+    scores = api.score(finished, progress=shown(log)).whole()
     plan = finished.plan
-    judged = judges.judges_of(plan, read_scores(finished))
+    judged = judges.judges_of(plan, scores)
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
     print_rows(whole if as_json else judges.brief(judged), as_json)
     _report(finished)

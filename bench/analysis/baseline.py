@@ -102,6 +102,8 @@ def write_baseline(run: Run, path: Path) -> int:
     missing = _unfinished(run, plan)
     if missing:
         raise BaselineError(f"{run.path}: {missing} of {len(plan.units)} units are not done; a baseline needs a complete run")
+    if not table and not scores.failed:
+        raise BaselineError(f"{run.path} has no scores: run `etabench score {run.path}` first")
     for metric, number in lacking(run, scores).items():
         why = f"it failed ({scores.failed[metric]})" if metric in scores.failed else f"run `etabench score {run.path}` first"
         raise BaselineError(f"{run.path}: {number} scores of {metric} are missing, and a baseline needs them all: {why}")

@@ -7,6 +7,7 @@ Of two rows with one key (`PAIR_KEY`, `SET_KEY`, `SET_PAIR_KEY`) the one that wa
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -89,6 +90,12 @@ class Scores:
     failed: dict[str, str] = field(default_factory=dict)
     stale: int = 0
 
+    def whole(self) -> Scores:
+        """Itself, for who needs every column. Raises ScoreError where a metric failed."""
+        for metric, reason in self.failed.items():
+            raise ScoreError(f"metric {metric} failed: {reason}")
+        return self
+
 
 def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """A frame of `rows` with exactly `columns` and the dtypes of the tables, empty or not."""
@@ -128,8 +135,15 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
 
 
 def read_words(run: Run, name: str) -> dict[str, Any]:
-    """The content of `scores/<name>.json`, empty where there is no such file. Raises RunError where it is damaged."""
-    return dict(run.read_json(f"scores/{name}.json")) if (run.scores / f"{name}.json").is_file() else {}
+    """The content of `scores/<name>.json`, empty where there is no such file. Raises ScoreError where it is damaged."""
+    path = run.scores / f"{name}.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
+        raise ScoreError(f"{path} is damaged; delete it and run `etabench score {run.path}`")
+    return content
 
 
 def merged(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:

@@ -7,7 +7,7 @@
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
     claims/<key>      who works on a unit now
     holders/          which commands work on the run now, and on which plan: all on the same
-    samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them
+    samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them, and the digests of these files
     scores/ report/   made from the units, and always makeable again
 
 Every file and every unit is written under a temporary name, flushed and renamed: a reader sees nothing or all of it.

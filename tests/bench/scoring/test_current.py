@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_specs import ALL_METRICS, SpecMaker
+from fake_specs import ALL_METRICS, SpecMaker, editor
 from fixtures_manifest import row, write_folder
 from PIL import Image
 
-from bench import api
+from bench import api, registry
 from bench.analysis.baseline import compare, write_baseline
 from bench.commands.report import report_data
 from bench.errors import BaselineError, RunError, ScoreError
@@ -114,6 +114,34 @@ def test_a_unit_that_was_made_otherwise_is_scored_otherwise(make_spec: SpecMaker
     assert not np.isclose(again.sets["score"], before.sets["score"]).any()
     assert (again.stale, read_scores(run).stale) == (0, 0)
     assert len(read_table(run, "pairs")) == len(again.pairs), "and no old row is left in the file"
+
+
+def test_a_unit_that_was_deleted_and_made_by_a_changed_editor_is_scored_anew(
+    make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, before = scored(make_spec(), tmp_path / "run")
+    key = run.plan.units[1].key
+    shutil.rmtree(run.units / key)
+    fade = registry.load_editor(editor("Fade")["name"])
+    monkeypatch.setattr(fade, "render", lambda self, state, values: [np.full_like(state[0], 9) for _ in values])
+    again = api.score(api.run(make_spec(), run.path, options=INLINE))
+    assert in_table(again) == pytest.approx(distances(run), abs=1e-12)
+    assert {unit for (unit, _), _ in in_table(again).items() - in_table(before).items()} == {key}
+
+
+@pytest.mark.parametrize("name", ["cards", "failed"])
+@pytest.mark.parametrize("damage", [b"", b"[]", b"{"])
+def test_damaged_words_about_scores_are_named_with_advice_that_works(
+    make_spec: SpecMaker, tmp_path: Path, name: str, damage: bytes
+) -> None:
+    run, before = scored(make_spec(), tmp_path / "run")
+    path = run.scores / f"{name}.json"
+    path.write_bytes(damage)
+    with pytest.raises(ScoreError, match=rf"{name}\.json is damaged; delete it and run `etabench score {run.path}`"):
+        read_scores(run)
+    path.unlink()
+    api.score(run)
+    assert read_scores(run).cards == before.cards
 
 
 def test_a_class_that_was_renamed_is_another_input(make_spec: SpecMaker, manifest_folder: Path, tmp_path: Path) -> None:

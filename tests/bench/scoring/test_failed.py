@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def test_a_metric_that_fails_costs_its_own_column(
     for table in ("pairs", "sets", "set_pairs"):
         pd.testing.assert_frame_equal(getattr(scores, table), getattr(alone, table))
         pd.testing.assert_frame_equal(getattr(read_scores(run), table), getattr(alone, table))
+    with pytest.raises(ScoreError, match=f"metric {name} failed: {re.escape(reason)}"):
+        scores.whole()
     assert unscored(scores) == f"metrics that failed and have no column: {name} ({scores.failed[name]})"
     assert f"{name} failed and has no column: {scores.failed[name]}" in report_data(run).warnings
 
@@ -66,6 +69,7 @@ def test_a_metric_that_fails_costs_its_own_column(
 def test_nothing_failed_is_no_word(make_spec: SpecMaker, tmp_path: Path) -> None:
     run, scores = scored(make_spec(), tmp_path / "run")
     assert (scores.failed, unscored(scores), read_scores(run).failed) == ({}, "", {})
+    assert scores.whole() is scores
 
 
 def test_where_every_metric_fails_so_does_the_scoring(make_spec: SpecMaker, tmp_path: Path) -> None:
