@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.manifest import Manifest
     from bench.scoring import Scores
 
-__all__ = ["Options", "Run", "plan", "report", "run", "score"]
+__all__ = ["Options", "Run", "pin", "plan", "report", "run", "score"]
 
 
 def run(
@@ -38,14 +38,16 @@ def run(
 ) -> Run:
     """Make every edit the spec asks for, in the folder `out` (by default `runs/<name>`), and return the run.
 
-    An existing folder is continued: finished units stay, failed ones are tried again, and those whose pictures are gone or differ from
-    their records are made anew. `spec` is a Spec, a file or a shipped name.
+    An existing folder is continued: finished units stay, failed ones are tried again, those whose pictures are gone or differ from their
+    records are made anew, and a branch of the hub means the commit that it meant when the folder was planned first. `spec` is a Spec, a
+    file or a shipped name.
     Raises EtabenchError where the run cannot be made, MetricError where it could not be scored (found out before the first edit, unless
     `scorable` is False); editors that fail on single samples are recorded, not raised.
     """
     from dataclasses import replace
 
     from bench import environment
+    from bench.commands.fetch import bring, lacking
     from bench.devices import pick_device
     from bench.workers.executors import execute
 
@@ -54,7 +56,9 @@ def run(
     if options.device == "auto":
         options = replace(options, device=resolved.device)
     folder = Run(Path(out) if out is not None else default_folder(resolved))
-    planned, manifest = plan(resolved)
+    resolved, pins = pin(resolved, folder)
+    bring(lacking(resolved), progress)
+    planned, manifest = plan(resolved, pins)
     changed = _changes(folder, planned, manifest)
     keys = {unit.key for unit in planned.units}
     records = {record.key: record for record in folder.records(keys)}
@@ -72,9 +76,8 @@ def run(
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
-            for note in (changed, _worn(worn, planned)):
-                if note:
-                    advance(0, note)
+            for said in filter(None, (manifest.about, changed, _worn(worn, planned))):
+                advance(0, said)
             execute(folder, planned, options, advance)
     return folder
 
@@ -98,16 +101,34 @@ def report(run: Run | str | Path) -> Path:
     return report_run(run if isinstance(run, Run) else Run.open(run))[0]
 
 
-def plan(spec: Spec) -> tuple[Plan, Manifest]:
-    """The plan of a spec and its manifest; nothing is computed or written. Raises EtabenchError."""
+def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
+    """The spec with a commit in place of every branch of the hub, as the run in `folder` was planned with them, and what `plan` wants to
+    know of them. Raises EtabenchError, EditorError."""
+    from bench.plan import pins
+
+    try:
+        known = folder.plan.pins if (folder.path / "plan.json").is_file() else {}
+    except RunError:
+        known = {}
+    return pins.pin(spec, known)
+
+
+def plan(spec: Spec, pins: Mapping[str, str] | None = None) -> tuple[Plan, Manifest]:
+    """The plan of a spec and its manifest; nothing is computed or written. Without the `pins` of a spec that went through `pin`, what it
+    names of the hub is looked up now. Raises EtabenchError, EditorError.
+    """
     from bench import models
     from bench.manifest import open_manifest
+    from bench.plan import pins as lookups
 
+    if pins is None:
+        spec, pins = lookups.pin(spec)
     users = [entry.label for entry in resolve_entries(spec) if entry.needs_model]
     checkpoint = models.inspect(models.reference(spec, *users)) if users else None
     resolution = checkpoint.resolution if checkpoint else None
-    manifest = open_manifest(spec.manifest, resolution)
-    return make_plan(spec, manifest, model=checkpoint.digest if checkpoint else "", resolution=resolution), manifest
+    manifest = open_manifest(spec.manifest, resolution, partial=spec.partial)
+    digest = checkpoint.digest if checkpoint else ""
+    return make_plan(spec, manifest, model=digest, resolution=resolution, pins=pins), manifest
 
 
 def default_folder(spec: Spec) -> Path:

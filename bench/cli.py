@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.commands.console import log, out, print_facts, print_findings, print_leaderboard, print_plan, print_rows, print_verdict
-from bench.errors import EtabenchError
+from bench.commands.console import (
+    log,
+    out,
+    print_facts,
+    print_findings,
+    print_leaderboard,
+    print_plan,
+    print_rows,
+    print_verdict,
+    tell,
+)
 
 if TYPE_CHECKING:
     from bench.store import Run
@@ -26,9 +35,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 INTERRUPTED = 130
-LEAVES = {"editors.task": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -48,6 +60,7 @@ class Kind(StrEnum):
     editors = "editors"
     metrics = "metrics"
     manifests = "manifests"
+    published = "published"
     models = "models"
     specs = "specs"
 
@@ -71,13 +84,11 @@ def _main(
 
 @app.command()
 def run(
-    spec: Annotated[
-        str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
-    ],
+    spec: SpecArgument,
     *,
     folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")] = None,
+    settings: Settings = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
     no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
     workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
@@ -99,10 +110,13 @@ def run(
     overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
         from bench.plan.prompts import cut_prompts
+        from bench.store import Run
 
         resolved = load_spec(spec, overrides)
-        planned = api.plan(resolved)[0]
-        print_plan(resolved.name, folder or api.default_folder(resolved), planned, cut_prompts(resolved, planned))
+        place = folder or api.default_folder(resolved)
+        resolved, pins = api.pin(resolved, Run(place))
+        planned = api.plan(resolved, pins)[0]
+        print_plan(resolved.name, place, planned, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 
@@ -122,6 +136,24 @@ def run(
     if not no_score:
         _report(finished)
     _last_words(failed, strict)
+
+
+@app.command()
+def fetch(
+    spec: SpecArgument,
+    *,
+    settings: Settings = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="fetch without asking")] = False,
+) -> None:
+    """Bring checkpoints, data set and metric weights of a spec to this machine, once it is told what they are and how large."""
+    from bench.commands.fetch import bring, wanted, whole
+    from bench.progress import shown
+    from bench.spec import load_spec
+
+    downloads = wanted(load_spec(spec, settings or []))
+    out.print("\n".join([*map(str, downloads), whole(downloads)]), markup=False, highlight=False, soft_wrap=True)
+    if downloads and (yes or typer.confirm("fetch? (--yes does not ask)", abort=True)):
+        bring(downloads, shown(log))
 
 
 @app.command()
@@ -153,13 +185,23 @@ def report(run: RunArgument) -> None:
 @app.command()
 def check(
     run: RunArgument,
-    baseline: Annotated[Path, typer.Option("--baseline", metavar="FILE", help="a baseline file")],
+    *,
+    baseline: Annotated[Path | None, typer.Option("--baseline", metavar="FILE", help="a baseline file")] = None,
     update: Annotated[bool, typer.Option("--update", help="write the baseline instead of comparing with it")] = False,
+    published: Annotated[str, typer.Option(metavar="BENCHMARK", help="compare with the printed numbers of a benchmark")] = "",
 ) -> None:
-    """Compare with a baseline: exit 0 if all is within its tolerances, 1 on a regression, 2 if it cannot be compared."""
+    """Compare with a baseline or with printed numbers: exit 0 if all agrees, 1 if something differs, 2 if nothing can be compared."""
     from bench.analysis.baseline import compare, write_baseline
+    from bench.analysis.published import beside
     from bench.store import Run
 
+    if (baseline is None) == (not published):
+        raise typer.BadParameter("give --baseline FILE or --published BENCHMARK, one of the two")
+    if baseline is None:
+        found = beside(Run.open(run), published)
+        print_rows([each.as_row() for each in found], as_json=False)
+        verdicts = {each.verdict for each in found}
+        raise typer.Exit(1 if "differs" in verdicts else 0 if "agrees" in verdicts else 2)
     if update:
         number = write_baseline(Run.open(run), baseline)
         out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
@@ -221,17 +263,20 @@ def list_(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="everything about this one, parameters included")] = "",
     as_json: Json = False,
 ) -> None:
-    """Show what there is: editors, metrics, manifests, models, specs."""
+    """Show what there is: editors, metrics, manifests, printed numbers of benchmarks, models, specs."""
     from bench.commands import catalogue
 
     rows = {
         Kind.editors: catalogue.editors,
         Kind.metrics: catalogue.metrics,
         Kind.manifests: catalogue.manifests,
+        Kind.published: catalogue.printed,
         Kind.models: catalogue.embedded_models,
         Kind.specs: catalogue.specs,
     }
-    if name:
+    if name and kind is Kind.published:
+        print_rows(catalogue.printed_of(name), as_json)
+    elif name:
         print_facts(catalogue.one(kind.value, name, rows[kind]()), as_json)
     else:
         print_rows(rows[kind](), as_json, hide=catalogue.DETAILS)
@@ -239,14 +284,19 @@ def list_(
 
 @app.command()
 def lint(
-    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")], as_json: Json = False
+    manifest: Annotated[str, typer.Argument(metavar="MANIFEST", help="a shipped name, a file or a folder")],
+    benchmark: Annotated[str, typer.Option(help="the folder is a copy of this published benchmark")] = "",
+    split: Annotated[str, typer.Option(help="split of the benchmark")] = "",
+    as_json: Json = False,
 ) -> None:
     """Report everything that is wrong or odd in a manifest; exit 2 if a run would refuse it."""
     from dataclasses import asdict
 
     from bench.manifest.lint import lint as examine
+    from bench.spec import ManifestRef
 
-    findings = examine(manifest)
+    ref = ManifestRef(benchmark=benchmark, root=manifest, split=split or None) if benchmark else manifest
+    findings = examine(ref)
     errors = sum(finding.severity == "error" for finding in findings)
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
@@ -275,14 +325,10 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        if isinstance(error, UnicodeEncodeError) and (locale := sys.getfilesystemencoding()) != "utf-8":
-            print(f"etabench: the locale's encoding, {locale}, cannot hold {error.object!a}; set PYTHONUTF8=1", file=sys.stderr)
-            sys.exit(2)
-        leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
-        if not isinstance(error, (EtabenchError, OSError, *leaves)):
+        code = tell(error)
+        if code is None:
             raise
-        print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_code", 2))
+        sys.exit(code)
 
 
 def _last_words(failed: list[str], strict: bool) -> None:

@@ -24,6 +24,7 @@ PACKAGES = (
     "torch-fidelity",
     "safetensors",
     "datasets",
+    "huggingface_hub",
     "numpy",
     "scipy",
     "pandas",

@@ -18,6 +18,7 @@ The leaves have trees of their own, since they know nothing of the conductor; th
         MissingInput            the task or the set-up lacks something
         NotFinite               NaN or infinity at a step
         Cancelled               the caller asked to stop
+        HubError                the model hub does not give something (editors.toolbox.hub)
         CheckpointError         weights are missing or are not what they claim to be (editors.toolbox.checkpoint)
     MetricError                 a metric cannot be built or cannot score what it was given (metrics.base)
     MetricWarning               a value that should not be trusted without reading the message; a warning (metrics.base)

@@ -13,8 +13,9 @@ from bench.toybox import embedded
 if TYPE_CHECKING:
     from bench.spec import ModelRef, Spec
     from editors.toolbox.diffusion import DiffusionModel
+    from editors.toolbox.hub import Repository
 
-__all__ = ["Checkpoint", "inspect", "load", "reference", "tokenizer"]
+__all__ = ["Checkpoint", "inspect", "load", "reference", "repository", "tokenizer"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ def reference(spec: Spec, *editors: str) -> ModelRef:
         wanted = f"{', '.join(editors)} cannot do without" if editors else "an editor cannot do without"
         raise SpecError(f"model: missing, and {wanted}; name toybox, {{path: FOLDER}} or {{hub: ID}}")
     return spec.model
+
+
+def repository(ref: ModelRef) -> Repository | None:
+    """The repository of the hub that `ref` names, at its commit; None where it names a folder. Raises CheckpointError."""
+    from editors.toolbox.checkpoint import model_repository
+
+    return None if ref.hub is None else model_repository(ref.hub, ref.revision, ref.allow_pickle)
 
 
 def inspect(ref: ModelRef) -> Checkpoint:

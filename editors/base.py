@@ -27,6 +27,7 @@ from editors.task import (
 
 if TYPE_CHECKING:
     from editors.toolbox.diffusion import DiffusionModel
+    from editors.toolbox.hub import Repository
 
 __all__ = [
     "SAMPLING_PRESETS",
@@ -77,7 +78,7 @@ class Editor(ABC, Generic[State]):
     ``render_many`` in their place. Checks and notebooks render one state several times, with other values, in any order, and hold
     several states at once: ``render`` leaves its state as it was, but for what ``facts`` tells of. A state is rendered by the editor
     that prepared it, in the process that did; it need not be picklable. An editor is never in two threads at once.
-    ``resolve``, ``assets`` and ``knob_of`` are called on the class, when a run is planned, in a process that loads no model.
+    ``resolve``, ``repositories``, ``assets`` and ``knob_of`` are called on the class, when a run is planned, in a process that loads no model.
 
     *What a result depends on*: the model, the parameters, the task and the values, and nothing else, not on what was edited
     before or what is in the batch beside it. Noise comes from generators seeded by ``task.seed`` (``DiffusionModel.noise``,
@@ -187,6 +188,14 @@ class Editor(ABC, Generic[State]):
         """sha256 of every file beside the model that determines the result (a ranking network, outside edits), by role.
 
         They are part of a unit's identity. Raises ``EditorError`` where one is missing.
+        """
+        return {}
+
+    @classmethod
+    def repositories(cls, params: _Params) -> Mapping[str, Repository]:
+        """What it reads of the hub beside the model, each at its commit, by the parameter that names it as ``owner/name``.
+
+        A run puts ``owner/name@commit`` in their place when it is planned, so that no branch moves under it. Raises ``EditorError``.
         """
         return {}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,8 @@ from editors.base import EditTask
 from editors.base import Params as AnyParams
 from editors.inpainting import Inpainter, InpaintParams, InpaintState, masked_latent
 from editors.toolbox.brushnet_model import BrushNetModel, BrushNetUNet
-from editors.toolbox.checkpoint import locate_network, network_digest, origin
+from editors.toolbox.checkpoint import locate_network, network_digest, network_repository, origin
+from editors.toolbox.hub import Repository
 
 __all__ = ["BrushNet", "BrushNetParams"]
 
@@ -62,9 +64,18 @@ class BrushNet(Inpainter):
         assert isinstance(params, BrushNetParams)
         return {"brushnet": network_digest(locate_network(params.brushnet, "brushnet", WANTED))}
 
+    @classmethod
+    def repositories(cls, params: AnyParams) -> Mapping[str, Repository]:
+        assert isinstance(params, BrushNetParams)
+        return network_repository(params.brushnet, "brushnet", WANTED)
+
+    @cached_property
+    def _folder(self) -> Path:
+        return locate_network(self.params.brushnet, "brushnet", WANTED)
+
     @cached_property
     def _brushnet(self) -> BrushNetModel:
-        loaded = BrushNetModel.load(locate_network(self.params.brushnet, "brushnet", WANTED))
+        loaded = BrushNetModel.load(self._folder)
         return loaded.to(self.model.device, self.model.unet.dtype)
 
     def surroundings(self, task: EditTask, x0: Tensor, cells: Tensor) -> Any:
@@ -72,7 +83,4 @@ class BrushNet(Inpainter):
         return BrushNetUNet(self.model.unet, self._brushnet, condition, self.params.conditioning_scale)
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
-        return {
-            **super().facts(state),
-            "brushnet": origin(locate_network(self.params.brushnet, "brushnet", WANTED)),
-        }
+        return {**super().facts(state), "brushnet": origin(self._folder)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,8 @@ from torch import Tensor
 from editors.base import EditTask
 from editors.base import Params as AnyParams
 from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
-from editors.toolbox.checkpoint import CheckpointError, locate_network, network_digest, origin
+from editors.toolbox.checkpoint import CheckpointError, locate_network, network_digest, network_repository, origin
+from editors.toolbox.hub import Repository
 from editors.toolbox.mask import mask_of
 
 __all__ = ["ControlNetInpaint", "ControlNetInpaintParams"]
@@ -63,12 +65,21 @@ class ControlNetInpaint(Inpainter):
         assert isinstance(params, ControlNetInpaintParams)
         return {"controlnet": network_digest(locate_network(params.controlnet, "controlnet", WANTED))}
 
+    @classmethod
+    def repositories(cls, params: AnyParams) -> Mapping[str, Repository]:
+        assert isinstance(params, ControlNetInpaintParams)
+        return network_repository(params.controlnet, "controlnet", WANTED)
+
+    @cached_property
+    def _folder(self) -> Path:
+        return locate_network(self.params.controlnet, "controlnet", WANTED)
+
     @cached_property
     def _controlnet(self) -> Any:
         """The network, on the device and in the dtype of the U-Net."""
         from diffusers import ControlNetModel
 
-        folder = locate_network(self.params.controlnet, "controlnet", WANTED)
+        folder = self._folder
         with torch.random.fork_rng(devices=[]):
             try:
                 loaded, report = ControlNetModel.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
@@ -99,9 +110,8 @@ class ControlNetInpaint(Inpainter):
         return {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
-        folder = locate_network(self.params.controlnet, "controlnet", WANTED)
         form = "4 channels" if self.blends else "9 channels"
-        return {**super().facts(state), "form": form, "controlnet": origin(folder)}
+        return {**super().facts(state), "form": form, "controlnet": origin(self._folder)}
 
 
 def _check_fit(config: Any, model: Any) -> None:

@@ -6,22 +6,31 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cache
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 from pydantic import Field, field_validator
 
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite
 from editors.base import Params as AnyParams
-from editors.toolbox.checkpoint import CheckpointError, first_folder, origin, tree_digest
-from editors.toolbox.diffusion import seeded
+from editors.toolbox.checkpoint import tree_digest
 from editors.toolbox.grid import Fit, to_grid
+from editors.toolbox.hub import Repository
 from editors.toolbox.mask import mask_of
+from editors.toolbox.pipelines import (
+    Hosted,
+    Offload,
+    Wanted,
+    argument_default,
+    hosted,
+    local_pipeline,
+    pipeline_class,
+    pipeline_place,
+)
 
 __all__ = ["Pipeline", "PipelineParams", "PipelineState"]
 
@@ -34,7 +43,7 @@ class PipelineParams(AnyParams):
     """Which pipeline, and how it is called."""
 
     checkpoint: str = Field("", description="pipeline folder or hub id; several, separated by commas, are tried in order")
-    revision: str = Field("", description="commit or tag of a hub checkpoint; empty for its newest")
+    revision: str = Field("", description="branch, tag or commit of a hub checkpoint; empty for its newest")
     pipeline: str = Field("", description="class of diffusers, such as FluxKontextPipeline; empty for the checkpoint's own")
     knob: str = Field("strength", description="argument of the pipeline that gets the knob's value")
     knob_as: Literal["value", "inverse"] = Field(
@@ -46,10 +55,18 @@ class PipelineParams(AnyParams):
     )
     text_argument: str = Field("prompt", description="argument that gets the text")
     image_argument: str = Field("image", description="argument that gets the source picture")
+    image_as: Literal["picture", "list"] = Field(
+        "picture", description="list for a pipeline that takes a list of pictures there, of which the source is the only one"
+    )
+    source_argument: str = Field("", description="argument that gets the source text, such as source_prompt; empty for none")
     mask_argument: str = Field("", description="argument that gets the manifest's mask, white where to edit; empty for none")
     fit: Fit = Field("center-crop", description="how an output of another aspect ratio comes to the source's grid")
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype of the weights")
     device: str = Field("auto", description="torch device; auto is CUDA where there is one, else the CPU")
+    offload: Offload = Field(
+        "none",
+        description="model or sequential: its parts, or their layers, wait on the CPU until they are needed, as diffusers does it",
+    )
     allow_pickle: bool = Field(False, description="load pickle weights too, which can run code")
 
     @field_validator("call")
@@ -80,10 +97,11 @@ class Pipeline(Editor[PipelineState]):
     such a knob; of any other argument it is half to twice the pipeline's own default, which need not be where the edits are: better
     give a ``grid``.
 
-    The pipeline is loaded once per process, apart from the model of the run, whose cancel hook and counter it does not know: an
-    edit ends when the pipeline ends, and the samples sent through its ``unet`` or ``transformer`` are counted into
-    ``facts["network_evaluations"]``. The digest of its files is part of a unit's identity. A pipeline that ignores its
-    generator draws from the global one, which is seeded for the call and restored after it.
+    The pipeline is looked up once per editor and loaded once per process, apart from the model of the run, whose cancel hook and
+    counter it does not know: an edit ends when the pipeline ends, and the samples sent through its ``unet`` or ``transformer`` are
+    counted into ``facts["network_evaluations"]``. Several pipelines of a run are kept while they fit; where the device's memory is full
+    the others are unloaded. The digest of its files is part of a unit's identity, with the commit where they are the hub's. A pipeline
+    that ignores its generator draws from the global one, which is seeded for the call and restored after it.
 
     Editors of this kind choose their own output size (about one megapixel for FLUX Kontext and Qwen-Image-Edit). What comes back
     is brought to the source's grid (``editors.toolbox.grid``); ``facts`` holds the native size and the transform. A shift or zoom within the
@@ -123,9 +141,14 @@ class Pipeline(Editor[PipelineState]):
     @classmethod
     def assets(cls, params: AnyParams) -> Mapping[str, str]:
         assert isinstance(params, PipelineParams)
-        folder = _locate(params.checkpoint, params.revision, params.allow_pickle)
-        _check_arguments(_class(params.pipeline, folder), params)
+        folder, _ = _found(params)
         return {"checkpoint": tree_digest(folder, params.allow_pickle)}
+
+    @classmethod
+    def repositories(cls, params: AnyParams) -> Mapping[str, Repository]:
+        assert isinstance(params, PipelineParams)
+        place = _place(params)
+        return {"checkpoint": place} if isinstance(place, Repository) else {}
 
     @classmethod
     def knob_of(cls, params: AnyParams) -> Knob | None:
@@ -133,10 +156,8 @@ class Pipeline(Editor[PipelineState]):
         assert isinstance(params, PipelineParams)
         if params.knob == "strength":
             return Knob("strength", 0.0, 1.0, cls.knob.grid, "share of the schedule that is noised and denoised")
-        folder = _locate(params.checkpoint, params.revision, params.allow_pickle)
-        called = _class(params.pipeline, folder)
-        _check_arguments(called, params)
-        default = inspect.signature(called.__call__).parameters[params.knob].default
+        _, called = _found(params)
+        default = argument_default(called.__call__, params.knob)
         grid = tuple(default * share for share in GRID) if isinstance(default, int | float) and default > 0 else cls.knob.grid
         if params.knob_as == "inverse":
             return Knob(f"1/{params.knob}", 1e-3, 1000.0, tuple(1 / value for value in reversed(grid)), cls.knob.description)
@@ -149,47 +170,51 @@ class Pipeline(Editor[PipelineState]):
         self.check(task)
         if self.params.mask_argument and task.mask is None:
             raise MissingInput(f"pipeline: {self.params.mask_argument} wants a mask, the task has none: add it to the manifest")
-        self._loaded()
+        if self.params.source_argument and task.source_text is None:
+            raise MissingInput(f"pipeline: {self.params.source_argument} wants a source text, the task has none: add source_text")
+        _ = self._hosted.pipeline
         told = self.params.text == "instruction" and task.instruction
         return PipelineState(task, "instruction" if told else "target_text")
 
     def render(self, state: PipelineState, values: Sequence[float]) -> list[Image]:
         return [self._edit(state, value) for value in values]
 
-    def _loaded(self) -> _Loaded:
+    @cached_property
+    def _hosted(self) -> Hosted:
+        """Found once, so that all edits of an editor come from the same files, whatever the hub says meanwhile."""
         p = self.params
-        folder = _locate(p.checkpoint, p.revision, p.allow_pickle)
-        _check_arguments(_class(p.pipeline, folder), p)
-        return _load(folder, p.pipeline, p.dtype, p.device, p.allow_pickle)
+        folder, _ = _found(p)
+        return hosted(Wanted(folder, p.pipeline, p.dtype, p.device, p.allow_pickle, p.offload))
 
     def _edit(self, state: PipelineState, value: float) -> Image:
-        loaded, task = self._loaded(), state.task
-        before = loaded.evaluations
+        hosted, task = self._hosted, state.task
+        before = hosted.evaluations
         try:
-            with torch.random.fork_rng(devices=loaded.cuda):
-                torch.manual_seed(task.seed & 0xFFFFFFFF)
-                result = loaded.pipeline(**self._arguments(loaded, state, value))
+            result = hosted(task.seed, self._arguments(state, value))
         except (ValueError, TypeError) as error:
-            where = f"{type(loaded.pipeline).__name__} with {self.params.knob} = {value:g}"
+            where = f"{type(hosted.pipeline).__name__} with {self.params.knob} = {value:g}"
             raise EditorError(f"pipeline: {where} refuses: {' '.join(str(error).split())[:300]}") from error
-        state.evaluations += loaded.evaluations - before
+        state.evaluations += hosted.evaluations - before
         if any(getattr(result, "nsfw_content_detected", None) or ()):
             raise EditorError("pipeline: its safety filter replaced the picture; load it without the filter to score its edits")
         return self._returned(state, np.asarray(result.images[0], dtype=np.float64))
 
-    def _arguments(self, loaded: _Loaded, state: PipelineState, value: float) -> dict[str, Any]:
+    def _arguments(self, state: PipelineState, value: float) -> dict[str, Any]:
         p, task = self.params, state.task
-        given = {**p.call, p.image_argument: Pillow.fromarray(task.image.copy())}
+        picture = Pillow.fromarray(task.image.copy())
+        given = {**p.call, p.image_argument: [picture] if p.image_as == "list" else picture}
         given[p.text_argument] = task.instruction if state.text_from == "instruction" else task.target_text
+        if p.source_argument:
+            given[p.source_argument] = task.source_text
         if p.mask_argument:
             given[p.mask_argument] = Pillow.fromarray(mask_of(task).astype(np.uint8) * 255)
         if p.knob_as == "inverse" and value == 0:
             raise EditorError(f"pipeline: {p.knob} gets the inverse of the knob, which must be above 0")
         setting = 1 / value if p.knob_as == "inverse" else value
-        default = inspect.signature(loaded.pipeline.__call__).parameters[p.knob].default
+        default = argument_default(self._hosted.pipeline.__call__, p.knob)
         whole = type(default) is int and setting == int(setting)
         given[p.knob] = int(setting) if whole else setting
-        return {**given, "generator": seeded(task.seed), "output_type": "np"}
+        return given
 
     def _returned(self, state: PipelineState, output: NDArray[np.float64]) -> Image:
         """The output (H', W', 3) in 0..1 on the grid of the source."""
@@ -201,10 +226,9 @@ class Pipeline(Editor[PipelineState]):
         return np.ascontiguousarray(picture)
 
     def facts(self, state: PipelineState) -> dict[str, str | float | bool]:
-        loaded = self._loaded()
         return {
-            "pipeline": type(loaded.pipeline).__name__,
-            "checkpoint": loaded.origin,
+            "pipeline": type(self._hosted.pipeline).__name__,
+            "checkpoint": self._hosted.origin,
             "knob": self.params.knob if self.params.knob_as == "value" else f"1 / {self.params.knob}",
             "text": state.text_from,
             "network_evaluations": state.evaluations,
@@ -212,82 +236,26 @@ class Pipeline(Editor[PipelineState]):
         }
 
 
-class _Loaded:
-    """A pipeline on its device, and a count of what goes through its denoising network."""
-
-    def __init__(self, pipeline: Any, origin: str) -> None:
-        self.pipeline, self.origin, self.evaluations = pipeline, origin, 0
-        self.cuda = [pipeline.device] if pipeline.device.type == "cuda" else []
-        for name in ("unet", "transformer", "transformer_2"):
-            network = getattr(pipeline, name, None)
-            if isinstance(network, torch.nn.Module):
-                network.register_forward_pre_hook(self._count, with_kwargs=True)
-
-    def _count(self, _module: Any, given: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        first = given[0] if given else named.get("sample", named.get("hidden_states"))
-        self.evaluations += 1 if first is None else len(first)
-
-
-@cache
-def _load(folder: Path, class_name: str, dtype: str, device: str, allow_pickle: bool) -> _Loaded:
-    cls, wanted = _class(class_name, folder), getattr(torch, dtype)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        with torch.random.fork_rng(devices=[]):
-            pipeline = cls.from_pretrained(
-                folder,
-                dtype=wanted,
-                use_safetensors=None if allow_pickle else True,
-                local_files_only=True,
-            )
-        if pipeline.dtype != wanted:  # before `dtype` was the argument's name, it was passed over
-            pipeline = pipeline.to(wanted)
-        pipeline.set_progress_bar_config(disable=True)
-        return _Loaded(pipeline.to(device), origin(folder))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"pipeline: {folder} cannot be loaded as {cls.__name__}: {reason}") from error
-
-
-def _locate(names: str, revision: str, allow_pickle: bool) -> Path:
-    from diffusers import DiffusionPipeline
-
-    def fetch(name: str) -> Path:
-        try:
-            return Path(
-                DiffusionPipeline.download(name, revision=revision or None, use_safetensors=None if allow_pickle else True)
-            )
-        except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise CheckpointError(f"{name}: not a local folder, and the hub does not give it: {reason}") from None
-
-    if not names:
+def _place(params: PipelineParams) -> Path | Repository:
+    if not params.checkpoint:
         raise MissingInput(f"pipeline: give {Pipeline.checkpoint.removeprefix('parameter ')}")
-    folder = first_folder(names, fetch)
-    if not (folder / "model_index.json").is_file():
-        raise CheckpointError(f"pipeline: {folder}: no model_index.json, so not a diffusers pipeline folder")
-    return folder
+    return pipeline_place(params.checkpoint, params.revision)
 
 
-def _class(name: str, folder: Path) -> type[Any]:
-    """The pipeline class called ``name``, or that of the folder."""
-    import diffusers
-
-    name = name or diffusers.DiffusionPipeline.load_config(folder)["_class_name"]
-    found = getattr(diffusers, name, None) if name.endswith("Pipeline") else None
-    if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
-        close = get_close_matches(name, [each for each in dir(diffusers) if each.endswith("Pipeline")], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise EditorError(f"pipeline: diffusers has no pipeline class {name!r}{hint}")
-    return cast(type[Any], found)
+def _found(params: PipelineParams) -> tuple[Path, type[Any]]:
+    """The folder and the class, once the class takes what it would be given."""
+    folder = local_pipeline(_place(params), params.allow_pickle)
+    called = pipeline_class(params.pipeline, folder)
+    _check_arguments(called, params)
+    return folder, called
 
 
 def _check_arguments(cls: type[Any], params: PipelineParams) -> None:
     """Raise ``EditorError`` where the pipeline does not take an argument that it would get."""
     known = [name for name in inspect.signature(cls.__call__).parameters if name not in ("self", "kwargs")]
     roles = {params.knob: "knob", params.text_argument: "text_argument", params.image_argument: "image_argument"}
-    roles |= {params.mask_argument: "mask_argument"} if params.mask_argument else {}
+    optional = {params.mask_argument: "mask_argument", params.source_argument: "source_argument"}
+    roles |= {name: role for name, role in optional.items() if name}
     for name, role in {**dict.fromkeys(params.call, "call"), **roles}.items():
         if name not in known:
             close = get_close_matches(name, known, n=1)

@@ -239,7 +239,9 @@ class _PackagedLPIPS(LPIPSNetwork):
                 f"lpips net: expected alex, vgg, squeeze or 'folder:/path', got {net!r}; 'alex' is the usual choice"
             )
         cached = Path(torch.hub.get_dir()) / "checkpoints" / TRUNKS[net]
-        advice = f"put torchvision's {TRUNKS[net]} at {cached} or name it with weights=/path/to/it"
+        advice = (
+            f"put torchvision's {TRUNKS[net]} at {cached} or name it with weights=/path/to/it (`etabench fetch SPEC` brings it)"
+        )
         file = require_file(weights or cached, f"lpips {net}", advice)
         state = read_state(file, f"lpips {net}")
         import lpips

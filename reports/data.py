@@ -101,7 +101,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "differences": {
         "metric": "name of the metric",
         "first": "label of an editor",
-        "first_value": "knob value at which it is compared",
+        "first_value": "knob value at which it is compared; missing where whole curves are",
         "second": "label of another editor",
         "second_value": "its knob value",
         "difference": "first less second, in the metric's units",
@@ -109,8 +109,10 @@ COLUMNS: dict[str, dict[str, str]] = {
         "high": "upper end of it",
         "p": "p value",
         "p_holm": "p value corrected for all pairs of the metric",
-        "n": "samples that both have",
-        "test": "sign-flip or swap",
+        "p_least": "the smallest p value that so many source pictures and swaps allow",
+        "n": "samples that both have, with a defined score",
+        "undefined": "samples whose score is undefined for one of the two only; there is no p where there are any",
+        "test": "how p was made: swap",
         "better": "label of the better one by the metric's direction, empty where they are equal",
     },
     "hypervolumes": {
@@ -127,6 +129,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         "gain": "editability of the first less that of the second at equal fidelity; NaN where the curves do not overlap",
         "low": "lower end of the 95 % interval",
         "high": "upper end of it",
+        "p": "p value",
+        "p_holm": "p value corrected for all pairs",
+        "p_least": "the smallest p value that so many source pictures allow",
         "fidelity_low": "smallest fidelity that both curves reach",
         "fidelity_high": "largest one",
         "n": "samples that both have",
@@ -233,7 +238,9 @@ class ReportData:
     leaderboard: pd.DataFrame = field(default_factory=lambda: empty("leaderboard"))
     """One row per editor at its operating point.
 
-    Known columns: ``value`` (operating point of the knob); metrics, each with optional ``<name>_low`` and ``<name>_high`` (95 %);
+    Known columns: ``value`` (operating point of the knob); ``rank``, empty where an editor has none, and ``standing``, what it stands on
+    or why there is none; metrics, each with optional ``<name>_low`` and ``<name>_high`` (95 %), ``<name>_n`` (edits in the mean) and
+    ``<name>_best`` (bool, whether the editor is the first in it, which is set in bold);
     fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop, fine_tunes`` (bool), ``candidates`` (int) and
     ``selector`` (how one candidate is picked); costs ``seconds_per_edit, unet_evaluations_per_edit, peak_memory_mb``; counts
     ``expected, done, failed, scored`` (units). A column of another name is shown as it is.
@@ -254,6 +261,8 @@ class ReportData:
     """The same for set metrics; empty where they have none."""
     differences: pd.DataFrame = field(default_factory=lambda: empty("differences"))
     """One row per metric and pair of editors."""
+    powerless: Sequence[str] = ()
+    """Sentences that name the tests that could prove nothing, so few are the pictures."""
     hypervolumes: pd.DataFrame = field(default_factory=lambda: empty("hypervolumes"))
     """One row per editor: its whole curve as one number."""
     gains: pd.DataFrame = field(default_factory=lambda: empty("gains"))

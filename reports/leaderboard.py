@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from markupsafe import Markup
 
-from reports.cells import Cell, Column, decimals, finite
+from reports.cells import Cell, Column, decimals, finite, whole_cell
 from reports.data import ReportData
 from reports.names import MetricName, metric_names
 from reports.style import Look, knob_name, number, swatch
@@ -26,6 +26,7 @@ _COUNTS = {
     "failed": "units that ended in an error",
     "scored": "units with every score, as far as the metrics define one",
 }
+_RANK = "by the mean of both axes, each on its scale, on the samples that all ranked editors have; between equals, who made more edits"
 _MADE = {"edits_percent": ("edits %", "share of the planned edits that were made, in per cent")}
 _FLAGS = {
     "uses_mask": ("mask", "is given the manifest's mask"),
@@ -56,15 +57,14 @@ class Board:
     rows: tuple[BoardRow, ...]
 
 
-def _metric_cells(frame: pd.DataFrame, name: str, better: str, anchors: list[bool], notes: Sequence[str]) -> list[Cell]:
-    """Cells with interval and range bar; the best mean among editors (not anchors) is marked."""
+def _metric_cells(frame: pd.DataFrame, name: str, notes: Sequence[str]) -> list[Cell]:
+    """Cells with interval and range bar; who is first is marked."""
     rows = [[finite(row.get(key)) for key in (name, f"{name}_low", f"{name}_high")] for row in frame.to_dict("records")]
     known = [v for row in rows for v in row if v is not None]
     digits, low, high = decimals(known), min(known, default=0.0), max(known, default=1.0)
-    ranked = [mean for (mean, _, _), anchor in zip(rows, anchors, strict=True) if mean is not None and not anchor]
-    best = None if not better or len(ranked) < 2 else (max if better == "higher" else min)(ranked)
+    best = [value == True for value in frame[f"{name}_best"]] if f"{name}_best" in frame else [False] * len(rows)  # noqa: E712
     cells = []
-    for (mean, lower, upper), anchor, note in zip(rows, anchors, notes, strict=True):
+    for (mean, lower, upper), first, note in zip(rows, best, notes, strict=True):
         if mean is None:
             cells.append(Cell("–", "", note=note))
             continue
@@ -73,7 +73,6 @@ def _metric_cells(frame: pd.DataFrame, name: str, better: str, anchors: list[boo
             interval = f"[{lower:.{digits}f}, {upper:.{digits}f}]"
             left, right, dot = ((v - low) / (high - low or 1.0) * 100 for v in (lower, upper, mean))
             bar = (round(left, 1), round(right - left, 1), round(dot, 1))
-        first = best is not None and mean == best and not anchor
         cells.append(Cell(f"{mean:.{digits}f}", repr(mean), interval, bar, first, note=note))
     return cells
 
@@ -135,11 +134,18 @@ def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
     counts = {(e, v): (n, of) for e, v, n, of in zip(rows["editor"], rows["value"], rows["n"], rows["expected"], strict=True)}
     values = frame["value"] if "value" in frame else [0.0] * len(frame)
     found = [counts.get(key, (0, 0)) for key in zip(frame["editor"], values, strict=True)]
-    return [f"{n:.0f} of {of:.0f}" if n < of else "" for n, of in found]
+    stands_on = frame[f"{name}_n"] if f"{name}_n" in frame else [n for n, _ in found]
+    return [f"{n:.0f} of {of:.0f}" if n < of else "" for n, (_, of) in zip(stands_on, found, strict=True)]
+
+
+def _rank_cells(frame: pd.DataFrame) -> list[Cell]:
+    """Ranks with what there is to say of them."""
+    words = frame["standing"] if "standing" in frame else [""] * len(frame)
+    return [replace(whole_cell(rank), note=str(said)) for rank, said in zip(frame["rank"], words, strict=True)]
 
 
 def board(data: ReportData, look: Mapping[str, Look]) -> Board:
-    """The leaderboard of ``data``: the axes first, then the other metrics as they are given, then all else in a fixed order."""
+    """The leaderboard of ``data``: the rank, the axes, then the other metrics as they are given, then all else in a fixed order."""
     frame = _with_counts(data)
     names = [str(name) for name in frame["editor"]]
     anchors = [look[name].anchor for name in names]
@@ -152,15 +158,32 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     given = [str(c) for c in frame.columns]
     metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given)]
     metrics.sort(key=lambda n: data.plane.columns.index(n) if n in data.plane.columns else len(data.plane.columns))
-    used = {"editor", "anchor", "knob", "value", "candidates", "selector", *_FLAGS, *_COSTS, *_MADE, *_COUNTS, *metrics}
-    used |= {f"{n}_{end}" for n in metrics for end in ("low", "high")}
+    used = {
+        "editor",
+        "anchor",
+        "rank",
+        "standing",
+        "knob",
+        "value",
+        "candidates",
+        "selector",
+        *_FLAGS,
+        *_COSTS,
+        *_MADE,
+        *_COUNTS,
+        *metrics,
+    }
+    used |= {f"{n}_{end}" for n in metrics for end in ("low", "high", "n", "best")}
+    if "rank" in given:
+        columns.append(Column("rank", _RANK))
+        cells.append(_rank_cells(frame))
     if "value" in given:
         points = [None if anchor else finite(v) for v, anchor in zip(frame["value"], anchors, strict=True)]
         texts = [f"{knobs.get(n, '')} {number(v)}".strip() if v is not None else "" for n, v in zip(names, points, strict=True)]
     for name in metrics:
         metric = known.get(name, MetricName(name.replace("_", " "), "", ""))
         columns.append(Column(metric.title, metric.meaning, metric.better))
-        cells.append(_metric_cells(frame, name, metric.better, anchors, _gaps(data, frame, name)))
+        cells.append(_metric_cells(frame, name, _gaps(data, frame, name)))
     if any(name in given for name in (*_FLAGS, "candidates")):
         columns.append(Column("fair play", _fair_play(frame), numeric=False))
         cells.append(_flag_cells(frame))

@@ -75,7 +75,7 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
                 interval_cell(row["difference"], row["low"], row["high"], digits, (-reach, reach), signed=True),
                 p_cell(row["p"]),
                 p_cell(row["p_holm"]),
-                Cell(f"{better} is better" if better else "no proof", better, best=proven, swatch=_mark(better, look)),
+                Cell(_verdict(row, better), better, best=proven, swatch=_mark(better, look)),
                 Cell(f"{int(row['n'])}", str(int(row["n"]))),
             )
             lines.append(Line(cells, title))
@@ -87,17 +87,20 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
         Column("A", "an editor at its operating point", numeric=False),
         Column("B", "another editor at its operating point", numeric=False),
         Column("A − B", "mean difference over the samples that both have, in the metric's units"),
-        Column("p", "share of sign patterns, or of swaps, that set A and B at least as far apart as they are"),
+        Column("p", "share of swaps that set A and B at least as far apart as they are"),
         Column("p (Holm)", "p corrected for all pairs of editors of this metric"),
         Column("verdict", f"which is better, where Holm's p is below {_SIGNIFICANT}", numeric=False),
         Column("n", "samples that both have"),
     )
     lead = (
         "Every pair of editors, each at its operating point, on the samples that both have; several seeds of a sample count as one, "
-        f"their mean. Brackets: {data.interval}. Per-picture metrics are tested by flipping the sign of the differences of each "
-        "source picture, set metrics by swapping the two editors' edits of each source picture; both ask how often chance alone "
-        "sets the two this far apart. The operating points were chosen on the same samples, which favours no editor over another "
-        "but makes all of them look a little better than on new ones."
+        "their mean. The tests ask how often chance alone would set the two this far apart: they swap the two editors' edits of each source "
+        "picture, over the whole range of the knob, and choose both operating points anew after every swap. Held fixed, the points would make "
+        "an editor differ from itself, since they were chosen on the same samples. Where several knob values are nearly as good, such "
+        "a comparison is a blunt one, and the sharper question is the gain at equal fidelity below. The hypervolume's difference is that of "
+        "whole curves in a square that is held fixed. Brackets: the differences that the test does not reject at 5 %; set metrics have none. "
+        "Nothing is tested where a score is undefined for one of the two and not for the other, since leaving it out would decide."
+        + "".join(f" {sentence}" for sentence in data.powerless)
     )
     return Table("differences", "Editor against editor", lead, columns, tuple(lines), frame, titles)
 
@@ -107,11 +110,12 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look], names: Mapping[str
     rows = frame.to_dict("records")
     if not rows:
         return _nothing("hypervolumes")
-    best = max((v for row in rows if (v := finite(row["hypervolume"])) is not None), default=math.nan)
+    comparable = len(rows) > 1 and all(row["n"] == len(data.samples) for row in rows)
+    best = max((v for row in rows if (v := finite(row["hypervolume"])) is not None), default=math.nan) if comparable else math.nan
     lines = [
         Line((
             _editor(row["editor"], None, look),
-            interval_cell(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=len(rows) > 1 and row["hypervolume"] == best),
+            interval_cell(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=row["hypervolume"] == best),
             whole_cell(row["knob_values"]),
             whole_cell(row["n"]),
         ))
@@ -148,6 +152,8 @@ def _gains(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
             _editor(row["first"], None, look),
             _editor(row["second"], None, look),
             interval_cell(row["gain"], row["low"], row["high"], decimals(ends), (-reach, reach), signed=True),
+            p_cell(row["p"]),
+            p_cell(row["p_holm"]),
             Cell(overlap, "" if low is None else repr(low)),
             whole_cell(row["n"]),
         )
@@ -157,13 +163,17 @@ def _gains(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
         Column("A", "", numeric=False),
         Column("B", "", numeric=False),
         Column("gain of A over B", f"{y} of A less that of B at equal {x}"),
+        Column("p", "share of sign patterns that set A and B at least as far apart as they are"),
+        Column("p (Holm)", "p corrected for all pairs of editors"),
         Column(x, "range of fidelity that both curves reach"),
         Column("n", "samples that both have at every knob value"),
     )
     lead = (
         f"Matched-fidelity gain: how much higher A's {y} is than B's when both are set so that they keep as much of the source "
         f"(equal {x}), averaged over all fidelities that both curves reach; above zero A edits better at no cost in fidelity. "
-        f"Points of a curve are joined by straight lines. Brackets: {data.interval}; each resample draws the curves anew."
+        f"Points of a curve are joined by straight lines. Brackets: {data.interval}; each resample draws the curves anew. "
+        "No knob value is chosen, so nothing is chosen on the samples that are tested: p is by sign flips of what each source picture adds to "
+        "the gain (its jackknife pseudo-value)."
     )
     return Table("gains", "At equal fidelity", lead, columns, tuple(lines), frame)
 
@@ -250,6 +260,12 @@ def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Me
         )
     )
     return Table("coverage", "What is missing", lead, columns, tuple(lines), frame[kept], ())
+
+
+def _verdict(row: Mapping[Any, Any], better: str) -> str:
+    if better:
+        return f"{better} is better"
+    return f"not tested: undefined for one of them ({int(row['undefined'])} of the samples)" if row["undefined"] else "no proof"
 
 
 def _nothing(name: str) -> Table:

@@ -1,11 +1,12 @@
-"""Score rows -> the tables that compare editors: paired differences, numbers read off curves, and what seeds add.
+"""Score rows -> the tables that compare editors over their whole curves, and what seeds add.
 
-Editors are compared at their operating points, on the samples that both have; a sample with several seeds counts once, with its mean.
-Anchors are no competitors and are left out. Holm's correction is over all pairs of editors of one metric.
+Pairs of editors are compared on the samples that both have; a sample with several seeds counts once, with its mean. Anchors are no
+competitors and are left out. Holm's correction is over all pairs of editors of one number.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,47 +18,22 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.analysis.frontier import attainment, hypervolume, matched_gain, spread_over
-from bench.analysis.intervals import mean_interval, seed_spread, weighted_interval
-from bench.analysis.paired import cluster_sums, holm, sign_flip
+from bench.analysis.intervals import seed_spread, weighted_interval
+from bench.analysis.paired import holm, pseudo_values, sign_flip
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, anchor_ends, mean_table
+from bench.scoring.swaps import grids, outcome, signs
 from reports.data import COLUMNS, empty
 
-__all__ = ["attained", "differences", "gains", "hypervolumes", "seeds"]
+__all__ = ["VOLUME", "attained", "gains", "hypervolumes", "seeds", "volume_differences"]
 
 Floats = NDArray[np.float64]
 
-SIGNS: Mapping[bool | None, float] = {True: 1.0, False: -1.0, None: np.nan}
+VOLUME = "hypervolume"
+"""What the table of differences calls it."""
 SHARES = (0.75, 0.5, 0.25)
 LEVELS = 61
-
-
-def differences(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.DataFrame:
-    """First less second, per metric and pair of editors: interval, p value, Holm's p value, and which is better.
-
-    Pair metrics: mean over samples, interval by source picture, sign-flip test. Set metrics: swap test, no interval; a test that was
-    made at other knob values than `points`, as before the axes changed, is left out.
-    """
-    editors = [entry.label for entry in plan.entries if not entry.anchor]
-    cells = _cells(scores.pairs, points)
-    rows = []
-    for metric in dict.fromkeys(scores.pairs["metric"]):
-        here = {name: cells[name, metric] for name in editors if (name, metric) in cells}
-        rows += _paired(str(metric), here, points)
-    for row in scores.set_pairs.to_dict("records"):
-        ends = {row["first"]: row["first_value"], row["second"]: row["second_value"]}
-        if ends.keys() <= set(editors) and all(points[name] == value for name, value in ends.items()):
-            keep = ("metric", "first", "first_value", "second", "second_value", "difference", "p", "n")
-            rows.append({key: row[key] for key in keep} | {"low": np.nan, "high": np.nan, "test": "swap"})
-    table = pd.DataFrame(rows, columns=list(COLUMNS["differences"]))
-    for _, group in table.groupby("metric", sort=False):
-        table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy(dtype=np.float64))
-    higher = _directions(scores)
-    signs = table["metric"].map({metric: SIGNS[up] for metric, up in higher.items()})
-    ahead = np.sign(table["difference"].astype(float)) * signs.astype(float)
-    table["better"] = np.select([ahead > 0, ahead < 0], [table["first"], table["second"]], default="")
-    return table.astype({"p_holm": "float64"})
 
 
 def hypervolumes(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
@@ -79,16 +55,51 @@ def hypervolumes(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS["hypervolumes"]))
 
 
+def volume_differences(plan: Plan, scores: Scores, axes: Axes) -> list[dict[str, Any]]:
+    """The hypervolume of the first less that of the second, per pair of editors: rows of the table of differences.
+
+    Both on the samples that both have, in the square of the anchors' means, which swaps leave as it is: swapped are the two editors'
+    whole curves of a source picture, knob values by their rank.
+    """
+    ends, found = anchor_ends(plan, mean_table(scores.pairs, axes), axes), _curves(plan, scores, axes)
+    several = [len(curve.values) for curve in found.values() if len(curve.values) > 1]
+    rows: list[dict[str, Any]] = []
+    for one, two in combinations(found, 2) if ends else ():
+        both = _common(found[one], found[two])
+        chosen = [spread_over(len(curve.values), min(several, default=1)) for curve in both]
+        if not both[0].samples:
+            continue
+        names, sizes = both[0].names, Counter(both[0].clusters)
+        kept = (signs(len(names)) + 1) / 2
+        swapped = _swapped(both, chosen, kept)
+        areas = []
+        for x, y in swapped:
+            (left, right), (bottom, top) = ends[axes.fidelity.column], ends[axes.editability.column]
+            areas.append(hypervolume((x - left) / (right - left), (y - bottom) / (top - bottom)))
+        turned = (2 * kept - 1) @ np.array([sizes[name] for name in names]) / len(both[0].samples)
+        test = outcome(areas[0] - areas[1], turned)
+        about = {"metric": VOLUME, "test": "swap", "first": one, "first_value": np.nan, "second": two, "second_value": np.nan}
+        numbers = {"difference": test.difference, "low": test.low, "high": test.high, "p": test.p, "p_least": test.least}
+        rows.append(about | numbers | {"n": len(both[0].samples), "undefined": 0})
+    return rows
+
+
 def gains(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
-    """Per pair of editors the editability of the first less that of the second at equal fidelity, over what both curves reach."""
+    """Per pair of editors the editability of the first less that of the second at equal fidelity, over what both curves reach.
+
+    The p value is by sign flips of the pseudo-values of the pictures; Holm's correction is over all pairs.
+    """
     found, rows = _curves(plan, scores, axes), []
     for one, two in combinations(found, 2):
         first, second = _common(found[one], found[two])
-        interval = weighted_interval(partial(_gain, first, second), len(first.names))
+        gain = partial(_gain, first, second)
+        interval = weighted_interval(gain, len(first.names))
         whole = np.ones((1, len(first.names)))
         reach = _matched(first, second, whole)[0][1:] if len(first.x) else (np.nan, np.nan)
-        rows.append([one, two, *interval, *reach, len(first.x)])
-    return pd.DataFrame(rows, columns=list(COLUMNS["gains"]))
+        p = float(sign_flip(pseudo_values(gain, len(first.names))[None])[0]) if interval[0] else 1.0
+        rows.append([one, two, *interval, p, np.nan, 1 / len(signs(len(first.names))), *reach, len(first.x)])
+    table = pd.DataFrame(rows, columns=list(COLUMNS["gains"])).astype({"p": "float64", "p_holm": "float64"})
+    return table.assign(p_holm=holm(table["p"].to_numpy()))
 
 
 def attained(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
@@ -109,7 +120,7 @@ def attained(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
 def seeds(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.DataFrame:
     """Per editor and pair metric, at the operating point, how much of the spread is the seed's. Empty where a run has one seed."""
     rows = []
-    for (editor, metric), cell in _cells(scores.pairs, points, mean=False).items():
+    for (editor, metric), cell in _cells(scores.pairs, points).items():
         spread = seed_spread(cell["score"].to_numpy(), cell["sample_id"].tolist())
         if spread is not None:
             rows.append({"editor": editor, "value": points[editor], "metric": metric} | vars(spread))
@@ -163,21 +174,17 @@ def _gain(first: _Curve, second: _Curve, weights: Floats) -> Floats:
 
 def _curves(plan: Plan, scores: Scores, axes: Axes) -> dict[str, _Curve]:
     """The curve of each editor that has one: seeds averaged, samples in the plan's order."""
-    metrics = [axis.metric for axis in axes]
-    pairs = scores.pairs[scores.pairs["metric"].isin(metrics)]
-    if set(pairs["metric"]) != set(metrics):
-        return {}
-    table = pairs.pivot_table(index=["editor", "sample_id"], columns=["metric", "value"], values="score", aggfunc="mean")
     found = {}
-    for entry in plan.entries:
-        wanted = [(metric, value) for metric in metrics for value in entry.values]
-        if entry.anchor or entry.label not in table.index.get_level_values(0) or not set(wanted) <= set(table.columns):
+    for label, grid in grids(plan, scores.pairs).items():
+        if not all(axis.metric in grid.scores for axis in axes):
             continue
-        own = table.loc[entry.label][wanted].dropna()
-        about = {sample.id: sample.source_id for sample in plan.samples if sample.id in own.index}
-        points, half = own.loc[list(about)].to_numpy(dtype=np.float64), len(entry.values)
-        x, y = axes.fidelity.position(points[:, half:]), axes.editability.position(points[:, :half])
-        found[entry.label] = _Curve(entry.values, list(about), list(about.values()), x, y)
+        y, x = (axis.position(grid.scores[axis.metric]) for axis in axes)
+        there = np.isfinite(x) & np.isfinite(y) & grid.made
+        rows = np.flatnonzero(there.all(axis=1))
+        if there.any(axis=0).all():
+            samples = [plan.samples[row] for row in rows]
+            about = [sample.id for sample in samples], [sample.source_id for sample in samples]
+            found[label] = _Curve(grid.entry.values, *about, x[rows], y[rows])
     return found
 
 
@@ -187,32 +194,21 @@ def _common(first: _Curve, second: _Curve) -> tuple[_Curve, _Curve]:
     return first.only(both), second.only(both)
 
 
-def _cells(pairs: pd.DataFrame, points: Mapping[str, float], mean: bool = True) -> dict[tuple[str, str], pd.DataFrame]:
-    """Finite scores per (editor, metric) at the operating point; one row per sample with its mean over seeds, or all seeds."""
+def _swapped(curves: tuple[_Curve, _Curve], chosen: Sequence[Sequence[int]], kept: Floats) -> list[tuple[Floats, Floats]]:
+    """Mean x and y (r, k) of both curves of the same samples, where pictures that are not `kept` (r, clusters) have the other's."""
+    found = []
+    for mine, other in ((0, 1), (1, 0)):
+        places = np.rint(np.linspace(0, len(chosen[other]) - 1, len(chosen[mine]))).astype(int)
+        columns = chosen[mine], [chosen[other][place] for place in places]
+        own, theirs = ((curves[which].x[:, at], curves[which].y[:, at]) for which, at in zip((mine, other), columns, strict=True))
+        number = {name: n for n, name in enumerate(curves[mine].names)}
+        each = kept[:, [number[name] for name in curves[mine].clusters]]
+        x, y = (b.mean(axis=0) + each @ (a - b) / len(a) for a, b in zip(own, theirs, strict=True))
+        found.append((x, y))
+    return found
+
+
+def _cells(pairs: pd.DataFrame, points: Mapping[str, float]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Finite scores per (editor, metric) at the operating point."""
     rows = pairs[np.isfinite(pairs["score"]) & (pairs["value"] == pairs["editor"].map(points))]
-    if mean:
-        keys = ["editor", "metric", "sample_id", "source_id"]
-        rows = rows.groupby(keys, sort=False)["score"].mean().reset_index()
     return {(str(editor), str(metric)): cell for (editor, metric), cell in rows.groupby(["editor", "metric"], sort=False)}
-
-
-def _paired(metric: str, cells: Mapping[str, pd.DataFrame], points: Mapping[str, float]) -> list[dict[str, Any]]:
-    names = sorted({name for cell in cells.values() for name in cell["source_id"]})
-    rows: list[dict[str, Any]] = []
-    sums: list[Floats] = []
-    for one, two in combinations(cells, 2):
-        both = cells[one].merge(cells[two][["sample_id", "score"]], on="sample_id", suffixes=("", "_other"))
-        gaps, clusters = (both["score"] - both["score_other"]).to_numpy(), both["source_id"].tolist()
-        interval = mean_interval(gaps, clusters)
-        sums.append(cluster_sums(gaps, clusters, names))
-        ends = {"first": one, "first_value": points[one], "second": two, "second_value": points[two]}
-        found = {"difference": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
-        rows.append({"metric": metric, "test": "sign-flip"} | ends | found)
-    tested = sign_flip(np.stack(sums)) if sums else np.empty(0)
-    equal = [row["difference"] == 0 and row["n"] > 0 for row in rows]
-    return [row | {"p": 1.0 if same else float(p)} for row, p, same in zip(rows, tested, equal, strict=True)]
-
-
-def _directions(scores: Scores) -> dict[str, bool | None]:
-    prints = pd.concat([scores.pairs[["metric", "fingerprint"]], scores.sets[["metric", "fingerprint"]]]).drop_duplicates()
-    return {m: scores.cards.get(p, {}).get("higher_is_better", False) for m, p in prints.itertuples(index=False)}

@@ -54,6 +54,8 @@ Floats = NDArray[np.float64]
 def judge(pairs: pd.DataFrame, sets: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], *, seed: int = 0) -> pd.DataFrame:
     """One row per metric and truth, as a report wants its judges; ``pairs`` and ``sets`` are the score tables without anchors.
 
+    A metric without a direction judges nothing and has no row.
+
     ``n`` counts edits (cells for a set metric); ``undefined`` is the share of edits that the metric gave no number.
     Raises ScoreError where the run has no truth.
     """
@@ -150,9 +152,10 @@ def markdown(table: pd.DataFrame, text: str, picture: str = "") -> str:
 
 
 def _turned(scores: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Scores with the sign that makes higher better."""
-    sign = [1.0 if cards.get(each, {}).get("higher_is_better") else -1.0 for each in scores["fingerprint"]]
-    return scores.assign(score=scores["score"] * np.array(sign, dtype=np.float64))
+    """Scores with the sign that makes higher better, of metrics that have a direction."""
+    higher = [cards.get(each, {}).get("higher_is_better", False) for each in scores["fingerprint"]]
+    sign = np.array([np.nan if up is None else 1.0 if up else -1.0 for up in higher], dtype=np.float64)
+    return scores.assign(score=scores["score"] * sign)[np.isfinite(sign)]
 
 
 def _judged(seen: pd.DataFrame, metric: str, truth: str, seed: int) -> dict[str, Any]:

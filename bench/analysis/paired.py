@@ -4,49 +4,44 @@ If two editors are exchangeable, every difference between them might as well hav
 share one sign, as they share the picture. The p value is the share of sign patterns under which the mean difference is at least as
 far from zero as it is: of all patterns where there are few, else of random ones and the observed one (Phipson and Smyth 2010, arXiv
 1603.05766).
+
+A difference that is no mean, such as one read off two curves, is tested by the sign flips of its jackknife pseudo-values (Tukey 1958),
+one per source picture: how far the difference would be from what it is without the picture. They hold where it is smooth in the means.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cluster_sums", "holm", "sign_flip"]
+from bench.scoring.swaps import TIE, signs
+
+__all__ = ["holm", "pseudo_values", "sign_flip"]
 
 Floats = NDArray[np.float64]
-
-MOST_CLUSTERS_FOR_ALL = 14
-PATTERNS = 9999
-TIE = 1e-9
-"""Means within this share of the observed one count as equal to it: rounding must not decide a tie."""
-
-
-def cluster_sums(differences: Sequence[float] | Floats, clusters: Sequence[str], names: Sequence[str]) -> Floats:
-    """Sum of the differences (n,) of each cluster of `names`, zero for one without any."""
-    place = {name: number for number, name in enumerate(names)}
-    groups = [place[name] for name in clusters]
-    sums = np.zeros(len(names))
-    np.add.at(sums, groups, np.asarray(differences, dtype=np.float64))
-    return sums
 
 
 def sign_flip(sums: Floats, *, seed: int = 0) -> Floats:
     """Two-sided p values (k,) of k sets of cluster sums (k, clusters), all under the same sign patterns.
 
-    A cluster with sum zero has no say in a test. NaN for a set without any other.
+    A cluster with sum zero has no say in a test. NaN for a set without any other, and where a sum is not finite.
     """
-    count = sums.shape[1]
-    if count <= MOST_CLUSTERS_FOR_ALL:
-        # Turning all signs turns the mean's, so one of them may stay.
-        signs = 1.0 - 2.0 * (np.arange(2 ** max(count - 1, 0))[:, None] >> np.arange(count)[None, :] & 1)
-    else:
-        signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(PATTERNS + 1, count))
-        signs[0] = 1.0
     observed = np.abs(sums.sum(axis=1))
-    far = np.abs(signs @ sums.T) >= observed * (1 - TIE) - TIE * np.abs(sums).sum(axis=1)
-    return np.where((sums != 0).any(axis=1), far.mean(axis=0), np.nan)
+    far = np.abs(signs(sums.shape[1], seed=seed) @ sums.T) >= observed * (1 - TIE) - TIE * np.abs(sums).sum(axis=1)
+    return np.where((sums != 0).any(axis=1) & np.isfinite(sums).all(axis=1), far.mean(axis=0), np.nan)
+
+
+def pseudo_values(statistic: Callable[[Floats], Floats], clusters: int) -> Floats:
+    """Pseudo-values (clusters,) of a statistic of weights (r, clusters) of the clusters; NaN where it is not defined without one.
+
+    That is always so of a single cluster.
+    """
+    if clusters < 2:
+        return np.full(clusters, np.nan)
+    whole = statistic(np.ones((1, clusters)))
+    return np.asarray(clusters * whole - (clusters - 1) * statistic(1.0 - np.eye(clusters)))
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""Score rows -> the tables a report shows: curves and tradeoff with intervals, leaderboard, counts, costs.
+"""Score rows -> the tables a report shows: curves and tradeoff with intervals, counts, costs of units.
 
 Missing scores are dropped from a mean and shown: every point has `n` beside `expected`, its coverage (the share of planned edits that
 were made and scored) and, where that is below 1, the bounds between which the mean over all planned edits lies, as far as the metric
@@ -17,7 +17,7 @@ import pandas as pd
 from bench.analysis.intervals import joint_intervals, mean_interval, missing_bounds
 from bench.plan import Plan
 from bench.scoring import Scores
-from bench.scoring.axes import Axes, Axis, balance, operating_points
+from bench.scoring.axes import Axes, Axis
 from bench.scoring.tables import check_unmixed
 from bench.store import Record, Run
 from reports.data import COLUMNS
@@ -25,7 +25,7 @@ from reports.data import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["counts", "curves", "leaderboard", "records_by_unit", "tradeoff", "units"]
+__all__ = ["counts", "curves", "records_by_unit", "tradeoff", "units"]
 
 
 def records_by_unit(run: Run, plan: Plan) -> dict[str, Record]:
@@ -126,53 +126,6 @@ def tradeoff(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
                 ends = {"x_mean": x.mean, "x_low": x.low, "x_high": x.high, "y_mean": y.mean, "y_low": y.low, "y_high": y.high}
                 rows.append({"editor": entry.label, "knob": entry.knob or None, "value": value, **ends, "n": x.n})
     return pd.DataFrame(rows, columns=list(COLUMNS["tradeoff"]))
-
-
-def leaderboard(
-    plan: Plan,
-    records: Mapping[str, Record],
-    unit_table: pd.DataFrame,
-    count_table: pd.DataFrame,
-    curve_table: pd.DataFrame,
-    *,
-    axes: Axes,
-) -> pd.DataFrame:
-    """One row per editor at its operating point: metrics with intervals, fair-play flags, costs, counts. Best balance first.
-
-    A metric that an axis turns round is there as the axis shows it and not a second time as it was scored.
-    """
-    points, rated = operating_points(plan, curve_table, axes), balance(plan, curve_table, axes)
-    metrics = [name for name in dict.fromkeys(curve_table["metric"]) if name not in axes.made_of.values()]
-    columns = {axis.column for axis in axes}
-    rows = []
-    for index, entry in enumerate(plan.entries):
-        value = points[entry.label]
-        row: dict[str, Any] = {"editor": entry.label, "anchor": entry.anchor, "knob": entry.knob or None, "value": value}
-        for metric in metrics:
-            here = curve_table[
-                (curve_table["editor"] == entry.label) & (curve_table["metric"] == metric) & (curve_table["value"] == value)
-            ]
-            point = here.iloc[0] if len(here) else {}
-            row[metric] = point.get("mean", np.nan)
-            if metric in columns or np.isfinite(point.get("low", np.nan)):
-                row[f"{metric}_low"], row[f"{metric}_high"] = point.get("low", np.nan), point.get("high", np.nan)
-        done = [records[unit.key] for unit in plan.units if unit.entry == index and unit.key in records]
-        row |= next((record.fair_play for record in done if record.status == "done"), {})
-        row |= _costs(unit_table[(unit_table["editor"] == entry.label) & (unit_table["status"] == "done")])
-        own = count_table[count_table["editor"] == entry.label].iloc[0].drop("editor").rename({"coverage": "edits_percent"})
-        row |= {str(name): n for name, n in own.items()}
-        rows.append(row | {"_order": -rated.get((entry.label, value), -np.inf)})
-    table = pd.DataFrame(rows).sort_values(["anchor", "_order"], kind="stable", na_position="last")
-    return table.drop(columns="_order").reset_index(drop=True)
-
-
-def _costs(done: pd.DataFrame) -> dict[str, float]:
-    edits = float(done["edits"].sum())
-    return {
-        "seconds_per_edit": float(done["seconds"].sum(min_count=1)) / edits if edits else np.nan,
-        "unet_evaluations_per_edit": float(done["unet_evaluations"].sum(min_count=1)) / edits if edits else np.nan,
-        "peak_memory_mb": float(done["peak_memory_mb"].max()) if len(done) else np.nan,
-    }
 
 
 def _cells(pairs: pd.DataFrame) -> dict[tuple[str, float, str], pd.DataFrame]:

@@ -90,6 +90,10 @@ def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
         fields = {key: f"{field.description} (default {field.default!r})" for key, field in cls.Params.model_fields.items()}
         row |= {"version": cls.version, "summary": inspect.getdoc(cls) or "", "parameters": fields}
         row["presets"] = {preset: ", ".join(f"{k} {v!r}" for k, v in given.items()) for preset, given in cls.presets.items()}
+    if kind == "manifests":
+        from bench.manifest.benchmarks import benchmarks
+
+        row = {"name": name} | benchmarks()[name].card.as_dict() if name in benchmarks() else row
     if kind == "metrics":
         metric = registry.load_metric(name)
         taken = [parameter for key, parameter in inspect.signature(metric).parameters.items() if key != "device"]
@@ -98,13 +102,50 @@ def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
 
 
 def manifests() -> Rows:
-    """Manifests that come with the package."""
+    """Manifests that come with the package, and published benchmarks that are read from a copy of yours or from the hub."""
+    from bench.manifest.benchmarks import benchmarks
+
     rows: Rows = []
     for name in data_manifests.names():
         folder = data_manifests.path(name)
         with (folder / "metadata.jsonl").open(encoding="utf-8") as lines:
-            rows.append({"name": name, "samples": sum(bool(line.strip()) for line in lines), "folder": str(folder)})
+            rows.append({"name": name, "samples": sum(bool(line.strip()) for line in lines), "where": str(folder)})
+    for name, benchmark in benchmarks().items():
+        card = benchmark.card
+        whole = next(iter(card.splits.values())).rows
+        rows.append({"name": name, "samples": whole, "where": f"hub {card.hub}" if card.hub else card.where})
     return rows
+
+
+def printed() -> Rows:
+    """Printed numbers of published benchmarks, a row a table."""
+    from bench.analysis.published import published
+
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for each in published():
+        about = {"name": each.benchmark, "table": each.table, "methods": set(), "source": each.source}
+        row = rows.setdefault((each.benchmark, each.table), about)
+        row["methods"].add(each.method)
+    return [row | {"methods": len(row["methods"])} for row in rows.values()]
+
+
+def printed_of(benchmark: str) -> Rows:
+    """Every printed number of one benchmark. Raises EtabenchError where nothing is known of it."""
+    from bench.analysis.published import published
+
+    return [
+        {
+            "table": each.table,
+            "method": each.method,
+            "column": each.column.name,
+            "printed": each.number,
+            "tolerance": each.column.tolerance or None,
+            "here": f"{each.column.metric or 'none'} of {each.editor or 'no editor'}",
+            "seen at its source": "yes" if each.certain else "no",
+            "doubt": each.doubt,
+        }
+        for each in published(benchmark)
+    ]
 
 
 def embedded_models() -> Rows:

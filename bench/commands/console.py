@@ -13,14 +13,28 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from bench.errors import EtabenchError
+
 if TYPE_CHECKING:
     from bench.analysis.baseline import Verdict
     from bench.manifest.lint import Finding
     from bench.plan import Plan
     from reports import ReportData
 
-__all__ = ["log", "out", "print_facts", "print_findings", "print_leaderboard", "print_plan", "print_rows", "print_verdict"]
+__all__ = [
+    "log",
+    "out",
+    "print_facts",
+    "print_findings",
+    "print_leaderboard",
+    "print_plan",
+    "print_rows",
+    "print_verdict",
+    "tell",
+]
 
+LEAVES = {"editors.task": "EditorError", "metrics.base": "MetricError", "reports.data": "ReportError"}
+"""The trees of errors that are printed like the conductor's own, once their modules are there."""
 PIPED_WIDTH = 1000
 """Columns where nobody looks: a table is as wide as it is, and nothing is cut."""
 
@@ -34,6 +48,18 @@ def console(stderr: bool = False) -> Console:
 out, log = console(), console(stderr=True)
 
 SHOWN_DIFFERENCES = 12
+
+
+def tell(error: Exception) -> int | None:
+    """One line on stderr for what a user can mend, and the exit code; None for a bug, of which the traceback is wanted."""
+    if isinstance(error, UnicodeEncodeError) and (locale := sys.getfilesystemencoding()) != "utf-8":
+        print(f"etabench: the locale's encoding, {locale}, cannot hold {error.object!a}; set PYTHONUTF8=1", file=sys.stderr)
+        return 2
+    leaves = tuple(getattr(sys.modules[module], name) for module, name in LEAVES.items() if module in sys.modules)
+    if not isinstance(error, (EtabenchError, OSError, *leaves)):
+        return None
+    print(f"etabench: {' '.join(str(error).split())}", file=sys.stderr)
+    return int(getattr(error, "exit_code", 2))
 
 
 def print_plan(name: str, folder: Path, plan: Plan, warnings: Sequence[str] = ()) -> None:
@@ -150,13 +176,19 @@ def print_leaderboard(data: ReportData) -> None:
     columns |= {"seconds_per_edit": "s/edit"}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("editor", no_wrap=True)
-    for title in ("knob", *columns.values(), "done", "scored"):
+    for title in ("rank", "knob", *columns.values(), "done", "scored"):
         table.add_column(escape(title), justify="right")
     for row in leaderboard.to_dict("records"):
         knob = f"{row['value']:g}" if isinstance(row["knob"], str) else ""
         counts = (f"{row['done']}/{row['expected']}", f"{row['scored']}/{row['expected']}")
-        table.add_row(escape(row["editor"]), escape(knob), *(_cell(row[name]) for name in columns), *counts)
+        rank = "" if math.isnan(row["rank"]) else f"{row['rank']:.0f}"
+        table.add_row(escape(row["editor"]), rank, escape(knob), *(_cell(row[name]) for name in columns), *counts)
     out.print(table)
+    for editor, standing in zip(leaderboard["editor"], leaderboard["standing"], strict=True):
+        if standing:
+            out.print(f"{editor}: {standing}", markup=False, highlight=False, soft_wrap=True)
+    for sentence in data.powerless:
+        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_findings(manifest: str, findings: Sequence[Finding]) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.analysis import comparisons, judges, summary
+from bench.analysis.differences import differences, powerless
 from bench.analysis.intervals import FEWEST_CLUSTERS_FOR_BOOTSTRAP
+from bench.analysis.leaderboard import leaderboard
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
@@ -61,6 +63,7 @@ def report_data(run: Run) -> ReportData:
     count_table = summary.counts(plan, unit_table, scores)
     curve_table = summary.curves(plan, scores, axes)
     points = operating_points(plan, curve_table, axes)
+    compared, gained = differences(plan, scores, axes), comparisons.gains(plan, scores, axes)
     return ReportData(
         title=run.spec.name,
         plane=Plane(axes.editability.column, axes.fidelity.column, axes.made_of),
@@ -70,17 +73,18 @@ def report_data(run: Run) -> ReportData:
         samples=_samples(plan),
         curves=curve_table,
         tradeoff=summary.tradeoff(plan, scores, axes),
-        leaderboard=summary.leaderboard(plan, records, unit_table, count_table, curve_table, axes=axes),
+        leaderboard=leaderboard(plan, scores, records, axes, units=unit_table, counts=count_table, curve_table=curve_table),
         counts=count_table,
         cards=scores.cards,
         meta=_meta(run) | {"operating_point": _choice(plan, curve_table, axes)} | _environment(run),
         gallery=_gallery(run, records),
-        warnings=_warnings(count_table, unit_table, scores, points),
+        warnings=_warnings(count_table, unit_table, scores, compared),
         interval=_interval(plan),
         set_interval=_set_interval(scores),
-        differences=comparisons.differences(plan, scores, points),
+        differences=compared,
+        powerless=[*powerless(compared), *powerless(gained)],
         hypervolumes=comparisons.hypervolumes(plan, scores, axes),
-        gains=comparisons.gains(plan, scores, axes),
+        gains=gained,
         attainment=comparisons.attained(plan, scores, axes),
         seeds=comparisons.seeds(plan, scores, points),
         judges=judges.judges_of(plan, scores),
@@ -111,7 +115,8 @@ def _meta(run: Run) -> dict[str, str]:
         "date": written.strftime("%Y-%m-%d %H:%M UTC"),
         "spec": spec.description or spec.name,
         "model": f"{model} ({plan.model[:12]})" if plan.model else "none",
-        "manifest": f"{manifest['name']}, {len(plan.samples)} of {len(manifest['ids'])} samples",
+        "manifest": f"{manifest['name']}, {len(plan.samples)} of {len(manifest['ids'])} samples"
+        + (f" ({manifest['about']})" if manifest.get("about") else ""),
         "manifest_hash": plan.manifest_hash[:16],
         "seeds": ", ".join(map(str, spec.seeds)),
         "dtype": plan.dtype,
@@ -147,7 +152,7 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores, points: Mapping[str, float]) -> list[str]:
+def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores, compared: pd.DataFrame) -> list[str]:
     totals = count_table[["expected", "done", "failed"]].sum()
     said = [f"{metric} failed and has no column: {reason}" for metric, reason in scores.failed.items()]
     if scores.stale:
@@ -174,10 +179,7 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
         said.append(
             f"{undefined} of {len(scores.pairs)} scores are undefined and left out of every mean; n says how many remain."
         )
-    tested = scores.set_pairs
-    if (tested["first"].map(points) != tested["first_value"]).any() or (
-        tested["second"].map(points) != tested["second_value"]
-    ).any():
+    if set(scores.sets["metric"]) - set(compared["metric"]) and len(compared):
         said.append(
             "set metrics were compared at other operating points than this report's: score the run again to compare them here."
         )

@@ -63,23 +63,24 @@ def lint(ref: str | Path | ManifestRef) -> list[Finding]:
     """All findings about a manifest, in the order of its rows and then those about the whole. Decodes every picture."""
     try:
         ref = as_ref(ref)
-        source = read_source(ref)
+        source = read_source(ref, partial=True)
     except ManifestError as error:
         return [Finding("error", None, None, "", str(error))]
     if not source.rows:
         return [Finding("error", None, None, "", "empty; a manifest needs at least one sample")]
     findings: list[Finding] = []
     rows: list[_Row] = []
-    policy = policy_of(ref)
+    policy = policy_of(ref, source)
     for examined in examine(source, policy):
         findings += _problems(examined)
         if examined.accepted:
             found, key = _pictures(examined.accepted, policy)
             findings += found
-            findings += _texts(examined.accepted, ref.strip_brackets)
+            findings += _texts(examined.accepted, policy.strip_brackets)
             if key:
                 rows.append(_Row(examined.accepted, key))
-    return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows)]
+    counted = [Finding("info", None, None, "", source.about)] if source.about else []
+    return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows), *counted]
 
 
 def _problems(examined: Examined) -> list[Finding]:

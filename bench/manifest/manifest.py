@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.errors import ManifestError
 from bench.manifest.pictures import PictureError, Policy, read_mask, read_rgb
-from bench.manifest.rows import SampleRow, examine, sha256_of
+from bench.manifest.rows import SampleRow, Source, examine, sha256_of
 from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
 from bench.suggest import did_you_mean
@@ -46,7 +46,8 @@ class Sample:
     truth: NDArray[np.uint8] | None
     """(H, W, 3) RGB, the ground-truth edit."""
     source_id: str
-    """16 hex; samples that edit the same picture share it, whatever its file is called: the cluster key of statistics."""
+    """16 hex, the cluster key of statistics: samples that edit the same picture share it, whatever its file is called, or those of
+    one `cluster` where the manifest names one."""
     digest: str
     """64 hex over id, texts, the files of image, mask and truth, and what of the policy applied: all that determines an edit."""
     raw_target_text: str = ""
@@ -61,9 +62,9 @@ def source_id(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(f"{width}x{height}:".encode() + np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
 
 
-def policy_of(ref: ManifestRef, default_size: int | None = None) -> Policy:
-    """The policy a reference asks for; its size, where it names none, is ``default_size``."""
-    return Policy(ref.size or default_size, ref.fit, ref.alpha, ref.strip_brackets)
+def policy_of(ref: ManifestRef, source: Source, default_size: int | None = None) -> Policy:
+    """The policy a reference and its source ask for; its size, where it names none, is ``default_size``."""
+    return Policy(ref.size or default_size, ref.fit, ref.alpha, ref.strip_brackets or source.strip_brackets)
 
 
 class Manifest:
@@ -72,8 +73,9 @@ class Manifest:
     Iteration and ``load`` decode; ``rows`` and ``digest`` give what can be had without decoding.
     """
 
-    def __init__(self, name: str, rows: list[SampleRow], policy: Policy) -> None:
+    def __init__(self, name: str, rows: list[SampleRow], policy: Policy, about: str = "") -> None:
         self.name = name
+        self.about = about
         self.rows = rows
         self.ids = [row.id for row in rows]
         self._policy = policy
@@ -102,7 +104,9 @@ class Manifest:
         """
         policy = {key: value for key, value in self._policy.applied().items() if key != "size"}
         rows = [
-            {**self._content(i), "classes": [entry.source_class, entry.target_class], "category": entry.category}
+            self._content(i)
+            | {"classes": [entry.source_class, entry.target_class], "category": entry.category}
+            | ({} if entry.cluster is None else {"cluster": entry.cluster})
             for i, entry in enumerate(self.rows)
         ]
         return sha256_of({"policy": policy, "rows": rows})
@@ -151,7 +155,7 @@ class Manifest:
             image=self._policy.picture(decoded),
             mask=None if mask is None else self._policy.mask(mask),
             truth=None if truth is None else self._policy.picture(truth),
-            source_id=source_id(decoded),
+            source_id=source_id(decoded) if entry.cluster is None else sha256_of(["cluster", entry.cluster])[:16],
             digest=self.digest(i),
             raw_target_text=entry.raw_target_text,
             instruction=entry.instruction,
@@ -166,16 +170,18 @@ class Manifest:
         return self._contents[i]
 
 
-def open_manifest(ref: str | Path | ManifestRef, default_size: int | None = None) -> Manifest:
-    """Open a shipped manifest, a file, a folder or a hub dataset; ``default_size`` is the model's native size in pixels.
+def open_manifest(ref: str | Path | ManifestRef, default_size: int | None = None, *, partial: bool = False) -> Manifest:
+    """Open a shipped manifest, a file, a folder, a hub dataset or a published benchmark.
+
+    ``default_size`` is the model's native size in pixels. A benchmark of which rows are missing is opened if ``partial``.
 
     Raises ManifestError: the first problem as ``<file> line 3 (id 'x'): <field>: ...``, and how many more there are.
     """
     ref = as_ref(ref)
-    source = read_source(ref)
+    source = read_source(ref, partial=partial)
     if not source.rows:
         raise ManifestError(f"{source.place}: empty; a manifest needs at least one sample")
-    policy = policy_of(ref, default_size)
+    policy = policy_of(ref, source, default_size)
     rows, broken, first = [], 0, ""
     for examined in examine(source, policy):
         if examined.accepted:
@@ -187,4 +193,4 @@ def open_manifest(ref: str | Path | ManifestRef, default_size: int | None = None
     if first:
         more = f" (and {broken - 1} more; `etabench lint` lists them)" if broken > 1 else ""
         raise ManifestError(first + more)
-    return Manifest(source.name, rows, policy)
+    return Manifest(source.name, rows, policy, source.about)

@@ -15,7 +15,7 @@ from editors.toolbox.files import find_file
 
 __all__ = ["Examined", "Problem", "RawRow", "SampleRow", "Source", "examine", "sha256_of"]
 
-_LABELS = ("source_class", "target_class", "category")
+_LABELS = ("source_class", "target_class", "category", "cluster")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,10 @@ class Source:
     """Whether a loader made the paths absolute."""
     own_form: bool = False
     """In our own form ids and labels are strings; elsewhere numbers are taken, and row numbers where no id is mapped."""
+    strip_brackets: bool = False
+    """Whether brackets in texts are markup, whatever the spec says."""
+    about: str = ""
+    """What was found beside what a whole copy holds, in words; empty for what is not counted."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ class SampleRow:
     header: Header
     instruction: str | None = None
     mask_header: Header | None = None
+    cluster: str | None = None
+    """What samples share that are not independent; None where that is the source picture."""
 
     @cached_property
     def mask_channel(self) -> MaskChannel | None:
@@ -171,6 +177,7 @@ class _Examiner:
             header=header,
             mask_header=mask_header,
             instruction=self._as_used(texts["instruction"]),
+            cluster=texts["cluster"],
         )
         return Examined(self.row, id_, place, [], entry)
 

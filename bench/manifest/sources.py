@@ -13,6 +13,7 @@ from typing import Any
 
 import data_manifests
 from bench.errors import ManifestError
+from bench.manifest.benchmarks import read_benchmark
 from bench.manifest.rows import RawRow, Source
 from bench.manifest.tables import read_hub, read_parquet
 from bench.spec import MANIFEST_FIELDS, ManifestRef
@@ -46,8 +47,13 @@ def as_ref(ref: str | Path | ManifestRef) -> ManifestRef:
     return ManifestRef.model_validate(manifest_shorthand(text))
 
 
-def read_source(ref: ManifestRef) -> Source:
-    """Find and read the rows that ``ref`` names; ManifestError when there is no such manifest or it cannot be read at all."""
+def read_source(ref: ManifestRef, *, partial: bool = False) -> Source:
+    """Find and read the rows that ``ref`` names; ManifestError when there is no such manifest or it cannot be read at all.
+
+    ``partial`` takes a published benchmark of which rows are missing.
+    """
+    if ref.benchmark is not None:
+        return read_benchmark(ref, partial=partial)
     if ref.hub is not None:
         return read_hub(ref, ref.hub)
     if ref.name is not None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +14,10 @@ from bench.manifest.pictures import PictureFile
 from bench.manifest.rows import RawRow, Source
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
-from editors.toolbox.files import text_of
+from editors.toolbox.files import cache_folder, text_of
+from editors.toolbox.hub import HubError, Repository, known_reason
 
-__all__ = ["read_hub", "read_parquet"]
+__all__ = ["hub_caches", "hub_repository", "read_columns", "read_hub", "read_parquet"]
 
 _PICTURES = ("image", "mask", "truth")
 _TEDBENCH = {"original_image", "caption", "edited_image"}
@@ -46,8 +45,36 @@ def read_hub(ref: ManifestRef, hub: str) -> Source:
         if len(table) > 1:
             raise ManifestError(f"{place}: the dataset has the splits {', '.join(table)}; say which one with split")
         table = next(iter(table.values()))
-    name, roots = (hub, _hub_caches()) if local is None else (folder.resolve().name, (folder,))
+    name, roots = (hub, hub_caches()) if local is None else (folder.resolve().name, (folder,))
     return Source(name, place, "row", *_table(ref, table, place), roots, absolute_paths=True)
+
+
+def hub_repository(ref: ManifestRef) -> Repository | None:
+    """The dataset of the hub that ``read_hub`` would read, at its commit; None where it would be a folder, or ``ref`` names none.
+
+    Raises ManifestError.
+    """
+    if ref.hub is None or Path(ref.hub).expanduser().is_dir() or ref.hub.startswith((".", "/", "~")):
+        return None
+    try:
+        return Repository(ref.hub, ref.revision or "main", kind="dataset").pinned()
+    except HubError as error:
+        raise ManifestError(str(error)) from None
+
+
+def read_columns(
+    where: str, columns: Mapping[str, str], *, split: str, subset: str | None = None, revision: str | None = None
+) -> Iterator[dict[str, object]]:
+    """The rows of a dataset of the hub, or of a folder laid out like one, with ``columns``: a name of ours to one of theirs."""
+    folder = Path(where)
+    local = sorted(file for file in folder.rglob("*.parquet")) if folder.is_dir() else None
+    if local == []:
+        raise ManifestError(f"{where}: no parquet files in this folder")
+    table = _load(where, where, subset, revision=revision, split=split, local=local)
+    for theirs in columns.values():
+        if theirs not in table.column_names:
+            raise ManifestError(f"{where}: no column '{theirs}'; it has {', '.join(table.column_names)}")
+    yield from (dict(row.values) for row in _raw_rows(table, columns))
 
 
 def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> Any:
@@ -57,27 +84,19 @@ def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> An
     cache = None
     if local is not None:
         stamp = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in local]
-        cache = str(_cache_folder() / hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24])
+        cache = str(cache_folder("datasets") / hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:24])
     try:
         with _quiet():
             return datasets.load_dataset(*args, cache_dir=cache, **kwargs)
     except Exception as error:
         cause = error.__cause__ or error
-        raise ManifestError(f"{place}: the dataset cannot be loaded: {' '.join(str(cause).split())[:300]}") from error
+        asked = Repository(str(args[0]), kwargs.get("revision") or "main", kind="dataset")
+        why = ("" if local else known_reason(error, asked)) or " ".join(str(cause).split())[:300]
+        raise ManifestError(f"{place}: the dataset cannot be loaded: {why}") from error
 
 
-def _cache_folder() -> Path:
-    """Where tables read from local files are kept: ``$ETABENCH_CACHE``, else the user's cache folder, else a temporary one."""
-    given = os.environ.get("ETABENCH_CACHE")
-    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "etabench"
-    try:
-        (folder / "datasets").mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = Path(tempfile.gettempdir()) / f"etabench-{Path.home().name}"
-    return folder / "datasets"
-
-
-def _hub_caches() -> tuple[Path, ...]:
+def hub_caches() -> tuple[Path, ...]:
+    """The folders in which the hub's libraries keep what they fetched."""
     import datasets
     import huggingface_hub.constants
 
@@ -100,6 +119,10 @@ def _quiet() -> Iterator[None]:
 def _table(ref: ManifestRef, table: Any, place: str) -> tuple[dict[str, str], list[RawRow]]:
     """Our field to their column, and the rows."""
     columns = _table_columns(ref, table.column_names, place)
+    return columns, _raw_rows(table, columns)
+
+
+def _raw_rows(table: Any, columns: Mapping[str, str]) -> list[RawRow]:
     pictures = {ours: theirs for ours, theirs in columns.items() if ours in _PICTURES}
     raw = {ours: _undecoded(table, theirs) for ours, theirs in pictures.items()}
     texts = {ours: _texts(table, theirs) for ours, theirs in columns.items() if ours not in pictures}
@@ -108,7 +131,7 @@ def _table(ref: ManifestRef, table: Any, place: str) -> tuple[dict[str, str], li
         values: dict[str, object] = {ours: column[i] for ours, column in texts.items()}
         values |= {ours: _cell(column, i, pictures[ours]) for ours, column in raw.items()}
         rows.append(RawRow(i + 1, values))
-    return columns, rows
+    return rows
 
 
 def _table_columns(ref: ManifestRef, present: list[str], place: str) -> dict[str, str]:

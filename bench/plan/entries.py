@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,15 @@ from bench.toybox import embedded
 if TYPE_CHECKING:
     from bench.spec import Spec
 
-__all__ = ["Entry", "assets_of", "resolve_entries"]
+__all__ = ["Entry", "assets_of", "repositories_of", "resolve_entries", "resolve_params"]
 
 
 @dataclass(frozen=True)
 class Entry:
     """One editor of a run, resolved. `target` is what the registry loads; `name` and `version` are the editor's own.
 
-    `assets` are the sha256 of the files that determine its results beside the model, by the parameter that holds their place.
+    `assets` are the sha256 of the files that determine its results beside the model, by the parameter that holds their place; `hub`
+    is where of the hub they are from, `owner/name@commit`.
     """
 
     label: str
@@ -39,6 +41,7 @@ class Entry:
     needs_model: bool
     deterministic: bool
     assets: dict[str, str] = field(default_factory=dict)
+    hub: dict[str, str] = field(default_factory=dict)
 
     @property
     def hashed_params(self) -> dict[str, Any]:
@@ -67,19 +70,38 @@ def assets_of(cls: type[Any], params: Any) -> dict[str, str]:
     return {str(name): str(digest) for name, digest in cls.assets(params).items()}
 
 
-def _entry(item: EditorSpec, on_toybox: bool) -> Entry:
-    target, label = item.name, item.label or item.name
-    cls = registry.load_editor(target)
-    try:
+def resolve_params(item: EditorSpec, on_toybox: bool) -> tuple[type[Any], Any]:
+    """The class of an editor of the spec and its parameters. Raises SpecError."""
+    cls = registry.load_editor(item.name)
+    with _named(item):
         resolved = cls.resolve(item.preset, dict(item.params))
-        if on_toybox:
-            resolved = embedded.with_ranker(cls, resolved)
-        assets = assets_of(cls, resolved)
-        knob = cls.knob_of(resolved)
+        return cls, embedded.with_ranker(cls, resolved) if on_toybox else resolved
+
+
+def repositories_of(item: EditorSpec, cls: type[Any], params: Any) -> dict[str, str]:
+    """What an editor reads of the hub, `owner/name@commit`, by the parameter that names it. Raises SpecError."""
+    with _named(item):
+        return {str(name): str(place) for name, place in cls.repositories(params).items()}
+
+
+@contextmanager
+def _named(item: EditorSpec) -> Iterator[None]:
+    """Say of what an editor raises about its parameters whose they are."""
+    try:
+        yield
     except EtabenchError:
         raise
     except Exception as error:
-        raise SpecError(f"editor {label}: {' '.join(str(error).split())}") from error
+        raise SpecError(f"editor {item.label or item.name}: {' '.join(str(error).split())}") from error
+
+
+def _entry(item: EditorSpec, on_toybox: bool) -> Entry:
+    target, label = item.name, item.label or item.name
+    cls, resolved = resolve_params(item, on_toybox)
+    hub = repositories_of(item, cls, resolved)
+    with _named(item):
+        assets = assets_of(cls, resolved)
+        knob = cls.knob_of(resolved)
     return Entry(
         label=label,
         target=target,
@@ -93,6 +115,7 @@ def _entry(item: EditorSpec, on_toybox: bool) -> Entry:
         needs_model=bool(cls.needs_model),
         deterministic=bool(cls.deterministic),
         assets=assets,
+        hub=hub,
     )
 
 

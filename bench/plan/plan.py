@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +72,8 @@ class Unit:
 class Plan:
     """All units of a run, in the order in which they are worked on: sample by sample, so that a partial run compares editors.
 
-    `first_seed` is the smallest seed: the one that deterministic editors, set metrics and galleries use.
+    `first_seed` is the smallest seed: the one that deterministic editors, set metrics and galleries use. `hub` says where `model` and
+    `manifest` are from, `owner/name@commit`, as far as it is the hub; `pins` are the commits that branches and tags were found at.
     """
 
     manifest_hash: str
@@ -83,11 +84,19 @@ class Plan:
     entries: tuple[Entry, ...]
     samples: tuple[SampleInfo, ...]
     units: tuple[Unit, ...] = field(repr=False)
+    hub: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, str] = field(default_factory=dict)
 
     @property
     def edits(self) -> int:
         """Number of images the plan yields."""
         return sum(len(self.entries[unit.entry].values) for unit in self.units)
+
+    def origins(self, unit: Unit) -> dict[str, str]:
+        """Where on the hub all that a unit reads is from, `owner/name@commit` by role; empty where nothing is."""
+        entry = self.entries[unit.entry]
+        ours = {role: place for role, place in self.hub.items() if role != "model" or entry.needs_model}
+        return ours | entry.hub
 
     def digest(self, spec: Spec) -> str:
         """16 hex that commands share which work on the same thing: the units, and what the spec makes of their edits."""
@@ -118,16 +127,20 @@ class Plan:
         return cls(**(content | {"entries": entries, "samples": samples, "units": units}))
 
 
-def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | None) -> Plan:
-    """The plan of `spec` over `manifest`, with `model` the digest of the weights. Reads the selected samples one after
-    another and keeps none of their pictures.
+def make_plan(
+    spec: Spec, manifest: Manifest, *, model: str, resolution: int | None, pins: Mapping[str, str] | None = None
+) -> Plan:
+    """The plan of `spec` over `manifest`, with `model` the digest of the weights and `pins` as `bench.plan.pins` gives them beside the
+    spec. Reads the selected samples one after another and keeps none of their pictures.
 
     Raises SpecError for editors, presets, parameters, knob values and sample ids that do not exist, RegistryError for metrics.
     """
     entries = resolve_entries(spec)
     _check_metrics(spec)
     _check_axes(spec)
-    first, about = min(spec.seeds), {"model": model, "resolution": resolution, "dtype": spec.dtype}
+    hub = _origins(spec)
+    first = min(spec.seeds)
+    about = [_about(entry, {"model": model, "resolution": resolution, "dtype": spec.dtype}, hub) for entry in entries]
     real = RealPictures(spec.reference, manifest, resolution)
     infos: list[SampleInfo] = []
     units: list[Unit] = []
@@ -135,11 +148,12 @@ def make_plan(spec: Spec, manifest: Manifest, *, model: str, resolution: int | N
         sample = manifest.load(row)
         infos.append(_info(sample))
         units += (
-            Unit.of(index, position, *_identified(entry, sample, seed, about, real))
+            Unit.of(index, position, *_identified(entry, sample, seed, about[index], real))
             for index, entry in enumerate(entries)
             for seed in ([first] if entry.deterministic else spec.seeds)
         )
-    return Plan(manifest.content_hash, model, resolution, spec.dtype, first, tuple(entries), tuple(infos), tuple(units))
+    parts = (tuple(entries), tuple(infos), tuple(units))
+    return Plan(manifest.content_hash, model, resolution, spec.dtype, first, *parts, hub=hub, pins=dict(pins or {}))
 
 
 def unit_seed(seed: int, sample_id: str, editor: str) -> int:
@@ -195,12 +209,27 @@ def _check_axes(spec: Spec) -> None:
         raise SpecError(mistake)
 
 
+def _origins(spec: Spec) -> dict[str, str]:
+    """Where model and manifest of a spec with pinned references are from, as far as it is the hub."""
+    refs = {"model": spec.model, "manifest": spec.manifest}
+    return {
+        role: f"{ref.hub}@{ref.revision}"
+        for role, ref in refs.items()
+        if ref is not None and ref.hub is not None and ref.revision
+    }
+
+
+def _about(entry: Entry, model: dict[str, Any], hub: dict[str, str]) -> dict[str, Any]:
+    """What of the set-up determines the results of an entry: digest of the model, resolution and dtype if it uses one, commits of the hub
+    if there are any."""
+    places = entry.hub | ({"model": hub["model"]} if entry.needs_model and "model" in hub else {})
+    return (model if entry.needs_model else dict.fromkeys(model)) | ({"hub": places} if places else {})
+
+
 def _identified(
     entry: Entry, sample: Sample, seed: int, about: dict[str, Any], real: RealPictures
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """All that determines the result of a unit, and the inputs that are missing. `about` is model digest, resolution and dtype, which
-    count if a model is used.
-    """
+    """All that determines the result of a unit, and the inputs that are missing. `about` is what `_about` says of the entry."""
     identity: dict[str, Any] = {
         "sample": sample.digest,
         "sample_id": sample.id,
@@ -210,7 +239,7 @@ def _identified(
         "values": list(entry.values),
         "seed": seed,
         "unit_seed": unit_seed(seed, sample.id, entry.name),
-        **(about if entry.needs_model else dict.fromkeys(about)),
+        **about,
     }
     missing = [name for name in entry.needs if name != "real" and getattr(sample, name, None) is None]
     if "real" in entry.needs:

@@ -29,7 +29,7 @@ from bench.scoring.tables import Scores
 if TYPE_CHECKING:
     from bench.spec import AxesSpec
 
-__all__ = ["Axes", "Axis", "anchor_ends", "balance", "mean_table", "operating_points"]
+__all__ = ["Axes", "Axis", "anchor_ends", "balance", "mean_table", "operating_points", "scales"]
 
 BOUNDS_BEFORE = (0.0, None)
 """The range of a metric whose card tells none, as those of the first runs: the only metrics that ran downwards were distances."""
@@ -78,15 +78,26 @@ class Axes:
 
     @classmethod
     def of(cls, named: AxesSpec, scores: Scores) -> Axes:
-        """The axes that a spec names, with the directions that the cards of the scores give them. SpecError for a set metric."""
-        sets = set(scores.sets["metric"])
-        mistake = named.mistake({*scores.pairs["metric"], *named.model_dump().values()} - sets, sets)
+        """The axes that a spec names, with the directions that the cards of the scores give them.
+
+        SpecError for a set metric, and for a metric that has no direction.
+        """
+        sets, prints = set(scores.sets["metric"]), dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True))
+        undirected = {
+            name for name, print_ in prints.items() if scores.cards.get(print_, {}).get("higher_is_better", True) is None
+        }
+        mistake = named.mistake({*prints, *named.model_dump().values()} - sets, sets, undirected)
         if mistake:
             raise SpecError(mistake)
         return cls(Axis.of(named.editability, scores), Axis.of(named.fidelity, scores))
 
     def __iter__(self) -> Iterator[Axis]:
         return iter((self.editability, self.fidelity))
+
+    @property
+    def name(self) -> str:
+        """Both metrics in one word, by which what was computed for other axes is known."""
+        return f"{self.editability.metric} {self.fidelity.metric}"
 
     @property
     def made_of(self) -> dict[str, str]:
@@ -124,12 +135,18 @@ def balance(plan: Plan, means: pd.DataFrame, axes: Axes) -> dict[tuple[str, floa
     series = {axis.column: means[means["metric"] == axis.column].set_index(["editor", "value"])["mean"] for axis in axes}
     if not all(len(each) for each in series.values()):
         return {}
-    ends, scaled = anchor_ends(plan, means, axes), []
+    ends, scaled = scales(plan, means, axes), []
     for column, each in series.items():
-        low, high = ends[column] if ends else (each.min(), each.max())
+        low, high = ends[column]
         scaled.append((each - low) / (high - low if high != low else 1.0))
     both = ((scaled[0] + scaled[1]) / 2).rename("score").reset_index()
     return {(str(row["editor"]), float(row["value"])): float(row["score"]) for row in both.to_dict("records")}
+
+
+def scales(plan: Plan, means: pd.DataFrame, axes: Axes) -> Mapping[str, tuple[float, float]]:
+    """What is 0 and what is 1 of each axis, by its column: the anchors' means, or the smallest and the largest of any editor."""
+    series = {axis.column: means.loc[means["metric"] == axis.column, "mean"] for axis in axes}
+    return anchor_ends(plan, means, axes) or {column: (float(each.min()), float(each.max())) for column, each in series.items()}
 
 
 def anchor_ends(plan: Plan, means: pd.DataFrame, axes: Axes) -> Mapping[str, tuple[float, float]]:

@@ -6,6 +6,7 @@ files are those that the records name.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,9 +38,10 @@ def on_disk(finished: Finished) -> Scores:
     """The scores in the folder that are of `finished` edits, those of metrics that failed included."""
     run = finished.run
     pairs, sets, set_pairs = (read_table(run, name) for name in ("pairs", "sets", "set_pairs"))
-    found = of_pairs(pairs, finished), of_sets(sets, finished), of_set_pairs(set_pairs, finished)
-    stale = len(pairs) - len(found[0]) + len(sets) - len(found[1])
-    return Scores(found[0], found[1], read_words(run, "cards"), found[2], read_words(run, "failed"), stale)
+    whole = of_sets(sets, finished)
+    found = of_pairs(pairs, finished), whole, of_set_pairs(set_pairs, whole, finished)
+    stale = len(pairs) - len(found[0]) + len(sets) - len(whole)
+    return Scores(found[0], whole, read_words(run, "cards"), found[2], read_words(run, "failed"), stale)
 
 
 def hidden(scores: Scores) -> Scores:
@@ -63,12 +65,12 @@ def of_sets(sets: pd.DataFrame, finished: Finished) -> pd.DataFrame:
     return _those(sets, (row in now for row in rows))
 
 
-def of_set_pairs(set_pairs: pd.DataFrame, finished: Finished) -> pd.DataFrame:
-    """The rows that compare two such sets."""
-    now = {(each.entry.label, each.value): each.inputs for each in finished.sets}
-    ends = ["first", "first_value", "second", "second_value", "inputs"]
-    rows = zip(*(set_pairs[name] for name in ends), strict=True)
-    return _those(set_pairs, (now.get((a, x), "") + now.get((b, y), "") == inputs for a, x, b, y, inputs in rows))
+def of_set_pairs(set_pairs: pd.DataFrame, sets: pd.DataFrame, finished: Finished) -> pd.DataFrame:
+    """The rows that compare two editors of all of whose finished edits the rows in `sets` are, by the same metric."""
+    planned = Counter(each.entry.label for each in finished.sets)
+    scored = Counter(zip(sets["editor"], sets["fingerprint"], strict=True))
+    rows = zip(set_pairs["first"], set_pairs["second"], set_pairs["fingerprint"], strict=True)
+    return _those(set_pairs, (all(scored[editor, p] == planned[editor] > 0 for editor in (one, two)) for one, two, p in rows))
 
 
 def _those(table: pd.DataFrame, chosen: Iterable[bool]) -> pd.DataFrame:

@@ -14,13 +14,14 @@ from bench.errors import ManifestError, RegistryError, RunError, ScoreError, Spe
 from bench.manifest.reference import check_reference, collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
-from bench.scoring.axes import Axes, mean_table, operating_points
+from bench.scoring.axes import Axes
 from bench.scoring.current import hidden, of_set_pairs, of_sets, on_disk
 from bench.scoring.edits import Finished, walk
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore
 from bench.scoring.pairs import PairScoring, reads_features
 from bench.scoring.sets import SetScoring
+from bench.scoring.swaps import Ring
 from bench.scoring.tables import (
     SET_COLUMNS,
     SET_KEY,
@@ -37,6 +38,8 @@ from bench.store import Run
 from bench.toybox import embedded
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from bench.manifest.reference import Reference
@@ -71,7 +74,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     metrics, cards = _opened(run, pick_device(device or spec.device), failed)
     pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
     set_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
-    mistake = spec.axes.mistake({*pair_metrics, *failed}, set_metrics)
+    mistake = spec.axes.mistake({*pair_metrics, *failed}, set_metrics, _undirected(pair_metrics))
     if mistake:
         raise SpecError(f"{run.path}: {mistake}")
     sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
@@ -88,8 +91,9 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
             if whole:
                 sets = whole.finish(progress)
                 so_far = hidden(replace(on_disk(finished), failed=failed))
-                axes = Axes.of(spec.axes, so_far)
-                set_pairs = whole.compare(operating_points(run.plan, mean_table(so_far.pairs, axes), axes), progress)
+                edits = ((edit.unit.entry, edit.unit.sample, edit.name[1]) for edit in finished.edits)
+                ring = Ring(run.plan, so_far.pairs, Axes.of(spec.axes, so_far), edits)
+                set_pairs = whole.compare(ring, progress)
         finally:
             store.save()
     scores = _written(run, sets, set_pairs, cards, failed)
@@ -108,9 +112,10 @@ def _written(run: Run, sets: pd.DataFrame, set_pairs: pd.DataFrame, cards: dict[
         def mine(table: pd.DataFrame) -> pd.DataFrame:
             return table[table["fingerprint"].isin(cards) | table["metric"].isin(failed)]
 
+        sets = of_sets(sets, now)
         tables = {
-            "sets": merged(mine(old.sets), of_sets(sets, now), SET_KEY),
-            "set_pairs": merged(mine(old.set_pairs), of_set_pairs(set_pairs, now), SET_PAIR_KEY),
+            "sets": merged(mine(old.sets), sets, SET_KEY),
+            "set_pairs": merged(mine(old.set_pairs), of_set_pairs(set_pairs, sets, now), SET_PAIR_KEY),
         }
         for name, table in tables.items():
             write_table(run, name, table)
@@ -129,9 +134,9 @@ def preflight(spec: Spec, plan: Plan) -> None:
     from metrics.base import PairMetric, SetMetric
 
     metrics = open_metrics(spec, "cpu")
-    pairs = [name for name, metric in metrics.items() if isinstance(metric, PairMetric)]
+    pairs = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
     sets = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
-    mistake = spec.axes.mistake(pairs, sets)
+    mistake = spec.axes.mistake(pairs, sets, _undirected(pairs))
     if mistake:
         raise SpecError(mistake)
     if sets:
@@ -189,6 +194,10 @@ def _reference(run: Run, metrics: Collection[str], failed: Failed) -> Reference 
     except (ScoreError, ManifestError) as error:
         failed.update(dict.fromkeys(metrics, str(error)))
         return None
+
+
+def _undirected(metrics: Mapping[str, PairMetric]) -> list[str]:
+    return [name for name, metric in metrics.items() if metric.card.higher_is_better is None]
 
 
 def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:

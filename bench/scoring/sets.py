@@ -7,22 +7,27 @@ Below a metric's smallest number of samples the score is NaN, and `n` tells why.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bench.progress import Progress
 from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, EditSet, Finished, Job
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore, extraction
+from bench.scoring.swaps import Duel, Ring, outcome
 from bench.scoring.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-    from numpy.typing import NDArray
 
     from bench.manifest.reference import Reference
     from metrics.base import FeatureSet, SetMetric
@@ -30,6 +35,25 @@ if TYPE_CHECKING:
 __all__ = ["SetScoring"]
 
 SWAPS = 1000
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Edits of two editors, and bool masks (2 r, edits) of the sets that r swaps make of them, the first editor's and then the second's.
+
+    `cases` are in each set; `turned` (r,) is the mean sign of a swap.
+    """
+
+    edits: list[Edit]
+    masks: NDArray[np.bool_]
+    cases: int
+    turned: NDArray[np.float64]
+
+    @cached_property
+    def inputs(self) -> str:
+        """Hashes the edits, their classes and the swaps."""
+        told = [(edit.content, edit.info.target_class) for edit in self.edits]
+        return hashlib.sha256(repr(told).encode() + np.packbits(self.masks).tobytes()).hexdigest()[:16]
 
 
 class SetScoring:
@@ -86,23 +110,24 @@ class SetScoring:
                     advance()
         return frame(rows, SET_COLUMNS)
 
-    def compare(self, points: Mapping[str, float], progress: Progress) -> pd.DataFrame:
-        """Swap tests of all pairs of editors, each at its knob value in `points`, on the samples that both have."""
-        sets = [edit_set for edit_set in self._sets if points.get(edit_set.entry.label) == edit_set.value and edit_set.edits]
-        pairs = [(one, two) for i, one in enumerate(sets) for two in sets[i + 1 :]]
-        known = {tuple(row[key] for key in ("inputs", "fingerprint")): row for row in self._before.set_pairs.to_dict("records")}
+    def compare(self, ring: Ring, progress: Progress) -> pd.DataFrame:
+        """Swap tests of all pairs of editors on their common samples, with operating points that are chosen anew under every swap."""
+        known = {(row["inputs"], row["fingerprint"]): row for row in self._before.set_pairs.to_dict("records")}
+        pairs = list(combinations(ring.editors, 2))
         rows: list[dict[str, Any]] = []
         with progress("compare sets", len(pairs) * len(self._metrics)) as advance:
-            for name, metric in self._metrics.items():
-                for one, two in pairs:
-                    ends = {"first": one.entry.label, "first_value": one.value}
-                    ends |= {"second": two.entry.label, "second_value": two.value}
+            for one, two in pairs:
+                duel = ring.duel(one, two, SWAPS)
+                dealt = self._deal(duel, one, two)
+                ends = {"first": one, "first_value": duel.values[0], "second": two, "second_value": duel.values[1]}
+                for name, metric in self._metrics.items():
                     if name not in self._failed:
-                        with self._failed.alone(name, f"{one.entry.label} against {two.entry.label}"):
-                            key = (f"{one.inputs}{two.inputs}", self._prints[name])
-                            before = {k: known[key][k] for k in ("difference", "p", "n")} if key in known else None
-                            tested = before or self._test(metric, one, two)
-                            rows.append({"metric": name, "inputs": key[0], "fingerprint": key[1]} | ends | tested)
+                        with self._failed.alone(name, f"{one} against {two}"):
+                            key = (dealt.inputs, self._prints[name])
+                            keep = ("difference", "p", "p_least", "n")
+                            found = {k: known[key][k] for k in keep} if key in known else self._test(metric, dealt)
+                            about = {"metric": name, "axes": ring.axes.name, "inputs": key[0], "fingerprint": key[1]}
+                            rows.append(about | ends | found)
                     advance()
         return frame(rows, SET_PAIR_COLUMNS)
 
@@ -112,6 +137,27 @@ class SetScoring:
             self._known[key] = self._score(metric, edit_set)
         found = dict(zip(("score", "low", "high", "note"), self._known[key], strict=True))
         return _about(name, metric, edit_set) | found | {"fingerprint": self._prints[name]}
+
+    def _deal(self, duel: Duel, one: str, two: str) -> Dealt:
+        """The edits of the two editors at the knob values that some swap chooses, and which of them each swap compares."""
+        places = [np.unique(np.concatenate([duel.chosen[0], duel.places[1][duel.chosen[1]]]))]
+        places.append(np.unique(np.concatenate([duel.chosen[1], duel.places[0][duel.chosen[0]]])))
+        edits: list[Edit] = []
+        starts = []
+        for label, chosen in zip((one, two), places, strict=True):
+            sets = [each for each in self._sets if each.entry.label == label]
+            starts.append({int(at): len(edits) + n * len(duel.samples) for n, at in enumerate(chosen)})
+            for at in chosen if len(duel.samples) else ():
+                there = {edit.unit.sample: edit for edit in sets[int(at)].edits}
+                edits += [there[int(number)] for number in duel.samples]
+        kept = duel.kept[:, duel.clusters] if len(duel.samples) else np.zeros((len(duel.kept), 0), dtype=np.bool_)
+        masks = np.zeros((2 * len(kept), len(edits)), dtype=np.bool_)
+        for row, keeps in enumerate(kept if len(edits) else ()):
+            for side, (mine, other) in enumerate(((0, 1), (1, 0))):
+                at = int(duel.chosen[side][row])
+                own, theirs = starts[mine][at], starts[other][int(duel.places[side][at])]
+                masks[side * len(kept) + row, np.where(keeps, own, theirs) + np.arange(len(keeps))] = True
+        return Dealt(edits, masks, len(duel.samples), duel.turned if len(edits) else np.ones(len(kept)))
 
     def _score(self, metric: SetMetric, edit_set: EditSet) -> list[Any]:
         from metrics.base import FeatureSet, MetricWarning
@@ -130,29 +176,22 @@ class SetScoring:
         notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
         return [score, spread.low, spread.high, "; ".join(notes)]
 
-    def _test(self, metric: SetMetric, one: EditSet, two: EditSet) -> dict[str, float]:
+    def _test(self, metric: SetMetric, dealt: Dealt) -> dict[str, float]:
         """Difference and p value on the samples that both have."""
         from metrics.base import FeatureSet, MetricWarning
-        from metrics.toolbox.two_sample import swap_test
 
-        mine = {edit.info.id: edit for edit in one.edits}
-        theirs = [edit for edit in two.edits if edit.info.id in mine]
-        if len(theirs) < max(metric.min_samples, 2):
-            return {"difference": math.nan, "p": math.nan, "n": len(theirs)}
-        edits = [*(mine[edit.info.id] for edit in theirs), *theirs]
-        both, reference = (
-            FeatureSet(self._features(metric, edits), [edit.info.target_class for edit in edits]),
-            self._theirs(metric),
-        )
+        nothing = {"difference": math.nan, "p": math.nan, "p_least": 2 / len(dealt.masks), "n": dealt.cases}
+        if dealt.cases < max(metric.min_samples, 2):
+            return nothing
+        both = FeatureSet(self._features(metric, dealt.edits), [edit.info.target_class for edit in dealt.edits])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MetricWarning)
-            tested = swap_test(
-                lambda masks: metric.values(both, reference, masks),
-                len(theirs),
-                units=[edit.info.source_id for edit in theirs],
-                permutations=SWAPS,
-            )
-        return {"difference": tested.difference, "p": tested.p_value, "n": len(theirs)}
+            values = np.asarray(metric.values(both, self._theirs(metric), dealt.masks), dtype=np.float64)
+        first, second = np.split(values, 2)
+        if not np.isfinite(values).all():
+            return nothing | {"difference": float(first[0] - second[0])}
+        found = outcome(first - second, dealt.turned)
+        return nothing | {"difference": found.difference, "p": found.p, "p_least": found.least}
 
     def _features(self, metric: SetMetric, edits: Sequence[Edit]) -> NDArray[np.floating[Any]]:
         """From the store; what it lost meanwhile is extracted again."""

@@ -59,7 +59,9 @@ SET_PAIR_COLUMNS = (
     "second_value",
     "difference",
     "p",
+    "p_least",
     "n",
+    "axes",
     "fingerprint",
     "inputs",
 )
@@ -68,7 +70,7 @@ PAIR_KEY = ("unit", "editor", "value", "metric", "fingerprint", "inputs")
 """What a score of an edit belongs to; `inputs` hashes the picture and what of its sample no key of a unit has, "" in the tables of old."""
 SET_KEY = ("editor", "value", "metric", "fingerprint", "inputs")
 SET_PAIR_KEY = ("metric", "fingerprint", "first", "second")
-FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p")
+FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p", "p_least")
 INTEGERS = ("seed", "n")
 LOCK_SECONDS = 60.0
 
@@ -78,8 +80,9 @@ class Scores:
     """Score tables and the cards behind them: fingerprint to the fields of the card.
 
     A card of a pair metric also has `bounds`, the ends of its range, which are no part of the fingerprint. `set_pairs` holds the
-    swap tests of set metrics between editors at their operating points. `failed` holds metrics that the last scoring could not make a
-    column of, with the reason; no table has a row of them. `stale` is how many scores lie in the folder that are of other pictures than
+    swap tests of set metrics between editors at the operating points that their common samples give them on `axes`; those of a table
+    that does not say so are no longer known, as their points were held fixed. `failed` holds metrics that the last scoring could not make
+    a column of, with the reason; no table has a row of them. `stale` is how many scores lie in the folder that are of other pictures than
     the run has now, or do not say of which; no table has them either.
     """
 
@@ -127,6 +130,8 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
         table = pd.read_parquet(path)
         if name == "pairs" and "inputs" not in table:
             table["inputs"] = ""
+        if name == "set_pairs" and "axes" not in table:
+            return frame([], columns)
         return _typed(table[list(columns)])
     except (OSError, ValueError, KeyError) as error:
         raise ScoreError(

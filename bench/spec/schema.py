@@ -35,6 +35,7 @@ MANIFEST_FIELDS = (
     "source_class",
     "target_class",
     "category",
+    "cluster",
 )
 """What a sample can hold; the left side of a column mapping."""
 
@@ -68,9 +69,13 @@ class ManifestRef(_Strict):
     name: Text | None = Field(default=None, description="a shipped manifest")
     path: Text | None = Field(default=None, description="a folder, .jsonl, .parquet or TEdBench's input_list.json")
     hub: Text | None = Field(default=None, description="a dataset id of the Hugging Face hub, or a folder laid out like one")
-    revision: Text | None = Field(default=None, description="commit or tag of a hub dataset")
+    benchmark: Text | None = Field(default=None, description="a published benchmark in the layout of its authors")
+    root: Text | None = Field(default=None, description="folder of your copy of the benchmark, unpacked")
+    revision: Text | None = Field(default=None, description="branch, tag or commit of a hub dataset; looked up once")
     subset: Text | None = Field(default=None, description="configuration of a hub dataset")
-    split: Text | None = Field(default=None, description="split of a hub dataset; may be left out where there is one only")
+    split: Text | None = Field(
+        default=None, description="split of a hub dataset or a benchmark; may be left out where there is one only"
+    )
     columns: dict[str, str] = Field(default_factory=dict, description="our field: their column; unmapped columns are ignored")
     size: int | None = Field(default=None, ge=8, le=8192, description="side of the square in pixels; None is the model's own")
     fit: Literal["center-crop", "squash", "pad"] = Field(default="center-crop", description="how a picture becomes a square")
@@ -89,10 +94,17 @@ class ManifestRef(_Strict):
 
     @model_validator(mode="after")
     def _one_place(self) -> ManifestRef:
-        _exactly_one(self, "name", "path", "hub")
-        for field in ("revision", "subset", "split"):
-            if self.hub is None and getattr(self, field) is not None:
-                raise ValueError(f"{field} applies to hub datasets only")
+        _exactly_one(self, "name", "path", "hub", "benchmark")
+        if self.benchmark is not None:
+            allowed = {"split", "revision"} if self.root is None else {"split", "root"}
+        else:
+            allowed = {"revision", "subset", "split"} if self.hub is not None else set()
+        for field in {"revision", "subset", "split", "root"} - allowed:
+            if getattr(self, field) is not None:
+                kinds = {"root": "benchmarks", "split": "hub datasets and benchmarks"}
+                raise ValueError(f"{field} applies to {kinds.get(field, 'hub datasets')} only")
+        if self.benchmark is not None and self.columns:
+            raise ValueError("columns are those of the benchmark; leave them out, or name the copy with path")
         return self
 
 
@@ -102,7 +114,7 @@ class ModelRef(_Strict):
     name: Text | None = Field(default=None, description="a model that comes with the package")
     path: Text | None = Field(default=None, description="a folder of the Stable Diffusion family in diffusers' format")
     hub: Text | None = Field(default=None, description="a model id of the Hugging Face hub")
-    revision: Text | None = Field(default=None, description="commit or tag of a hub model")
+    revision: Text | None = Field(default=None, description="branch, tag or commit of a hub model; looked up once")
     allow_pickle: bool = Field(default=False, description="accept .bin checkpoints, which can run code when they are read")
 
     @model_validator(mode="after")
@@ -181,15 +193,18 @@ class AxesSpec(_Strict):
             raise ValueError(f"both axes are '{self.fidelity}'; name two metrics")
         return self
 
-    def mistake(self, pairs: Collection[str], sets: Collection[str] = ()) -> str:
+    def mistake(self, pairs: Collection[str], sets: Collection[str] = (), undirected: Collection[str] = ()) -> str:
         """Why these cannot be the axes of a run with these pair and set metrics; empty where they can.
 
-        A default may be absent: such a run has no plane, and is not told to have one.
+        `undirected` are pair metrics of which neither more nor less is better. A default may be absent: such a run has no
+        plane, and is not told to have one.
         """
         for role, field in type(self).model_fields.items():
             name = getattr(self, role)
             if name in sets:
                 return f"axes.{role}: {name} scores sets, an axis needs a score of every edit; {did_you_mean(name, pairs)}"
+            if name in undirected:
+                return f"axes.{role}: {name} has no direction, and on an axis more is better; name another metric"
             if name not in pairs and name != field.default:
                 advice = "" if name in registry.metrics() else did_you_mean(name, pairs)
                 return f"axes.{role}: no metric of the spec is called '{name}'; {advice or 'add it to metrics'}"
@@ -253,6 +268,11 @@ class Spec(_Strict):
             if mistake:
                 raise ValueError(mistake)
         return self
+
+    @property
+    def partial(self) -> bool:
+        """Whether only some samples of the manifest are asked for."""
+        return self.limit is not None or self.samples is not None
 
     def table_names(self, own: Callable[[str], str] = str) -> list[str]:
         """The names of the metrics in tables: their own, with parameters added where another has it already.

@@ -154,6 +154,7 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(name, str) and name not in data_manifests.names() and is_there(folder / name):
             manifest["path"] = manifest.pop("name")
         _anchor(manifest, "path", folder)
+        _anchor(manifest, "root", folder)
         if str(manifest.get("hub", "")).startswith((".", "/", "~")):
             _anchor(manifest, "hub", folder)
     if isinstance(model, dict):

@@ -23,7 +23,8 @@ class EditFile:
 class Record:
     """What happened to one unit: `record.json`.
 
-    identity: the fields that the key hashes.  reason: type and message of a failure.  absent: knob values whose edit the editor
+    identity: the fields that the key hashes.  hub: where of the model hub the model, the manifest and the editor's own networks are from,
+    `owner/name@commit`; without those that are not.  reason: type and message of a failure.  absent: knob values whose edit the editor
     could not give.  seconds: `prepare` and `render`, empty where the edit was made elsewhere.  unet_evaluations: samples sent
     through the U-Net.  peak_memory: `mb` (MiB) and `kind` (what was measured).  facts: choices the editor made.  fair_play: what
     it was allowed to see.  worker: device, dtype, threads, and `batch`, the number of units made together: above 1, seconds and
@@ -33,6 +34,7 @@ class Record:
     key: str
     status: Literal["done", "failed"]
     identity: dict[str, Any]
+    hub: dict[str, str] = field(default_factory=dict)
     reason: dict[str, str] | None = None
     edits: tuple[EditFile, ...] = ()
     absent: tuple[float, ...] = ()

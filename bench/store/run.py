@@ -113,7 +113,7 @@ class Run:
         """The manifest as it is now, where the spec says that it lies; it may have changed since the run was planned."""
         from bench.manifest import open_manifest
 
-        return open_manifest(self.spec.manifest, self.plan.resolution)
+        return open_manifest(self.spec.manifest, self.plan.resolution, partial=self.spec.partial)
 
     @contextmanager
     def hold(self, spec: Spec, plan: Plan) -> Iterator[None]:
@@ -182,6 +182,7 @@ class Run:
         if given:
             write_atomically(self.path / "spec.given.yaml", given)
         head = {"name": manifest.name, "content_hash": manifest.content_hash, "policy": manifest.policy, "ids": manifest.ids}
+        head |= {"about": manifest.about} if manifest.about else {}
         self.write_json("manifest.json", head)
         self.write_json("plan.json", plan.as_dict())
         self.__dict__.update(spec=spec, plan=plan, manifest=manifest)

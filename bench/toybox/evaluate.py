@@ -83,7 +83,6 @@ def accuracy(read: dict[str, Tensor], scenes: list[Scene]) -> dict[str, float]:
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
     """The generator as diffusers itself loads it, float32, DDIM, without a progress bar."""
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, requires_safety_checker=False)
-    pipeline = pipeline.to(torch.float32)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -149,7 +148,7 @@ def judge_rows(folder: Path, pool: Pool) -> list[Row]:
 def measure(models: Path, captions: int) -> list[Row]:
     """Every row of the table for the models in a folder; ``captions`` pictures are generated, a fifth of them on unseen pairs."""
     pipeline = load_pipeline(models / "generator")
-    network = ResNetForImageClassification.from_pretrained(models / "features").float().eval()
+    network = ResNetForImageClassification.from_pretrained(models / "features").eval()
     real = draw(600, EVALUATION_SEED, include_held_out=True)
     rows = [Row("autoencoder: reconstruction PSNR", autoencoder_psnr(pipeline.vae, real), 30, "dB", len(real))]
     for seen, count in (("seen", captions - captions // 5), ("unseen", captions // 5)):

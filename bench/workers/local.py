@@ -87,10 +87,10 @@ class LocalCrew:
             return
         for path in held:
             text = f"the worker process ended with exit code {process.returncode} (out of memory?)"
-            identity = next((unit.identity for unit in self._run.plan.units if unit.key == path.name), {})
-            self._run.commit(
-                Record(key=path.name, status="failed", identity=identity, reason={"type": "WorkerDied", "message": text})
-            )
+            unit = next((unit for unit in self._run.plan.units if unit.key == path.name), None)
+            identity, hub = (unit.identity, self._run.plan.origins(unit)) if unit else ({}, {})
+            reason = {"type": "WorkerDied", "message": text}
+            self._run.commit(Record(key=path.name, status="failed", identity=identity, hub=hub, reason=reason))
             path.unlink(missing_ok=True)
         self._fruitless += not held
         if self._fruitless > FRUITLESS_DEATHS:

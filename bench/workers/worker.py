@@ -198,6 +198,7 @@ class Worker:
             key=unit.key,
             status="done",
             identity=unit.identity,
+            hub=self.run.plan.origins(unit),
             edits=tuple(EditFile(value, name, hashlib.sha256(data).hexdigest()) for (value, _), (name, data) in named),
             absent=tuple(value for value, edit in zip(entry.values, given, strict=True) if edit is None),
             pictures={name: f"{name}.png" for name in pictures},
@@ -211,7 +212,8 @@ class Worker:
         return record, files | {f"{name}.png": data for name, data in pictures.items()}
 
     def _failure(self, unit: Unit, reason: dict[str, str]) -> Record:
-        return Record(key=unit.key, status="failed", identity=unit.identity, reason=reason, worker=self._about())
+        hub = self.run.plan.origins(unit)
+        return Record(key=unit.key, status="failed", identity=unit.identity, hub=hub, reason=reason, worker=self._about())
 
     def _about(self) -> dict[str, Any]:
         return {"device": self.device, "dtype": self.run.plan.dtype, "threads": self.threads}

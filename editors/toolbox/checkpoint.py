@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,20 @@ from typing import Any
 import torch
 
 from editors.task import EditorError
+from editors.toolbox.digests import files_digest
+from editors.toolbox.hub import HubError, Repository, first_place
 
 __all__ = [
     "CheckpointError",
     "Components",
     "digest",
-    "first_folder",
     "load_components",
+    "local_folder",
     "locate",
     "locate_network",
+    "model_repository",
     "network_digest",
+    "network_repository",
     "origin",
     "tree_digest",
 ]
@@ -59,13 +62,20 @@ def _patterns(allow_pickle: bool) -> list[str]:
     return patterns
 
 
+def model_repository(names: str, revision: str | None = None, allow_pickle: bool = False) -> Repository | None:
+    """The repository that ``locate`` would read, at its commit; None where it would be a local folder. Raises ``CheckpointError``."""
+    place = _place(names, revision, allow_pickle)
+    return place if isinstance(place, Repository) else None
+
+
 def locate(folder_or_hub_id: str | Path, revision: str | None = None, allow_pickle: bool = False) -> Path:
     """The local folder of a checkpoint; a hub id is fetched into the hub's cache first, only the files that are read.
 
-    Several folders or ids may be given, separated by commas, since hub ids come and go: the first that can be had is taken.
-    Raises ``CheckpointError`` where none can be found, or what is found is not a pipeline folder or has pickles only.
+    Several folders or ids (``owner/name`` or ``owner/name@revision``) may be given, separated by commas, since hub ids come and go: the
+    first that can be had is taken. Raises ``CheckpointError`` where none can be found, or what is found is not a pipeline folder or has
+    pickles only.
     """
-    folder = first_folder(str(folder_or_hub_id), lambda name: _fetch(name, revision, _patterns(allow_pickle)))
+    folder = local_folder(_place(str(folder_or_hub_id), revision, allow_pickle))
     if not (folder / "model_index.json").is_file():
         raise CheckpointError(f"{folder}: no model_index.json, so not a diffusers pipeline folder")
     for part, stem in _STEMS.items():
@@ -82,35 +92,33 @@ def locate(folder_or_hub_id: str | Path, revision: str | None = None, allow_pick
     return folder
 
 
-def first_folder(names: str, fetch: Callable[[str], Path]) -> Path:
-    """The first of several folders or hub ids, separated by commas, that is there or that ``fetch`` brings.
-
-    Raises ``CheckpointError`` with every reason where there is none.
-    """
-    candidates = [name.strip() for name in names.split(",")]
-    reasons = []
-    for name in filter(None, [names] if Path(names).is_dir() else candidates):
-        folder = Path(name).expanduser()
-        if folder.is_dir():
-            return folder
-        try:
-            return fetch(name)
-        except CheckpointError as error:
-            reasons.append(str(error))
-    raise CheckpointError("; ".join(reasons) or "no folder and no hub id is given")
-
-
-def _fetch(hub_id: str, revision: str | None, patterns: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    if hub_id.count("/") != 1 or hub_id.startswith((".", "/", "~")):
-        raise CheckpointError(f"{hub_id}: no such folder, and not a hub id of the form owner/name")
+def _place(names: str, revision: str | None, allow_pickle: bool) -> Path | Repository:
+    wanted = Repository("", revision or "main", tuple(_patterns(allow_pickle)), index="model_index.json")
     try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{hub_id}: not a local folder, and the hub does not give it: {reason}") from None
+        return first_place(names, wanted)
+    except HubError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def local_folder(place: Path | Repository) -> Path:
+    """A folder as it is, a repository fetched. Raises ``CheckpointError``."""
+    try:
+        return place if isinstance(place, Path) else place.fetch()
+    except HubError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def network_repository(names: str, role: str, wanted: str) -> Mapping[str, Repository]:
+    """``role`` and the repository that ``locate_network`` would read, at its commit; nothing where it would be a local folder."""
+    place = _network_place(names, role, wanted)
+    return {role: place} if isinstance(place, Repository) else {}
+
+
+def _network_place(names: str, role: str, wanted: str) -> Path | Repository:
+    try:
+        return first_place(names, Repository("", files=tuple(_NETWORK), index=_NETWORK[0]))
+    except HubError as error:
+        raise CheckpointError(f"{role}: {error}; it takes {wanted}") from None
 
 
 def locate_network(names: str, role: str, wanted: str) -> Path:
@@ -119,8 +127,9 @@ def locate_network(names: str, role: str, wanted: str) -> Path:
     ``names`` is a folder or a hub id, or several separated by commas of which the first that can be had is taken. Raises
     ``CheckpointError`` that names ``role``, the parameter, and ``wanted``, the weights that belong there.
     """
+    place = _network_place(names, role, wanted)
     try:
-        folder = first_folder(names, lambda name: _fetch(name, None, _NETWORK))
+        folder = local_folder(place)
         absent = [file for file in _NETWORK if not (folder / file).is_file()]
         if absent:
             raise CheckpointError(f"{folder}: no {' and no '.join(absent)}")
@@ -131,13 +140,13 @@ def locate_network(names: str, role: str, wanted: str) -> Path:
 
 def network_digest(folder: Path) -> str:
     """sha256 (64 hex) over configuration and weights of one network."""
-    return _hash(folder, [folder / file for file in _NETWORK])
+    return files_digest(folder, [folder / file for file in _NETWORK])
 
 
 def tree_digest(folder: Path, allow_pickle: bool = False) -> str:
     """sha256 (64 hex) over every weight and configuration file below a pipeline folder of any family."""
     read = {*_TEXTS, ".safetensors", *([".bin"] if allow_pickle else [])}
-    return _hash(folder, [file for file in folder.rglob("*") if file.suffix in read])
+    return files_digest(folder, [file for file in folder.rglob("*") if file.suffix in read])
 
 
 def origin(folder: Path) -> str:
@@ -150,16 +159,7 @@ def origin(folder: Path) -> str:
 
 def digest(folder: Path, allow_pickle: bool = False) -> str:
     """sha256 (64 hex) over the name and content of every file of the checkpoint that is read."""
-    return _hash(folder, list(_files(folder, allow_pickle)))
-
-
-def _hash(folder: Path, files: list[Path]) -> str:
-    total = hashlib.sha256()
-    for file in sorted(files):
-        total.update(file.relative_to(folder).as_posix().encode() + b"\0")
-        with file.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()
+    return files_digest(folder, _files(folder, allow_pickle))
 
 
 def _files(folder: Path, allow_pickle: bool) -> Iterator[Path]:

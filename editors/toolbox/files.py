@@ -1,13 +1,18 @@
-"""Files by names that another system wrote: accents composed or not, backslashes, letters that the locale does not have."""
+"""Files by names that another system wrote: accents composed or not, backslashes, letters that the locale does not have.
+
+And where files are kept that only save time.
+"""
 
 from __future__ import annotations
 
 import os
+import tempfile
 import unicodedata
+import uuid
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-__all__ = ["find_file", "text_of"]
+__all__ = ["cache_folder", "find_file", "text_of", "write_whole"]
 
 
 def find_file(folder: Path, name: str) -> Path:
@@ -35,6 +40,28 @@ def text_of(name: str) -> str:
         return os.fsencode(name).decode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return name  # text already, in letters that the locale does not have
+
+
+def cache_folder(part: str) -> Path:
+    """The folder for one kind of files that can be made again: in ``$ETABENCH_CACHE``, else the user's cache, else a temporary one."""
+    given = os.environ.get("ETABENCH_CACHE")
+    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "etabench"
+    try:
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = Path(tempfile.gettempdir()) / f"etabench-{Path.home().name}"
+    return folder / part
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under another name and rename it: who reads it sees all or nothing."""
+    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def _step(folder: Path, part: str) -> Path | None:

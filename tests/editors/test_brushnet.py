@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import fake_hub
 import numpy as np
 import pytest
 import tiny_checkpoints
@@ -171,3 +172,21 @@ def test_a_network_of_another_models_size_does_not_fit(model: DiffusionModel) ->
         network = BrushNetModel(config)
     with pytest.raises(CheckpointError, match=r"block_out_channels is \(8, 8\), that of the U-Net .8, 16.: they do not belong"):
         BrushNetUNet(model.unet, network, torch.zeros(1, 5, 16, 16), 1.0)
+
+
+def test_the_hub_is_asked_once_for_its_network(
+    model: DiffusionModel, masked: EditTask, brushnet_folder: Path, tmp_path: Path
+) -> None:
+    with fake_hub.on_loopback(tmp_path) as hub:
+        hub.add("some/moving-network", brushnet_folder)
+        editor = make(model, Path("some/moving-network"))
+        first = editor.prepare(masked)
+        asked = len(hub.requests)
+        facts = [editor.facts(state) for state in (first, editor.prepare(masked))]
+        assert len(hub.requests) == asked > 0
+        places = BrushNet.repositories(BrushNet.resolve("", {"brushnet": "some/moving-network"}))
+        pinned = BrushNet.resolve("", {"brushnet": str(places["brushnet"])})
+        assert BrushNet.repositories(pinned) == places, "a commit stays what it is"
+    assert facts[0]["brushnet"] == facts[1]["brushnet"]
+    assert str(facts[0]["brushnet"]).startswith("some/moving-network@")
+    assert BrushNet.repositories(BrushNet.resolve("", {"brushnet": str(brushnet_folder)})) == {}

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import fake_hub
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
@@ -61,3 +62,21 @@ def test_what_is_missing_or_foreign_is_said_in_one_line(
     with pytest.raises(CheckpointError) as caught:
         make(model, controlnet=str(folder)).prepare(masked)
     assert "\n" not in str(caught.value)
+
+
+def test_the_hub_is_asked_once_for_its_network(
+    model: DiffusionModel, masked: EditTask, controlnet_folder: Path, tmp_path: Path
+) -> None:
+    with fake_hub.on_loopback(tmp_path) as hub:
+        hub.add("some/moving-network", controlnet_folder)
+        editor = make(model, controlnet="some/moving-network")
+        first = editor.prepare(masked)
+        asked = len(hub.requests)
+        facts = [editor.facts(state) for state in (first, editor.prepare(masked))]
+        assert len(hub.requests) == asked > 0
+        places = ControlNetInpaint.repositories(ControlNetInpaint.resolve("", {"controlnet": "some/moving-network"}))
+        pinned = ControlNetInpaint.resolve("", {"controlnet": str(places["controlnet"])})
+        assert ControlNetInpaint.repositories(pinned) == places, "a commit stays what it is"
+    assert facts[0]["controlnet"] == facts[1]["controlnet"]
+    assert str(facts[0]["controlnet"]).startswith("some/moving-network@")
+    assert ControlNetInpaint.repositories(ControlNetInpaint.resolve("", {"controlnet": str(controlnet_folder)})) == {}

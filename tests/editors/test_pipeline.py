@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import gc
 import shutil
-from collections.abc import Callable, Mapping
+import weakref
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import diffusers
+import fake_hub
 import numpy as np
 import pytest
 import torch
@@ -16,12 +19,12 @@ from PIL import Image as Pillow
 
 from bench.toybox.embedded import TOYBOX
 from editors import EditorError, EditTask, Image, MissingInput, NotFinite
-from editors.pipeline import Pipeline, PipelineParams, _load, _Loaded
+from editors.pipeline import Pipeline, PipelineParams
+from editors.toolbox import pipelines
 from editors.toolbox.checkpoint import CheckpointError
 from editors.toolbox.diffusion import seeded
 
 GENERATOR = str(TOYBOX / "generator")
-Make = Callable[..., Pipeline]
 
 
 def make(checkpoint: Path | str, **params: Any) -> Pipeline:
@@ -152,9 +155,9 @@ class Stub(torch.nn.Module):
 
 
 def stubbed(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, stub: Stub, **params: Any) -> Pipeline:
+    monkeypatch.setattr(pipelines, "_load", lambda wanted: stub)
     editor = make(tiny_folder, call={}, **params)
-    loaded = _Loaded(stub, "stub")
-    monkeypatch.setattr(editor, "_loaded", lambda: loaded)
+    editor._hosted = pipelines.Hosted(pipelines.Wanted(tiny_folder, "stub", "float32", "cpu"))
     return editor
 
 
@@ -206,11 +209,12 @@ def test_what_the_pipeline_refuses_is_one_line(tiny_folder: Path, task: EditTask
         ({"pipeline": ""}, "StableDiffusionPipeline takes no argument"),
     ],
 )
-def test_wrong_names_are_found_before_anything_is_loaded(tiny_folder: Path, params: Mapping[str, Any], message: str) -> None:
-    before = _load.cache_info().misses
+def test_wrong_names_are_found_before_anything_is_loaded(
+    tiny_folder: Path, params: Mapping[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(pipelines, "_load")
     with pytest.raises(EditorError, match=message):
         Pipeline.assets(make(tiny_folder, **params).params)
-    assert _load.cache_info().misses == before
 
 
 def test_wrong_checkpoints_and_parameters_are_said(tiny_folder: Path, task: EditTask, tmp_path: Path) -> None:
@@ -245,3 +249,147 @@ def test_presets_name_a_pipeline_and_arguments_that_exist(preset: str, tiny_fold
     knob = Pipeline.knob_of(params)
     assert knob is not None
     assert knob.grid[2] == {"flux_kontext": 3.5, "qwen_image_edit": 4.0}[preset]
+
+
+@pytest.mark.slow
+def test_eight_edits_ask_the_hub_no_more_than_one_load(
+    tiny_folder: Path, task: EditTask, other: EditTask, tmp_path: Path
+) -> None:
+    def asked(name: str, tasks: list[EditTask], values: tuple[float, ...]) -> int:
+        hub.add(name, tiny_folder)
+        before = len(hub.requests)
+        editor = make(name)
+        for each in tasks:
+            state = editor.prepare(each)
+            editor.render(state, values)
+            assert str(editor.facts(state)["checkpoint"]).startswith(f"{name}@")
+        return len(hub.requests) - before
+
+    with fake_hub.on_loopback(tmp_path) as hub:
+        one = asked("some/moving-one", [task], (1.0,))
+        eight = asked("some/moving-two", [task, other], (0.2, 0.4, 0.6, 1.0))
+        commits = [folder.name for folder in (hub.cache / "hub").glob("*/snapshots/*")]
+    assert one == eight > 0
+    assert len(commits) == 2, "one snapshot of each, though the branch moves at each look"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("some/gated-model", r"it is gated \(401\): accept its terms at \S+ and log in"),
+        ("some/missing-model", "there is no model repository of that name"),
+        ("some/dropped-model", r"the connection to http://127\S+ fails"),
+        ("some/down-model", "answers 503"),
+    ],
+)
+def test_a_pipeline_that_the_hub_does_not_give_is_one_line(tiny_folder: Path, tmp_path: Path, name: str, message: str) -> None:
+    with fake_hub.on_loopback(tmp_path) as hub:
+        if "missing" not in name:
+            hub.add(name, tiny_folder)
+        with pytest.raises(CheckpointError, match=message) as caught:
+            Pipeline.assets(make(name).params)
+    assert str(caught.value).startswith(f"pipeline: {name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_here_whole_needs_no_hub_and_a_part_is_not_taken_for_it(tiny_folder: Path, tmp_path: Path) -> None:
+    with fake_hub.on_loopback(tmp_path) as hub:
+        hub.add("some/model", tiny_folder)
+        hub.add("some/dropped-model", tiny_folder)
+        digest = Pipeline.assets(make("some/model").params)
+        (place,) = Pipeline.repositories(make("some/model").params).values()
+        asked = len(hub.requests)
+        assert Pipeline.assets(make(str(place)).params) == digest
+        assert len(hub.requests) == asked
+        hub.down = True
+        assert Pipeline.assets(make("some/model").params) == digest
+        hub.down = False
+        (dropped,) = Pipeline.repositories(make("some/dropped-model").params).values()
+        with pytest.raises(CheckpointError, match="the connection to"):
+            Pipeline.assets(make(str(dropped)).params)
+        hub.down = True
+        with pytest.raises(CheckpointError, match="some/dropped-model: not a local folder"):
+            Pipeline.assets(make(str(dropped)).params)
+
+
+class Takes(Stub):
+    """Notes what it is called with."""
+
+    def __call__(self, *, prompt: str, image: Any, strength: float = 1.0, source_prompt: str = "", **_: Any) -> Any:
+        self.taken = {"prompt": prompt, "image": image, "source_prompt": source_prompt}
+        return SimpleNamespace(images=self.output[None])
+
+
+def test_pictures_in_a_list_and_the_source_text_are_passed(
+    tiny_folder: Path, masked: EditTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StableDiffusionImg2ImgPipeline, "__call__", Takes.__call__)
+    stub = Takes(np.zeros((64, 64, 3)))
+    editor = stubbed(tiny_folder, monkeypatch, stub, image_as="list", source_argument="source_prompt")
+    editor.render(editor.prepare(masked), (1.0,))
+    (picture,) = stub.taken["image"]
+    assert np.array_equal(np.asarray(picture), masked.image)
+    assert stub.taken["source_prompt"] == masked.source_text
+    with pytest.raises(MissingInput, match="source_prompt wants a source text, the task has none: add source_text"):
+        editor.prepare(replace(masked, source_text=None))
+    monkeypatch.undo()
+    with pytest.raises(EditorError, match=r"source_argument: .*takes no argument 'source_prompt'"):
+        Pipeline.assets(make(tiny_folder, source_argument="source_prompt").params)
+
+
+@pytest.mark.slow
+def test_a_pipeline_is_let_go_with_its_last_editor(tiny_folder: Path, task: EditTask, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "own"))
+    editor, same = make(folder), make(folder)
+    editor.prepare(task)
+    same.prepare(task)
+    assert editor._hosted is same._hosted
+    gone = weakref.ref(editor._hosted.pipeline.unet)
+    del editor
+    gc.collect()
+    assert gone() is not None
+    del same
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.slow
+def test_where_memory_is_full_the_other_pipelines_make_room(tiny_folder: Path, task: EditTask, tmp_path: Path) -> None:
+    first, second = make(tiny_folder), make(shutil.copytree(tiny_folder, tmp_path / "second"))
+    expected = first.render(first.prepare(task), (1.0,))[0]
+    second.prepare(task)
+    held = weakref.ref(first._hosted.pipeline.unet)
+    forward, full = second._hosted.pipeline.unet.forward, [True]
+
+    def crowded(*given: Any, **named: Any) -> Any:
+        if full.pop() if full else False:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(*given, **named)
+
+    second._hosted.pipeline.unet.forward = crowded
+    state = second.prepare(task)
+    picture = second.render(state, (1.0,))[0]
+    assert np.array_equal(picture, expected), "tried again from the same noise"
+    assert second.facts(state)["network_evaluations"] == 2 * 5
+    assert held() is None
+    assert np.array_equal(first.render(first.prepare(task), (1.0,))[0], expected), "and back when it is called"
+    full[:] = [True, True]
+    first._hosted.unload()
+    with pytest.raises(torch.OutOfMemoryError):
+        second.render(second.prepare(task), (1.0,))
+
+
+@pytest.mark.parametrize(("offload", "used"), [("none", "to"), ("model", "enable_model"), ("sequential", "enable_sequential")])
+def test_offload_is_that_of_diffusers(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, offload: str, used: str) -> None:
+    called: list[tuple[str, Any]] = []
+
+    def note(name: str) -> Any:
+        return lambda pipeline, device: called.append((name, device)) or pipeline
+
+    monkeypatch.setattr(StableDiffusionImg2ImgPipeline, "to", note("to"))
+    for each in ("enable_model", "enable_sequential"):
+        monkeypatch.setattr(StableDiffusionImg2ImgPipeline, f"{each}_cpu_offload", note(each))
+    for device in ("cuda:1", "cpu"):
+        params = make(tiny_folder, offload=offload, device=device).params
+        pipelines._load(pipelines.Wanted(tiny_folder, params.pipeline, params.dtype, params.device, offload=params.offload))
+    assert called == [(used, "cuda:1"), ("to", "cpu")]

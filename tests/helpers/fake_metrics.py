@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Hashable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -167,6 +169,46 @@ class Looks(Distance):
     def __init__(self, eye: str, device: str = "cpu") -> None:
         super().__init__(device=device)
         self.eye = eye
+
+
+class Brightness(PairMetric):
+    """Mean brightness of the edit, 0..1."""
+
+    name: ClassVar[str] = "brightness"
+
+    def __init__(self) -> None:
+        self.card = card(self.name, "1", True)
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        return np.array([edit.mean() / 255 for edit in batch.edits])
+
+
+class SetBrightness(ColourGap):
+    """The same of a set."""
+
+    name: ClassVar[str] = "set_brightness"
+
+    def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        return float(edits.features.mean())
+
+
+class Undirected(Brightness):
+    """A number of which neither more nor less is better."""
+
+    name: ClassVar[str] = "undirected"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.card = replace(card(self.name, "1", True), higher_is_better=None)
+
+
+class Chance(Brightness):
+    """Any number in 0..1, the same for the same edit."""
+
+    name: ClassVar[str] = "chance"
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        return np.array([np.random.default_rng(zlib.crc32(edit.tobytes())).random() for edit in batch.edits])
 
 
 class Failing(Distance):

@@ -71,7 +71,9 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     tradeoff["n"] = 2
     names = ["alpha", "beta<&>", "copy", "oracle"]
     leaderboard = pd.DataFrame({
-        "editor": names, "value": [0.5, 0.5, NAN, NAN], "uses_mask": [False, True, False, False],
+        "editor": names, "rank": [2.0, 1.0, NAN, NAN], "standing": ["on the 1 of 2 samples that all ranked editors have", "", "", ""],
+        "clip_best": [False, True, False, False], "csfid_best": [False, True, False, False],
+        "value": [0.5, 0.5, NAN, NAN], "uses_mask": [False, True, False, False],
         "fine_tunes": [True, False, False, False],
         "candidates": [1, 4, 1, 1], "selector": ["", "clip", "", ""],
         "clip": [0.26, 0.29333, 0.19, 0.4], "clip_low": [0.21, 0.24, 0.14, 0.35], "clip_high": [0.3, 0.33, 0.23, 0.44],
@@ -100,11 +102,13 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     differences = pd.DataFrame({
         "metric": ["clip", "csfid"], "first": "alpha", "first_value": 0.5, "second": "beta<&>", "second_value": 0.5,
         "difference": [-0.0333, 10.0], "low": [-0.06, NAN], "high": [-0.01, NAN], "p": [0.01, 0.3], "p_holm": [0.02, 0.6],
-        "n": [2, 2], "test": ["sign-flip", "swap"], "better": ["beta<&>", "beta<&>"],
+        "p_least": 0.001, "undefined": 0,
+        "n": [2, 2], "test": ["swap", "swap"], "better": ["beta<&>", "beta<&>"],
     })  # fmt: skip
     hypervolumes = pd.DataFrame({"editor": ["alpha", "beta<&>"], "hypervolume": [0.4, 0.5], "low": [0.3, 0.4], "high": [0.5, 0.6],
                                  "knob_values": 3, "n": 2})  # fmt: skip
-    gains = pd.DataFrame({"first": ["alpha"], "second": ["beta<&>"], "gain": [-0.02], "low": [-0.03], "high": [0.01],
+    gains = pd.DataFrame({"first": ["alpha"], "second": ["beta<&>"], "gain": [-0.02], "low": [-0.03], "high": [0.01], "p": 0.3, "p_holm": 0.3,
+                          "p_least": 0.001,
                           "fidelity_low": [0.4], "fidelity_high": [0.85], "n": [2]})  # fmt: skip
     levels = np.linspace(0.4, 0.9, 5)
     attainment = pd.concat([

@@ -29,11 +29,23 @@ def test_the_leaderboards_own_counts_win(data: ReportData) -> None:
     assert [c.text for c in column(own, "failed")] == ["5", "0", "0", "0"]
 
 
-def test_best_is_the_best_editor_never_an_anchor(data: ReportData) -> None:
+def test_who_is_first_is_told_by_the_caller(data: ReportData) -> None:
     assert [c.best for c in column(data, "CLIP")] == [False, True, False, False]
     assert [c.best for c in column(data, "CSFID")] == [False, True, False, False]
-    higher = replace(data, leaderboard=data.leaderboard.assign(csfid=[60.0, 70.0, 1.0, 1.0]))
-    assert [c.best for c in column(higher, "CSFID")] == [True, False, False, False]
+    nobody = replace(data, leaderboard=data.leaderboard.drop(columns="csfid_best").assign(clip_best=False))
+    assert not any(c.best for title in ("CLIP", "CSFID") for c in column(nobody, title))
+
+
+def test_a_rank_says_what_it_stands_on(data: ReportData) -> None:
+    ranks = column(data, "rank")
+    assert [(c.text, c.note) for c in ranks[:2]] == [("2", "on the 1 of 2 samples that all ranked editors have"), ("1", "")]
+    assert [c.text for c in ranks[2:]] == ["–", "–"]
+    assert board(data, LOOK).columns[0].title == "rank"
+
+
+def test_a_mean_over_fewer_samples_than_planned_says_over_how_many(data: ReportData) -> None:
+    frame = data.leaderboard.assign(clip_n=[1, 2, 2, 2])
+    assert [c.note for c in column(replace(data, leaderboard=frame), "CLIP")] == ["1 of 2", "", "", ""]
 
 
 def test_interval_text_and_bar_agree(data: ReportData) -> None:
@@ -69,9 +81,9 @@ def test_operating_point_is_shown_for_editors_only(data: ReportData) -> None:
 
 
 def test_the_axes_come_first_whatever_order_the_metrics_have(data: ReportData) -> None:
-    assert [c.title for c in board(data, LOOK).columns][:2] == ["CLIP", "CSFID"]
+    assert [c.title for c in board(data, LOOK).columns][1:3] == ["CLIP", "CSFID"]
     frame = data.leaderboard.assign(ssim=0.5)
-    assert [c.title for c in board(replace(data, leaderboard=frame, plane=Plane("ssim", "csfid")), LOOK).columns][:3] == [
+    assert [c.title for c in board(replace(data, leaderboard=frame, plane=Plane("ssim", "csfid")), LOOK).columns][1:4] == [
         "SSIM",
         "CSFID",
         "CLIP",

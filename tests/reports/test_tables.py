@@ -35,6 +35,28 @@ def test_a_verdict_needs_holms_p(data: ReportData) -> None:
     assert [(cell.text, cell.best) for cell in verdicts] == [("beta<&> is better", True), ("no proof", False)]
 
 
+def test_what_is_undefined_for_one_of_the_two_has_no_verdict(data: ReportData) -> None:
+    one_sided = replace(data, differences=data.differences.assign(p=[np.nan, 0.3], p_holm=[np.nan, 0.6], undefined=[1, 0]))
+    verdicts = [cell.text for cell in column(table(one_sided, "differences"), "verdict")]
+    assert verdicts == ["not tested: undefined for one of them (1 of the samples)", "no proof"]
+
+
+def test_tests_that_can_prove_nothing_are_named_above_the_table(data: ReportData) -> None:
+    sentence = "With 8 pictures and 10 comparisons no p can pass."
+    assert sentence not in table(data, "differences").lead
+    assert table(replace(data, powerless=[sentence]), "differences").lead.endswith(sentence)
+
+
+def test_a_difference_of_whole_curves_stands_at_no_knob_value(data: ReportData) -> None:
+    whole = data.differences.assign(metric="hypervolume", first_value=np.nan, second_value=np.nan)
+    assert [cell.interval for cell in column(table(replace(data, differences=whole), "differences"), "A")] == ["", ""]
+
+
+def test_the_largest_hypervolume_of_unequal_samples_is_not_marked(data: ReportData) -> None:
+    unequal = replace(data, hypervolumes=data.hypervolumes.assign(n=[2, 1]))
+    assert not any(cell.best for cell in column(table(unequal, "hypervolumes"), "hypervolume"))
+
+
 def test_a_difference_has_a_sign_a_bar_round_zero_and_its_own_digits(data: ReportData) -> None:
     clip, csfid = column(table(data, "differences"), "A − B")
     assert (clip.text, clip.interval) == ("−0.033", "[−0.060, −0.010]")

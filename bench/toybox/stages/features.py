@@ -17,7 +17,7 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from bench.toybox.stages.augment import distort, soften
 from bench.toybox.stages.data import draw, to_unit
-from bench.toybox.stages.loop import Stage
+from bench.toybox.stages.loop import Stage, read_as_float32
 from bench.toybox.vocabulary import ACCESSORIES, BACKGROUNDS, OBJECTS, STATES, object_named
 from bench.toybox.world import Scene
 
@@ -91,6 +91,7 @@ class FeatureStage(Stage):
         network = self.modules["features"].cpu()
         weights, agreement = calibrate(network, to_unit(self.pool.images[:1000]), self.seed)
         network.half().save_pretrained(folder, safe_serialization=True)
+        read_as_float32(folder)
         save_file({"weights": weights}, folder / "lpips.safetensors", metadata={"two_alternative_agreement": f"{agreement:.4f}"})
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from bench.toybox.stages.data import draw, to_unit
-from bench.toybox.stages.loop import Stage
+from bench.toybox.stages.loop import Stage, read_as_float32
 from bench.toybox.stages.tokens import CONTEXT, build_tokenizer
 from bench.toybox.vocabulary import caption
 
@@ -144,6 +144,7 @@ class GeneratorStage(Stage):
         pipeline.to(torch.float16)
         pipeline.vae.register_to_config(_name_or_path="")  # where this machine had it is no part of the model
         pipeline.save_pretrained(folder, safe_serialization=True)
+        read_as_float32(folder / "text_encoder")
 
 
 def _without_background(object_name: str, accessory: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import math
 import time
@@ -17,7 +18,7 @@ import torch.distributed as dist
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-__all__ = ["Budget", "Stage", "train"]
+__all__ = ["Budget", "Stage", "read_as_float32", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,16 @@ class Stage(ABC):
     @abstractmethod
     def export(self, folder: Path) -> None:
         """Save ``self.modules`` in the format of the library that loads them."""
+
+
+def read_as_float32(folder: Path) -> None:
+    """Say in a folder of transformers that its half-precision weights are read as float32, as diffusers reads its own.
+
+    Left to itself transformers takes the precision on disk, and a pipeline whose parts differ in it cannot run.
+    """
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | {"dtype": "float32"}
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def _schedule(step: int, progress: float, warm_up: int) -> float:

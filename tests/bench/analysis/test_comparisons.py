@@ -8,43 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_scores import AXES, CARDS, VALUES, entry, plan_of, scores_of
 from scipy import stats
 
 from bench.analysis import comparisons
-from bench.plan import Entry, Plan, SampleInfo
-from bench.scoring import Scores
-from bench.scoring.axes import Axes, Axis
-from bench.scoring.tables import PAIR_COLUMNS, SET_PAIR_COLUMNS, frame
+from bench.analysis.differences import differences
+from bench.scoring.axes import Axes
+from bench.scoring.tables import SET_PAIR_COLUMNS, frame
 from bench.spec import AxesSpec
-
-VALUES = (0.0, 0.5, 1.0)
-CARDS = {"c": {"higher_is_better": True}, "l": {"higher_is_better": False}, "f": {"higher_is_better": False}}
-AXES = Axes(Axis("clip"), Axis("lpips", higher_is_better=False, bounds=(0.0, None)))
-PRINTS = {"clip": "c", "lpips": "l", "fid": "f"}
-
-
-def entry(label: str, values: tuple[float, ...] = VALUES, anchor: bool = False) -> Entry:
-    knob = "" if anchor else "amount"
-    return Entry(label, label, label, "1", {}, knob, values, anchor, (), needs_model=False, deterministic=anchor)
-
-
-def plan_of(*entries: Entry, samples: int = 12) -> Plan:
-    infos = [SampleInfo(f"s{i}", i, "", f"p{i // 2}", "t", None, None, None, None, False, False) for i in range(samples)]
-    return Plan("m", "", None, "float32", 0, entries, tuple(infos), ())
-
-
-def scores_of(plan: Plan, make: Any, seeds: int = 1) -> Scores:
-    """`make(label, value, sample number, seed)` gives CLIP score and LPIPS."""
-    rows = []
-    for each in plan.entries:
-        for value in each.values:
-            for number, sample in enumerate(plan.samples):
-                for seed in range(1 if each.anchor else seeds):
-                    about = {"unit": f"{each.label}-{number}-{seed}", "sample_id": sample.id, "source_id": sample.source_id}
-                    about |= {"editor": each.label, "knob": each.knob or None, "value": value, "seed": seed, "category": None}
-                    for metric, score in zip(("clip", "lpips"), make(each.label, value, number, seed), strict=True):
-                        rows.append(about | {"metric": metric, "score": score, "fingerprint": PRINTS[metric]})
-    return Scores(frame(rows, PAIR_COLUMNS), pd.DataFrame(columns=["metric", "fingerprint"]), CARDS)
 
 
 def curve(label: str, value: float, number: int, seed: int) -> tuple[float, float]:
@@ -56,13 +27,15 @@ def curve(label: str, value: float, number: int, seed: int) -> tuple[float, floa
 
 
 TWO = plan_of(entry("alpha"), entry("beta"), entry("copy", (0.0,), True), entry("regenerate", (0.0,), True))
+FID = {"metric": "fid", "first": "alpha", "first_value": 0.0, "second": "beta", "second_value": 0.0, "difference": 3.0, "p": 0.02}
+FID |= {"p_least": 0.001, "n": 12, "axes": "clip lpips", "fingerprint": "f", "inputs": ""}
 POINTS = {"alpha": 0.5, "beta": 0.5, "copy": 0.0, "regenerate": 0.0}
 
 
 def test_a_constant_difference_is_found_and_certain() -> None:
-    table = comparisons.differences(TWO, scores_of(TWO, curve), POINTS).set_index("metric")
+    table = differences(TWO, scores_of(TWO, curve), AXES).set_index("metric")
     clip, lpips = table.loc["clip"], table.loc["lpips"]
-    assert tuple(clip[["first", "second", "n", "test", "better"]]) == ("alpha", "beta", 12, "sign-flip", "alpha")
+    assert tuple(clip[["first", "second", "n", "test", "better"]]) == ("alpha", "beta", 12, "swap", "alpha")
     assert tuple(clip[["difference", "low", "high"]]) == pytest.approx((2.0, 2.0, 2.0), abs=1e-9)  # sums of doubles near 25
     assert clip["p"] == clip["p_holm"] == 2 / 2**6, "six source pictures, two samples each, have 64 sign patterns"
     assert (lpips["difference"], lpips["p"], lpips["better"]) == (0.0, 1.0, "")
@@ -73,8 +46,8 @@ def test_the_sign_of_better_is_the_metrics() -> None:
         clip, lpips = curve(label, value, number, seed)
         return clip, lpips + (0.1 if label == "alpha" else 0.0)
 
-    table = comparisons.differences(TWO, scores_of(TWO, make), POINTS).set_index("metric")["better"]
-    assert table.to_dict() == {"clip": "alpha", "lpips": "beta"}
+    table = differences(TWO, scores_of(TWO, make), AXES).set_index("metric")["better"]
+    assert table.to_dict() == {"clip": "alpha", "lpips": "beta", "hypervolume": "alpha"}
 
 
 def test_only_samples_that_both_have_are_compared_and_seeds_are_averaged() -> None:
@@ -83,29 +56,28 @@ def test_only_samples_that_both_have_are_compared_and_seeds_are_averaged() -> No
         lost = (label == "alpha" and number == 0) or (label == "beta" and number == 1 and seed == 1)
         return np.nan if lost else clip + (10.0 if seed else -10.0), lpips
 
-    clip = comparisons.differences(TWO, scores_of(TWO, make, seeds=2), POINTS).set_index("metric").loc["clip"]
-    assert clip["n"] == 11
-    # Sample 1 has both seeds of alpha but only the first of beta, whose mean is 10 lower than it would be.
-    assert clip["difference"] == pytest.approx((10 * 2.0 + 12.0) / 11, abs=1e-9)
+    clip = differences(TWO, scores_of(TWO, make, seeds=2), AXES).set_index("metric").loc["clip"]
+    assert clip["difference"] == pytest.approx(2.0, abs=1e-9), "a mean over one seed of two would be 10 lower"
+    assert (clip["n"], clip["undefined"]) == (10, 2)
+    assert np.isnan(clip["p"]), "what is undefined for one of the two may not decide by being left out"
 
 
 def test_holm_counts_the_pairs_of_one_metric() -> None:
     plan = plan_of(*(entry(name) for name in ("a", "b", "c")), samples=30)
     rng = np.random.default_rng(0)
     scores = scores_of(plan, lambda label, *_: (ord(label) + rng.normal(), ord(label) / 100 + rng.normal()))
-    table = comparisons.differences(plan, scores, dict.fromkeys("abc", 0.5))
-    assert len(table) == 6
+    table = differences(plan, scores, AXES)
+    assert len(table) == 6, "there is no hypervolume without anchors"
     for _, rows in table.groupby("metric"):
         first = rows["p"].idxmin()
         assert rows.loc[first, "p_holm"] == pytest.approx(min(3 * rows.loc[first, "p"], 1.0))
 
 
 def test_swap_tests_of_set_metrics_join_the_table() -> None:
-    row = {"metric": "fid", "first": "alpha", "first_value": 0.5, "second": "beta", "second_value": 0.5, "difference": 3.0}
-    pairs = frame([row | {"p": 0.02, "n": 12, "fingerprint": "f", "inputs": ""}], SET_PAIR_COLUMNS)
+    pairs = frame([FID], SET_PAIR_COLUMNS)
     sets = pd.DataFrame({"metric": ["fid"], "fingerprint": ["f"]})
     scores = replace(scores_of(TWO, curve), sets=sets, set_pairs=pairs)
-    found = comparisons.differences(TWO, scores, POINTS).set_index("metric").loc["fid"]
+    found = differences(TWO, scores, AXES).set_index("metric").loc["fid"]
     assert tuple(found[["test", "p", "p_holm", "better"]]) == ("swap", 0.02, 0.02, "beta")
     assert np.isnan(found["low"])
 
@@ -195,7 +167,7 @@ def test_a_run_with_other_metrics_has_no_curves_to_compare() -> None:
     assert comparisons.hypervolumes(TWO, only, AXES).empty
     assert comparisons.gains(TWO, only, AXES).empty
     assert comparisons.attained(TWO, only, AXES).empty
-    assert len(comparisons.differences(TWO, only, POINTS)) == 1
+    assert len(differences(TWO, only, AXES)) == 1
 
 
 @pytest.mark.parametrize(
@@ -223,9 +195,7 @@ def test_other_axes_with_the_same_positions_give_the_same_tables(turn: Any, card
         assert table(TWO, other, AXES).empty, "these have no scores of the others"
 
 
-def test_swap_tests_at_other_knob_values_are_left_out() -> None:
-    row = {"metric": "fid", "first": "alpha", "first_value": 0.5, "second": "beta", "second_value": 1.0, "difference": 3.0}
-    pairs = frame([row | {"p": 0.02, "n": 12, "fingerprint": "f", "inputs": ""}], SET_PAIR_COLUMNS)
-    scores = replace(scores_of(TWO, curve), set_pairs=pairs)
-    assert "fid" not in set(comparisons.differences(TWO, scores, POINTS)["metric"])
-    assert "fid" in set(comparisons.differences(TWO, scores, POINTS | {"beta": 1.0})["metric"])
+@pytest.mark.parametrize("other", [{"second_value": 1.0}, {"axes": "clip ssim"}], ids=["points", "axes"])
+def test_swap_tests_at_other_knob_values_or_axes_are_left_out(other: dict[str, Any]) -> None:
+    scores = replace(scores_of(TWO, curve), set_pairs=frame([FID | other], SET_PAIR_COLUMNS))
+    assert "fid" not in set(differences(TWO, scores, AXES)["metric"])

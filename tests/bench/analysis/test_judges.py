@@ -99,3 +99,10 @@ def test_a_set_metric_is_judged_over_cells_without_an_interval() -> None:
 def test_without_a_truth_it_says_what_to_score() -> None:
     with pytest.raises(ScoreError, match="toybox_success"):
         judge(table({"m": ("up", np.ones((2, 2)))}, 2, 2), NO_SETS, CARDS)
+
+
+def test_a_metric_without_a_direction_is_not_judged() -> None:
+    truth = np.random.default_rng(1).normal(size=(10, 4))
+    pairs = table({TRUTH: ("up", truth), "share": ("neither", truth), "follows": ("up", truth)}, *truth.shape)
+    found = judge(pairs, NO_SETS, CARDS | {"neither": {"higher_is_better": None}})
+    assert found["metric"].tolist() == ["follows"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.analysis.paired import cluster_sums, holm, sign_flip
+from bench.analysis.paired import holm, pseudo_values, sign_flip
 
 
 def scipys(sums: np.ndarray, **how: object) -> float:
@@ -55,9 +55,10 @@ def test_equal_editors_are_rarely_called_different() -> None:
     assert (sign_flip(sums) <= 0.05).mean() == pytest.approx(0.05, abs=0.034)
 
 
-def test_edits_of_one_picture_flip_together() -> None:
-    sums = cluster_sums([1.0, 2.0, 4.0], ["b", "a", "b"], ["a", "b", "c"])
-    assert sums.tolist() == [2.0, 5.0, 0.0]
+def test_pseudo_values_of_a_mean_are_its_terms() -> None:
+    terms = np.array([1.0, 5.0, -2.0, 4.0])
+    # Rounding of four sums.
+    assert pseudo_values(lambda weights: weights @ terms / weights.sum(axis=1), 4) == pytest.approx(terms, abs=1e-12)
 
 
 def test_holm_by_hand() -> None:

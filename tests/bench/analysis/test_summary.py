@@ -153,7 +153,9 @@ def test_the_leaderboard_has_intervals_flags_costs_and_counts(make_spec: SpecMak
     assert wanted <= set(board.columns)
     assert tuple(board.loc["FailsOnce", ["expected", "done", "failed", "scored"]]) == (3, 2, 1, 2)
     assert board.loc["Fade", "candidates"] == 3
-    assert board.loc["Fade", "clip_low"] <= board.loc["Fade", "clip"] <= board.loc["Fade", "clip_high"]
+    assert board.loc["Fade", "one_minus_lpips_n"] == 2, "the samples that FailsOnce has too"
+    whole = report_data(done(make_spec(), tmp_path / "whole")[0]).leaderboard.loc[0]
+    assert whole["clip_low"] <= whole["clip"] <= whole["clip_high"]
 
 
 def test_seconds_per_edit_count_every_edit_of_a_unit_once(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -205,8 +207,8 @@ def test_set_metrics_have_intervals_and_tests_at_the_operating_points(make_spec:
     point = curves.loc[("loud", "fid", 1.0)]
     assert point["low"] < point["mean"] < point["high"]
     data = report_data(run)
-    tested = data.differences[data.differences["test"] == "swap"].set_index("metric")
-    assert set(tested.index) == {"fid", "csfid"}
+    tested = data.differences.set_index("metric").loc[["fid", "csfid"]]
     assert tested["p"].between(1 / 32, 1).all(), "six pictures have 32 distinct swaps"
+    assert tested["p_least"].eq(1 / 32).all()
     again = api.score(run)
     pd.testing.assert_frame_equal(again.set_pairs, scores.set_pairs)

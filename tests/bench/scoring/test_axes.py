@@ -59,6 +59,16 @@ def scores_with(cards: dict[str, dict[str, Any]], sets: tuple[str, ...] = ()) ->
     return Scores(frame(rows, PAIR_COLUMNS), frame(of_sets, SET_COLUMNS), cards)
 
 
+def test_a_metric_without_a_direction_is_no_axis(make_spec: SpecMaker, tmp_path: Path) -> None:
+    words = "axes.fidelity: undirected has no direction, and on an axis more is better; name another metric"
+    with pytest.raises(SpecError, match=words):
+        Axes.of(AxesSpec(fidelity="undirected"), scores_with({"clip": {}, "undirected": {"higher_is_better": None}}))
+    spec = make_spec(metrics=[*PAIR_METRICS, metric("Undirected")], axes={"fidelity": "undirected"})
+    with pytest.raises(SpecError, match=words):
+        api.run(spec, tmp_path / "run", options=INLINE)
+    assert not list((tmp_path / "run").glob("units/*")), "found before the first edit"
+
+
 def test_direction_and_range_come_from_the_card() -> None:
     scores = scores_with(
         {"up": {"higher_is_better": True, "bounds": [0, None]}, "down": {"higher_is_better": False, "bounds": [None, 1]}}
@@ -185,11 +195,11 @@ def test_set_tests_at_other_points_are_left_out_until_they_are_made(make_spec: S
     data = report_data(run)
     assert data.leaderboard["value"].tolist() != report_data(scored(spec, tmp_path / "same")).leaderboard["value"].tolist()
     assert stale in data.warnings
-    assert "swap" not in set(data.differences["test"])
+    assert "fid" not in set(data.differences["metric"])
     api.score(run)
     data = report_data(run)
     assert stale not in data.warnings
-    assert "swap" in set(data.differences["test"])
+    assert "fid" in set(data.differences["metric"])
 
 
 def test_a_run_made_before_the_key_was_has_the_default_axes(make_spec: SpecMaker, tmp_path: Path) -> None:

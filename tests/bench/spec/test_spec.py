@@ -49,7 +49,16 @@ def test_shipped_specs_load_and_survive_storing(name: str) -> None:
 
 
 def test_the_shipped_specs_are_what_they_promise() -> None:
-    assert set(shipped_specs()) == {"demo", "ci", "imagic-fig9", "diffedit-tradeoff", "tedbench", "validate", "calibration"}
+    assert set(shipped_specs()) == {
+        "demo",
+        "ci",
+        "imagic-fig9",
+        "diffedit-tradeoff",
+        "tedbench",
+        "validate",
+        "calibration",
+        "pie-bench",
+    }
     fig9 = load_spec("imagic-fig9")
     assert fig9.manifest.name == "toybox"
     assert [editor.name for editor in fig9.editors] == ["imagic"]

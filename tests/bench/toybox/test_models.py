@@ -46,7 +46,7 @@ def scenes() -> Pool:
 def features() -> torch.nn.Module:
     from transformers import ResNetForImageClassification
 
-    network: torch.nn.Module = ResNetForImageClassification.from_pretrained(TOYBOX / "features").float().eval()
+    network: torch.nn.Module = ResNetForImageClassification.from_pretrained(TOYBOX / "features").eval()
     return network
 
 
@@ -54,6 +54,29 @@ def test_small_and_safe() -> None:
     files = [p for p in TOYBOX.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) < 40_000_000
     assert {p.suffix for p in files} <= {".json", ".safetensors", ".txt"}
+
+
+def test_stock_pipelines_run_as_they_load() -> None:
+    """Without a word about precision: text encoder and U-Net are read in one, though they are stored in half."""
+    from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, StableDiffusionPipeline
+
+    plain = StableDiffusionPipeline.from_pretrained(TOYBOX / "generator")
+    picture, mask = torch.rand(1, 3, SIZE, SIZE), torch.ones(1, 1, SIZE, SIZE)
+    for kind, given in (
+        (None, {"height": SIZE, "width": SIZE}),
+        (AutoPipelineForImage2Image, {"image": picture, "strength": 0.5}),
+        (AutoPipelineForInpainting, {"image": picture, "mask_image": mask, "height": SIZE, "width": SIZE}),
+    ):
+        pipeline = kind.from_pretrained(TOYBOX / "generator") if kind else plain
+        pipeline.set_progress_bar_config(disable=True)
+        made = pipeline("a zebra in the snow", num_inference_steps=4, output_type="np", **given).images
+        assert made.shape == (1, SIZE, SIZE, 3)
+        assert np.isfinite(made).all()
+
+
+def test_stock_classifier_takes_float32(features: torch.nn.Module) -> None:
+    with torch.no_grad():
+        assert features(pixel_values=torch.zeros(1, 3, SIZE, SIZE)).logits.dtype == torch.float32
 
 
 def test_card_is_measured_and_met() -> None:

@@ -1,0 +1,207 @@
+"""Printed numbers of published benchmarks, and a run laid beside them.
+
+`published.json` holds tables as they were printed: the value, what it is of (a metric here with its masking and scale, or why there is
+none), the source, whether it was seen there (`certain`) or through others, what re-runs of the same method differed by (`tolerance`),
+and doubts. A run agrees with a printed value where its own interval, widened by the tolerance, holds it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.errors import EtabenchError
+from bench.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.plan import Plan
+    from bench.store import Run
+
+__all__ = ["Beside", "Column", "Printed", "beside", "published"]
+
+FILE = Path(__file__).with_name("published.json")
+ROUNDING = 0.0051
+"""By how much a printed total of two decimals may differ from the mean of its own row."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a printed column holds. `metric` is a metric here, or empty and `why` says why there is none."""
+
+    name: str
+    better: Literal["higher", "lower"]
+    metric: str = ""
+    masking: str = ""
+    """Words that the metric's card must have under `masking`; empty for any."""
+    scale: float = 1.0
+    """Printed value = this x the metric's."""
+    tolerance: float = 0.0
+    """What re-runs of one method differed by, in printed units; 0 where nobody has published it."""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One printed value. `editor` is the method's name here, empty where there is none; `value` the knob value it was printed for."""
+
+    benchmark: str
+    table: str
+    method: str
+    column: Column
+    number: float
+    source: str
+    certain: bool
+    editor: str = ""
+    value: float | None = None
+    doubt: str = ""
+
+
+@cache
+def published(benchmark: str = "") -> tuple[Printed, ...]:
+    """All printed values, or those of one benchmark. Raises EtabenchError where nothing is known of it."""
+    tables = json.loads(FILE.read_text(encoding="utf-8"))["tables"]
+    known = dict.fromkeys(table["benchmark"] for table in tables)
+    if benchmark and benchmark not in known:
+        raise EtabenchError(f"no published numbers of '{benchmark}'; {did_you_mean(benchmark, known) or ', '.join(known)}")
+    return tuple(each for table in tables if benchmark in ("", table["benchmark"]) for each in _printed(table))
+
+
+def _printed(table: Mapping[str, Any]) -> Iterator[Printed]:
+    columns = [Column(**column) for column in table["columns"]]
+    about = {"benchmark": table["benchmark"], "table": table["title"], "source": table["source"], "certain": table["certain"]}
+    for row in table["rows"]:
+        given = {name: row[name] for name in ("editor", "value") if name in row}
+        for column, number in zip(columns, row["values"], strict=True):
+            if number is not None:
+                doubts = [row.get("doubt", ""), _contradiction(table, row, column)]
+                doubt = "; ".join(filter(None, doubts))
+                yield Printed(**about, method=row["method"], column=column, number=float(number), doubt=doubt, **given)
+
+
+def _contradiction(table: Mapping[str, Any], row: Mapping[str, Any], column: Column) -> str:
+    """What is wrong with a printed total that is not the mean of its row."""
+    if column.name != table.get("total"):
+        return ""
+    parts = row["values"][:-1]
+    mean = math.fsum(parts) / len(parts)
+    return f"the mean of its row is {mean:.2f}" if abs(mean - row["values"][-1]) > ROUNDING else ""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A printed value and the run's, in printed units; NaN where the run has none. `reason` says why it is not comparable."""
+
+    printed: Printed
+    label: str
+    knob: float
+    verdict: Literal["agrees", "differs", "not comparable"]
+    mean: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+    reason: str = ""
+
+    def as_row(self) -> dict[str, Any]:
+        """A row of a table for people."""
+        ours = "" if math.isnan(self.mean) else f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
+        printed = self.printed
+        tolerance = f" ± {printed.column.tolerance:g}" if printed.column.tolerance else ""
+        said = "; ".join(filter(None, (self.reason, printed.doubt, "" if printed.certain else "not seen at its source")))
+        return {
+            "editor": self.label,
+            "knob": self.knob,
+            "method": printed.method,
+            "column": printed.column.name,
+            "printed": f"{printed.number:g}{tolerance}",
+            "run": ours,
+            "verdict": self.verdict,
+            "note": said,
+        }
+
+
+def beside(run: Run, benchmark: str) -> list[Beside]:
+    """Every printed value of the methods that the run has, beside the run's.
+
+    Raises EtabenchError where nothing of the benchmark is known, or no method of it is among the run's editors.
+    """
+    numbers, scored = published(benchmark), _Scored(run, benchmark)
+    found = [
+        each
+        for entry in scored.plan.entries
+        for number in numbers
+        if number.editor == entry.name
+        for each in _of(number, entry.label, entry.values, scored)
+    ]
+    if not found:
+        methods = ", ".join(dict.fromkeys(number.editor for number in numbers if number.editor)) or "none"
+        raise EtabenchError(f"{run.path}: no editor of it has printed numbers on {benchmark}; there are some of {methods}")
+    return found
+
+
+def _of(printed: Printed, label: str, values: tuple[float, ...], run: _Scored) -> Iterator[Beside]:
+    """A printed value beside every knob value that it may belong to."""
+    for knob in values if printed.value is None else [each for each in values if math.isclose(each, printed.value)]:
+        point = run.point(label, knob, printed.column)
+        reason = run.reason or printed.column.why or ("" if point else _absent(printed.column))
+        if point is None or reason:
+            yield Beside(printed, label, knob, "not comparable", reason=reason)
+            continue
+        mean, low, high = _in_print(point, printed.column.scale)
+        n, expected = int(point["n"]), int(point["expected"])
+        if n < expected:
+            yield Beside(printed, label, knob, "not comparable", mean, low, high, n, f"scored on {n} of {expected} edits")
+            continue
+        within = low - printed.column.tolerance <= printed.number <= high + printed.column.tolerance
+        yield Beside(printed, label, knob, "agrees" if within else "differs", mean, low, high, n)
+
+
+def _in_print(point: Mapping[str, Any], scale: float) -> tuple[float, float, float]:
+    """Mean and interval of a point of a curve in printed units; the mean stands for an end that is not known."""
+    mean = float(point["mean"]) * scale
+    ends = [float(point[end]) * scale for end in ("low", "high")]
+    low, high = (mean if math.isnan(end) else end for end in ends)
+    return mean, low, high
+
+
+def _absent(column: Column) -> str:
+    part = f" of which the card says '{column.masking}'" if column.masking else ""
+    return f"the run has no {column.metric}{part}"
+
+
+class _Scored:
+    """The scored run as tables, and why it cannot be held against the benchmark at all."""
+
+    def __init__(self, run: Run, benchmark: str) -> None:
+        from bench.analysis.summary import curves
+        from bench.manifest.benchmarks import benchmarks
+        from bench.scoring import read_scores
+        from bench.scoring.axes import Axes
+
+        self.plan: Plan = run.plan
+        scores = read_scores(run)
+        self._cards = scores.cards
+        self._curves: pd.DataFrame = curves(self.plan, scores, Axes.of(run.spec.axes, scores))
+        name, samples = run.read_json("manifest.json")["name"], len(self.plan.samples)
+        known = benchmarks().get(benchmark)
+        whole = next(iter(known.card.splits.values())).rows if known else None
+        self.reason = ""
+        if name.rpartition("/")[2] != benchmark:
+            self.reason = f"the run edits {name}"
+        elif whole is not None and samples < whole:
+            self.reason = f"the run edits {samples} of {whole} samples"
+
+    def point(self, label: str, knob: float, column: Column) -> Mapping[str, Any] | None:
+        """The run's point of a curve for a printed column; None where it has none, or no value there."""
+        here = self._curves[(self._curves["editor"] == label) & (self._curves["value"] == knob)]
+        for row in here.to_dict("records"):
+            card = self._cards.get(row["fingerprint"], {})
+            if card.get("name") == column.metric and column.masking in card.get("masking", "") and math.isfinite(row["mean"]):
+                return {str(key): value for key, value in row.items()}
+        return None

@@ -1,0 +1,95 @@
+"""Published benchmarks, one file a set: `manifest: {benchmark: pie-bench, root: PATH}`.
+
+`base` has the contract, `layout` what the files share. A new set is one file here, which is found by its place, and a fixture in
+`tests/bench/manifest/benchmarks`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+from bench.errors import ManifestError
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy
+from bench.manifest.pictures import PictureFile
+from bench.manifest.rows import RawRow, Source
+from bench.manifest.tables import hub_caches
+from bench.spec import MANIFEST_FIELDS, ManifestRef
+from bench.suggest import did_you_mean
+
+__all__ = ["Benchmark", "Card", "benchmarks", "on_hub", "read_benchmark"]
+
+
+@cache
+def benchmarks() -> dict[str, Benchmark]:
+    """All sets by name."""
+    modules = [import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    members = [value for module in modules for value in vars(module).values()]
+    own = {each for each in members if inspect.isclass(each) and issubclass(each, Benchmark) and "name" in vars(each)}
+    return {each.name: each() for each in sorted(own, key=lambda each: each.name)}
+
+
+def read_benchmark(ref: ManifestRef, *, partial: bool = False) -> Source:
+    """The rows of a published set, counted against its card; a copy with fewer is refused unless `partial`.
+
+    Raises ManifestError where the set, the split or the folder is not there, or holds another number of rows or pictures.
+    """
+    known = benchmarks()
+    name = ref.benchmark or ""
+    if name not in known:
+        raise ManifestError(f"no benchmark '{name}'; {did_you_mean(name, known)}; `etabench list manifests` shows all")
+    benchmark = known[name]
+    copy = _copy(ref, benchmark.card)
+    rows = [RawRow(number, values) for number, values in enumerate(benchmark.rows(copy), 1)]
+    place = str(copy.root or copy.ref.hub)
+    about = _count(benchmark.card, copy, rows, place, partial)
+    roots = (copy.root,) if copy.root else hub_caches()
+    columns = {ours: benchmark.card.fields.get(ours, ours) for ours in MANIFEST_FIELDS}
+    return Source(
+        name, place, "row", columns, rows, roots, absolute_paths=True, strip_brackets=benchmark.strip_brackets, about=about
+    )
+
+
+def on_hub(ref: ManifestRef) -> ManifestRef:
+    """The reference with the id of the data set on the hub, where it names a benchmark that is read from there."""
+    known = benchmarks().get(ref.benchmark or "")
+    return ref.model_copy(update={"hub": known.card.hub}) if known and known.card.hub and ref.root is None else ref
+
+
+def _copy(ref: ManifestRef, card: Card) -> Copy:
+    split = ref.split or next(iter(card.splits))
+    if split not in card.splits:
+        raise ManifestError(f"{ref.benchmark}: no split '{split}'; it has {', '.join(card.splits)}")
+    if ref.root is None:
+        if not card.hub:
+            raise ManifestError(f"{ref.benchmark}: give root, the folder of your copy; it is to be had from {card.where}")
+        return Copy(on_hub(ref), split, None)
+    root = Path(ref.root).expanduser()
+    if not root.is_dir():
+        raise ManifestError(f"{root}: no such folder; root is the unpacked copy of {ref.benchmark}, from {card.where}")
+    return Copy(ref, split, root)
+
+
+def _count(card: Card, copy: Copy, rows: list[RawRow], place: str, partial: bool) -> str:
+    """How many rows and pictures were found and expected. Raises ManifestError where these differ and not by a wish."""
+    expected = card.splits[copy.split]
+    pictures = {_name(row.values.get("image")) for row in rows}
+    found = {"rows": (len(rows), expected.rows), "pictures": (len(pictures), expected.pictures)}
+    if None in pictures:
+        del found["pictures"]
+    for what, (here, whole) in found.items():
+        if whole is not None and (here > whole or (here < whole and not partial)):
+            advice = "set limit to take what is there" if here < whole else "another version of the set?"
+            raise ManifestError(f"{place}: {copy.ref.benchmark} {copy.split} has {whole} {what}, found {here}; {advice}")
+    words = [f"{here} of {whole or 'an unknown number of'} {what}" for what, (here, whole) in found.items()]
+    return f"{card.title}, {copy.split}: {', '.join(words)}; {card.licence}"
+
+
+def _name(picture: object) -> str | None:
+    """What tells source pictures apart without reading them; None for bytes in a table."""
+    if isinstance(picture, PictureFile):
+        return str(picture.path) if picture.path else None
+    return str(picture)

@@ -1,0 +1,73 @@
+"""The evaluation set of InstructPix2Pix (Brooks et al. 2022, arXiv 2211.09800)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from bench.errors import ManifestError
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.layout import entries_of, read_json
+from bench.suggest import kind_of
+
+__all__ = ["InstructPix2PixEvaluation"]
+
+SHARE = 0.95
+"""Of the folders in seeds.json that are for training and validation."""
+DRAWN = 5000
+
+
+class InstructPix2PixEvaluation(Benchmark):
+    """Pairs made by Prompt-to-Prompt: the last 5 % of the folders in `seeds.json`.
+
+    `test` is one pair a folder, its first seed; `drawn` is what the authors' script scores, 5000 of them under numpy's permutation of seed 0.
+    """
+
+    name = "instruct-pix2pix"
+    card = Card(
+        title="InstructPix2Pix evaluation",
+        where="the data that github.com/timothybrooks/instruct-pix2pix downloads; root holds seeds.json",
+        licence="not stated",
+        splits={"drawn": Split(DRAWN, DRAWN), "test": Split(None)},
+        fields={
+            "id": "folder/seed",
+            "image": "<folder>/<seed>_0.jpg",
+            "truth": "<folder>/<seed>_1.jpg",
+            "source_text": "input of prompt.json",
+            "target_text": "output of prompt.json",
+            "instruction": "edit of prompt.json",
+            "cluster": "folder",
+        },
+        made_by="captions by a language model, pictures by Stable Diffusion and Prompt-to-Prompt",
+        cluster="folder: the seeds of one share captions",
+        source="instruct-pix2pix 0dffd1e, edit_dataset.py and metrics/compute_metrics.py",
+        lacks={"mask": "editors that need one draw it themselves or are left out"},
+        faults=(
+            "the published curve was computed on pixels in [-1, 1] where CLIP's preprocessing expects [0, 1]",
+            "the script's default is 50 steps, its command line passes 100",
+            "the true edits are outputs of another method, not of people",
+        ),
+        unverified={"id": "that the first seed of a folder is the one scored", "licence": "none was seen"},
+    )
+
+    def rows(self, copy: Copy) -> Iterator[Values]:
+        file, seeds = read_json(copy, list, "seeds.json")
+        chosen = seeds[int(SHARE * len(seeds)) :]
+        if copy.split == "drawn":
+            chosen = [chosen[place] for place in np.random.RandomState(0).permutation(len(chosen))[:DRAWN]]
+        for entry in chosen:
+            if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], list) and entry[1]):
+                raise ManifestError(f"{file}: expected pairs of a folder and its seeds, got {kind_of(entry)}")
+            folder, seed = str(entry[0]), entry[1][0]
+            where, prompt = read_json(copy, dict, f"{folder}/prompt.json")
+            _, texts = next(entries_of(where, {folder: prompt}, "input", "edit", "output"))
+            yield {
+                "id": f"{folder}/{seed}",
+                "image": f"{folder}/{seed}_0.jpg",
+                "truth": f"{folder}/{seed}_1.jpg",
+                "source_text": texts["input"],
+                "target_text": texts["output"],
+                "instruction": texts["edit"],
+                "cluster": folder,
+            }

@@ -1,0 +1,131 @@
+"""What the layouts of published sets share: JSON and CSV files, tables, and masks in their several codes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.errors import ManifestError
+from bench.manifest.benchmarks.base import Copy, Values
+from bench.manifest.pictures import PictureFile, read_header, read_rgb
+from bench.manifest.tables import read_columns
+from bench.suggest import kind_of
+
+__all__ = ["STANDS_IN", "brought_to", "entries_of", "mask_file", "read_csv", "read_json", "read_text", "run_lengths", "table"]
+
+STANDS_IN = (
+    "the instruction, which stands in: the set has no caption of the edit, and a CLIP score against an order is not the field's"
+)
+"""What a card says of target_text where a set has instructions alone."""
+
+
+Kind = TypeVar("Kind", list[Any], dict[str, Any])
+
+
+def read_text(copy: Copy, *names: str) -> tuple[Path, str]:
+    """The first of several files, seen from the set's folder, and its text; UTF-8 with or without a mark.
+
+    Raises ManifestError that says what was expected and what the folder holds instead.
+    """
+    for name in names:
+        file = copy.folder / name
+        if file.is_file():
+            try:
+                return file, file.read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ManifestError(f"{file}: cannot be read as UTF-8 text: {error}") from error
+    found = sorted(each.name for each in copy.folder.iterdir())
+    held = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "") or "nothing"
+    raise ManifestError(f"{copy.folder}: expected {' or '.join(names)} of {copy.ref.benchmark}, found {held}")
+
+
+def read_json(copy: Copy, kind: type[Kind], *names: str) -> tuple[Path, Kind]:
+    """The first of several JSON files and its content, a list or a mapping. Raises ManifestError."""
+    file, text = read_text(copy, *names)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{file}: not JSON: {error}") from error
+    if not isinstance(content, kind):
+        raise ManifestError(
+            f"{file}: expected a {kind.__name__}, got {kind_of(content)}; another version of {copy.ref.benchmark}?"
+        )
+    return file, content
+
+
+def read_csv(copy: Copy, *names: str, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The rows of a CSV file with a header that has at least `columns`. Raises ManifestError."""
+    file, text = read_text(copy, *names)
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    absent = [column for column in columns if column not in (reader.fieldnames or ())]
+    if absent:
+        raise ManifestError(f"{file}: no column {', '.join(absent)}; it has {', '.join(reader.fieldnames or ()) or 'none'}")
+    yield from reader
+
+
+def table(copy: Copy, columns: Mapping[str, str], split: str | None = None, subset: str | None = None) -> Iterator[Values]:
+    """The rows of a data set on the hub, or of a folder laid out like it, with `columns`: a name of ours to one of theirs.
+
+    Pictures that stand in the table come as `PictureFile`s whose bytes stay in it until they are read. Raises ManifestError.
+    """
+    where = str(copy.root) if copy.root else copy.ref.hub or ""
+    yield from read_columns(where, columns, split=split or copy.split, subset=subset, revision=copy.ref.revision)
+
+
+def entries_of(file: Path, content: dict[str, Any], *fields: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and entry of a JSON mapping whose entries have `fields`. Raises ManifestError that names file, key and field."""
+    for key, entry in content.items():
+        if not isinstance(entry, dict):
+            raise ManifestError(f"{file} '{key}': expected {', '.join(fields)}, got {kind_of(entry)}")
+        absent = [field for field in fields if field not in entry]
+        if absent:
+            raise ManifestError(f"{file} '{key}': no {', '.join(absent)}; it has {', '.join(entry)}")
+        yield key, entry
+
+
+def brought_to(picture: PictureFile, other: PictureFile) -> PictureFile:
+    """`picture` at the size of `other`, by Lanczos' filter and without regard to aspect, where it has another one."""
+
+    def fetch() -> bytes:
+        header, wanted = read_header(picture), read_header(other)
+        if header.size == wanted.size:
+            return picture.read()
+        pixels = Image.fromarray(read_rgb(picture)).resize((wanted.width, wanted.height), Image.Resampling.LANCZOS)
+        return f"P6 {wanted.width} {wanted.height} 255\n".encode() + pixels.tobytes()
+
+    return PictureFile(picture.label, fetch=fetch)
+
+
+def run_lengths(code: str | Sequence[object], height: int, width: int, *, base: int, place: str) -> NDArray[np.bool_]:
+    """A mask (height, width) from start, length pairs over its rows; `base` is the number of the first pixel, 0 or 1.
+
+    Lengths that leave the picture are cut, as published readers do. Raises ManifestError that names `place`.
+    """
+    try:
+        numbers = np.array([int(str(each)) for each in (code.split() if isinstance(code, str) else code)], dtype=np.int64)
+        starts, lengths = numbers.reshape(-1, 2).T
+    except (ValueError, TypeError):
+        raise ManifestError(f"{place}: expected pairs of start and length, got {kind_of(code)}") from None
+    if numbers.size and (starts.min() < base or starts.max() >= height * width + base or lengths.min() < 0):
+        raise ManifestError(
+            f"{place}: starts from {starts.min()} to {starts.max()} do not fit {width}x{height} pixels from {base} on"
+        )
+    edges = np.zeros(height * width + 1, dtype=np.int64)
+    np.add.at(edges, starts - base, 1)
+    np.add.at(edges, np.minimum(starts - base + lengths, height * width), -1)
+    return (np.cumsum(edges[:-1]) > 0).reshape(height, width)
+
+
+def mask_file(mask: NDArray[np.bool_], label: str) -> PictureFile:
+    """A mask (height, width), True where the edit may happen, as a picture; plain PGM, whose bytes no library's version moves."""
+    height, width = mask.shape
+    content = f"P5 {width} {height} 255\n".encode() + (mask.astype(np.uint8) * 255).tobytes()
+    return PictureFile(label, fetch=lambda: content)
