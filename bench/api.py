@@ -39,9 +39,9 @@ def run(
 ) -> Run:
     """Make every edit the spec asks for, in the folder `out` (by default `runs/<name>`), and return the run.
 
-    An existing folder is continued: finished units stay, failed ones are tried again, and a branch of the hub means the commit that it
-    meant when the folder was planned first. `spec` is a Spec, a file or a shipped name; code that the spec inside a run folder names is
-    run where it was let in before (`bench.trust`) or with `trust`.
+    An existing folder is continued: finished units stay, failed ones are tried again, those whose pictures are gone or differ from their
+    records are made anew, and a branch of the hub means the commit that it meant when the folder was planned first. `spec` is a Spec, a
+    file or a shipped name; code that the spec inside a run folder names is run where it was let in before (`bench.trust`) or with `trust`.
     Raises EtabenchError where the run cannot be made, MetricError where it could not be scored (found out before the first edit, unless
     `scorable` is False); editors that fail on single samples are recorded, not raised.
     """
@@ -61,21 +61,23 @@ def run(
     bring(lacking(resolved), progress)
     planned, manifest = plan(resolved, pins)
     changed = _changes(folder, planned, manifest)
-    if scorable and any(folder.record(unit.key) is None for unit in planned.units):
+    keys = {unit.key for unit in planned.units}
+    records = {record.key: record for record in folder.records(keys)}
+    worn = {key: file for key, record in records.items() if record.status == "done" and (file := folder.damaged(record))}
+    if scorable and (worn or keys - records.keys()):
         from bench.scoring import preflight
 
         preflight(resolved, planned)
     Run.create(folder.path)
     with folder.hold(resolved, planned):
         folder.clean()
-        for record in list(folder.records(unit.key for unit in planned.units)):
-            if record.status == "failed":
+        for record in list(folder.records(keys)):
+            if record.status == "failed" or (record.key in worn and folder.damaged(record)):
                 folder.discard(record.key)
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
-        keys = {unit.key for unit in planned.units}
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
-            for said in filter(None, (manifest.about, changed)):
+            for said in filter(None, (manifest.about, changed, _worn(worn, planned))):
                 advance(0, said)
             execute(folder, planned, options, advance)
     return folder
@@ -174,6 +176,14 @@ def _known(run: Run) -> str:
         return f"manifest {run.head.name}"
     except RunError:
         return "another manifest"
+
+
+def _worn(files: Mapping[str, Path], planned: Plan) -> str:
+    """Which units are made anew because of their files, in words."""
+    if not files:
+        return ""
+    number, first = len(files), next(iter(files.values()))
+    return f"{number} of {len(planned.units)} units are made anew: their pictures are gone or differ from their records (first: {first})"
 
 
 def _as_given(spec: Spec | str | Path, overrides: Sequence[str]) -> bytes:

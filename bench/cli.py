@@ -91,12 +91,12 @@ def run(
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
     ] = None,
     fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit failed")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit or metric failed")] = False,
     trust: Trust = False,
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
-    from bench.commands.outlook import failures, forecast
+    from bench.commands.outlook import failures, forecast, unscored
     from bench.progress import shown
     from bench.workers.crew import Options
 
@@ -120,19 +120,17 @@ def run(
     try:
         progress, scorable = shown(log), not no_score
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
-        failed = failures(finished)
+        failed = [failures(finished)]
         if no_score:
             out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
         else:
-            api.score(finished, progress=progress)
+            failed.append(unscored(api.score(finished, progress=progress)))
     except KeyboardInterrupt:
         log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     if not no_score:
         _report(finished)
-    if failed:
-        log.print(failed, markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(1 if strict else 0)
+    _last_words(failed, strict)
 
 
 @app.command()
@@ -158,15 +156,18 @@ def score(
     run: RunArgument,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
     trust: Trust = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any metric failed")] = False,
 ) -> None:
     """Score what is not scored yet."""
     from bench import api
+    from bench.commands.outlook import unscored
     from bench.progress import shown
 
     scores = api.score(run, device=device, progress=shown(log), trust=trust)
     out.print(
         f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
     )
+    _last_words([unscored(scores)], strict)
 
 
 @app.command()
@@ -203,7 +204,7 @@ def check(
         return
     verdict = compare(Run.open(run), baseline)
     console.print_verdict(verdict)
-    raise typer.Exit(1 if verdict.regressions else 0)
+    raise typer.Exit(1 if verdict.regressions else 2 if verdict.failed else 0)
 
 
 @app.command()
@@ -242,12 +243,11 @@ def validate_metrics(
     from bench import api
     from bench.analysis import judges
     from bench.progress import shown
-    from bench.scoring import read_scores
 
     finished = api.run(spec, folder, progress=shown(log), trust=trust)
-    api.score(finished, progress=shown(log))
+    scores = api.score(finished, progress=shown(log)).whole()
     plan = finished.plan
-    judged = judges.judges_of(plan, read_scores(finished))
+    judged = judges.judges_of(plan, scores)
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
     console.print_rows(whole if as_json else judges.brief(judged), as_json)
     _report(finished)
@@ -346,6 +346,14 @@ def main() -> None:
             app()
     except Exception as error:
         sys.exit(console.tell(error))
+
+
+def _last_words(failed: list[str], strict: bool) -> None:
+    """Say what failed, one line each, and with `strict` exit 1 where anything did."""
+    for line in filter(None, failed):
+        log.print(line, markup=False, highlight=False, soft_wrap=True)
+    if strict and any(failed):
+        raise typer.Exit(1)
 
 
 def _report(run: Run) -> None:

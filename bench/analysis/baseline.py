@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ from bench.analysis.baseline_file import read_baseline, save_baseline
 from bench.errors import BaselineError
 from bench.plan import Plan
 from bench.scoring import read_scores
+from bench.scoring.current import lacking
 from bench.scoring.tables import check_unmixed
 from bench.store import Run
 
@@ -71,7 +72,8 @@ class Verdict:
     """Differences, worst first in units of their tolerance.
 
     compared: scores looked at, those of sets too.  undefined: those of them that are undefined in both.  extra: scores of the run that
-    the baseline lacks.  unchecked: set metrics of the run that the baseline does not have.
+    the baseline lacks.  unchecked: set metrics of the run that the baseline does not have.  failed: metrics of the baseline that are not
+    compared since they failed in the run, with the reason.
     """
 
     differences: tuple[Difference, ...]
@@ -79,6 +81,7 @@ class Verdict:
     undefined: int
     extra: int
     unchecked: tuple[str, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def regressions(self) -> list[Difference]:
@@ -92,14 +95,17 @@ class Verdict:
 def write_baseline(run: Run, path: Path) -> int:
     """Write the scores of `run` as a baseline and return how many; tolerances of metrics that stay the same are kept.
 
-    Raises BaselineError where units of the run are not done or not scored.
+    Raises BaselineError where units of the run are not done, or edits or sets of edits lack scores.
     """
     plan, scores, table = _load(run)
     missing = _unfinished(run, plan)
     if missing:
         raise BaselineError(f"{run.path}: {missing} of {len(plan.units)} units are not done; a baseline needs a complete run")
-    if not table:
+    if not table and not scores.failed:
         raise BaselineError(f"{run.path} has no scores: run `etabench score {run.path}` first")
+    for metric, number in lacking(run, scores).items():
+        why = f"it failed ({scores.failed[metric]})" if metric in scores.failed else f"run `etabench score {run.path}` first"
+        raise BaselineError(f"{run.path}: {number} scores of {metric} are missing, and a baseline needs them all: {why}")
     prints = _fingerprints(scores.pairs)
     before = read_baseline(path) if path.exists() else {"fingerprints": {}, "tolerances": {}}
     kept = {metric: before["tolerances"][metric] for metric in prints if before["fingerprints"].get(metric) == prints[metric]}
@@ -118,18 +124,21 @@ def write_baseline(run: Run, path: Path) -> int:
 
 
 def compare(run: Run, path: Path) -> Verdict:
-    """Compare `run` with the baseline at `path`. Raises BaselineError where that would be meaningless."""
+    """Compare `run` with the baseline at `path`; a metric that failed in the run is left out and named.
+
+    Raises BaselineError where that would be meaningless.
+    """
     baseline = read_baseline(path)
     plan, scores, table = _load(run)
     if plan.manifest_hash != baseline["manifest_hash"]:
         ours, theirs = plan.manifest_hash[:12], baseline["manifest_hash"][:12]
         raise BaselineError(f"{path} is of manifest {theirs}, {run.path} of {ours}: scores cannot be compared")
-    before = {tuple(row[:5]): _read_score(row[5]) for row in baseline["scores"]}
+    before = {tuple(row[:5]): _read_score(row[5]) for row in baseline["scores"] if row[4] not in scores.failed}
     _same_numbers(run, path, _fingerprints(scores.pairs), baseline["fingerprints"])
     _nothing_lost(run, path, before.keys() - table.keys(), len(before), "{4} of {1} at {2:g}, sample {0}, seed {3}")
     found, sets = list(_differences(baseline, before, table)), _sets(scores)
     theirs = baseline.get("sets") or {"fingerprints": {}, "scores": []}
-    before_sets = {tuple(row[:3]): _read_score(row[3]) for row in theirs["scores"]}
+    before_sets = {tuple(row[:3]): _read_score(row[3]) for row in theirs["scores"] if row[2] not in scores.failed}
     _same_numbers(run, path, _fingerprints(scores.sets), theirs["fingerprints"])
     _nothing_lost(run, path, before_sets.keys() - sets.keys(), len(before_sets), "{2} of {0} at {1:g}")
     for (editor, value, metric), old in before_sets.items():
@@ -142,6 +151,7 @@ def compare(run: Run, path: Path) -> Verdict:
         undefined=sum(math.isnan(old) and math.isnan(new) for old, new in both),
         extra=len(table.keys() - before.keys()),
         unchecked=tuple(sorted({metric for _, _, metric in sets} - theirs["fingerprints"].keys())),
+        failed={name: why for name, why in scores.failed.items() if name in baseline["fingerprints"] | theirs["fingerprints"]},
     )
 
 

@@ -143,6 +143,8 @@ def print_verdict(verdict: Verdict) -> None:
     state = f"{len(verdict.regressions)} regressions" if verdict.regressions else "no regression"
     undefined = f" ({verdict.undefined} undefined in both)" if verdict.undefined else ""
     out.print(f"{state} among {verdict.compared} scores{undefined}{extra}", markup=False, highlight=False, soft_wrap=True)
+    for metric, reason in verdict.failed.items():
+        out.print(f"not compared, since it failed in the run: {metric} ({reason})", markup=False, highlight=False, soft_wrap=True)
     if verdict.unchecked:
         names = ", ".join(verdict.unchecked)
         out.print(f"not compared, since the baseline does not have them: {names}", markup=False, highlight=False, soft_wrap=True)

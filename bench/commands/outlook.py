@@ -14,10 +14,11 @@ from bench.workers.trial import Trial, try_editors
 if TYPE_CHECKING:
     from bench.manifest import Manifest
     from bench.plan import Plan
+    from bench.scoring import Scores
     from bench.spec import Spec
     from bench.store import Run
 
-__all__ = ["Forecast", "Outlook", "failures", "forecast", "outlooks"]
+__all__ = ["Forecast", "Outlook", "failures", "forecast", "outlooks", "unscored"]
 
 
 @dataclass(frozen=True)
@@ -95,3 +96,9 @@ def failures(run: Run) -> str:
     if not done:
         raise RunError(f"all {len(plan.units)} units failed; the first: {failed[0] if failed else 'none was run'}")
     return f"{len(failed)} of {len(plan.units)} units failed; the first: {failed[0]}" if failed else ""
+
+
+def unscored(scores: Scores) -> str:
+    """Which metrics failed and why, in one line; "" where none did."""
+    metrics = "; ".join(f"{name} ({reason})" for name, reason in scores.failed.items())
+    return f"metrics that failed and have no column: {metrics}" if metrics else ""

@@ -55,7 +55,8 @@ def report_data(run: Run) -> ReportData:
 
     plan, scores = run.plan, read_scores(run)
     if not len(scores.pairs) and not len(scores.sets):
-        raise RunError(f"{run.path} has no scores: run `etabench score {run.path}` first")
+        old = " of the pictures that it has now" if scores.stale else ""
+        raise RunError(f"{run.path} has no scores{old}: run `etabench score {run.path}` first")
     axes = Axes.of(run.spec.axes, scores)
     records = summary.records_by_unit(run, plan)
     unit_table = summary.units(plan, records)
@@ -153,7 +154,9 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores, compared: pd.DataFrame) -> list[str]:
     totals = count_table[["expected", "done", "failed"]].sum()
-    said = []
+    said = [f"{metric} failed and has no column: {reason}" for metric, reason in scores.failed.items()]
+    if scores.stale:
+        said.append(f"{scores.stale} scores are of other pictures than the run has now and left out: score the run again.")
     if totals["done"] < totals["expected"]:
         missing = int(totals["expected"] - totals["done"] - totals["failed"])
         failed, expected = int(totals["failed"]), int(totals["expected"])

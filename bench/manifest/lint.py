@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from bench.errors import ManifestError
@@ -26,6 +27,8 @@ _MANY_WORDS = 60
 """More words than a CLIP text encoder can surely take: it reads 77 tokens."""
 _SPELLING = 0.8
 """Likeness (difflib ratio) from which two words are taken for spellings of one: enterance and entrance, dog and dogs."""
+_NEIGHBOURS = 10
+"""How many texts on either side, in alphabetical order, a text about the same picture is compared with."""
 _EXTENSIONS = {
     "PNG": {".png"},
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -212,31 +215,57 @@ def _missing(entries: list[SampleRow]) -> Iterator[Finding]:
 
 def _repeated(rows: list[_Row]) -> Iterator[Finding]:
     """Pictures and texts that are there more than once."""
-    by_picture: dict[str, list[_Row]] = defaultdict(list)
+    by_picture: dict[str, list[SampleRow]] = defaultdict(list)
+    for row in rows:
+        by_picture[row.source_id].append(row.entry)
+    near = {entry.row: other for entries in by_picture.values() for entry, other in _near(entries)}
     by_text: dict[str, SampleRow] = {}
     for row in rows:
-        entry = row.entry
-        same_picture = by_picture[row.source_id]
-        if same_picture:
-            first = same_picture[0].entry
+        entry, first = row.entry, by_picture[row.source_id][0]
+        if first is not entry:
             yield _finding(
                 entry, "info", "image", f"the same pixels as in row {first.row} (id '{first.id}'); they count as one cluster"
             )
-        near = next((other.entry for other in same_picture if _alike(other.entry.target_text, entry.target_text)), None)
         plain = _plain(entry.target_text)
-        if near:
-            message = f"nearly the text of row {near.row} (id '{near.id}') for the same picture: '{near.target_text}'"
+        if entry.row in near:
+            other = near[entry.row]
+            message = f"nearly the text of row {other.row} (id '{other.id}') for the same picture: '{other.target_text}'"
             yield _finding(entry, "warning", "target_text", message)
         elif plain in by_text:
             other = by_text[plain]
             yield _finding(entry, "info", "target_text", f"the same text as in row {other.row} (id '{other.id}')")
-        same_picture.append(row)
         by_text.setdefault(plain, entry)
 
 
-def _alike(a: str, b: str) -> bool:
-    """Whether two texts are the same but for the spelling of their words."""
-    words_a, words_b = _plain(a).split(), _plain(b).split()
-    return len(words_a) == len(words_b) and all(
-        x == y or difflib.SequenceMatcher(None, x, y).ratio() >= _SPELLING for x, y in zip(words_a, words_b, strict=True)
+def _near(entries: list[SampleRow]) -> Iterator[tuple[SampleRow, SampleRow]]:
+    """Rows about one picture, each with the first before it whose text is the same but for its spelling.
+
+    A text is compared with its `_NEIGHBOURS` in alphabetical order, read forwards and backwards: with all, if they are few, and in any case
+    with those that differ from it near an end. What that costs grows with the rows, not with their square.
+    """
+    texts = [_plain(entry.target_text) for entry in entries]
+    first = {text: place for place, text in reversed(list(enumerate(texts)))}
+    nearest = dict(first)
+    for order in (sorted(first), sorted(first, key=lambda text: text[::-1])):
+        for place, text in enumerate(order):
+            for other in order[place + 1 : place + 1 + _NEIGHBOURS]:
+                if _alike(text, other):
+                    older, newer = sorted((text, other), key=first.__getitem__)
+                    nearest[newer] = min(nearest[newer], first[older])
+    return (
+        (entry, entries[nearest[text]])
+        for place, (entry, text) in enumerate(zip(entries, texts, strict=True))
+        if nearest[text] < place
     )
+
+
+def _alike(a: str, b: str) -> bool:
+    """Whether two plain texts are the same but for the spelling of their words."""
+    words_a, words_b = a.split(), b.split()
+    return len(words_a) == len(words_b) and all(x == y or _one_word(x, y) for x, y in zip(words_a, words_b, strict=True))
+
+
+@lru_cache(maxsize=65536)
+def _one_word(a: str, b: str) -> bool:
+    matcher = difflib.SequenceMatcher(None, a, b)
+    return matcher.real_quick_ratio() >= _SPELLING and matcher.quick_ratio() >= _SPELLING and matcher.ratio() >= _SPELLING

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from bench.scoring.current import read_scores
 from bench.scoring.score import open_metrics, preflight, score_run
-from bench.scoring.tables import Scores, read_scores
+from bench.scoring.tables import Scores
 
 __all__ = ["Scores", "open_metrics", "preflight", "read_scores", "score_run"]

@@ -89,5 +89,5 @@ def _case(edits: list[Edit]) -> Case | None:
     sample = edits[0].sample
     if sample.mask is None or not sample.mask.any() or sample.target_class is None:
         return None
-    pictures = [Edit(edit.of, edit.unit, edit.record, edit.index).picture for edit in edits]
+    pictures = [edit.alone.picture for edit in edits]
     return Case(pictures, sample.mask, sample.target_class, sample.target_text)

@@ -1,14 +1,17 @@
-"""The finished part of a run: what there is to score, and one walk over it in which every picture is decoded once."""
+"""The finished part of a run: its edits and the sets of them, and one walk over it in which every picture is decoded once."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
+from bench.errors import RunError
 from bench.plan import Entry, SampleInfo, Unit
 from bench.progress import Progress
+from bench.scoring.failed import Failed
 from bench.store import Record, Run
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench.manifest import Sample
 
-__all__ = ["PICTURES_AT_A_TIME", "Edit", "Finished", "Job", "walk"]
+__all__ = ["PICTURES_AT_A_TIME", "Edit", "EditSet", "Finished", "Job", "walk"]
 
 PICTURES_AT_A_TIME = 64
 SAMPLES_KEPT = 16
@@ -36,10 +39,30 @@ class Finished:
         records = ((unit, run.record(unit.key)) for unit in run.plan.units)
         return cls(run, [(unit, record) for unit, record in records if record and record.status == "done"])
 
+    def verify(self) -> None:
+        """Read the files of all edits, decoding none. Raises RunError where some are gone or differ from their records."""
+        found = {record.key: file for _, record in self.units if (file := self.run.damaged(record))}
+        if found:
+            first, folder = next(iter(found.values())), self.run.path
+            raise RunError(
+                f"{first} is gone or differs from its record ({len(found)} of {len(self.units)} finished units have such pictures); "
+                f"`etabench run {folder / 'spec.yaml'} --out {folder}` makes them anew"
+            )
+
     @cached_property
     def edits(self) -> list[Edit]:
         """All finished edits; a unit that lacks a knob value has none there."""
         return [Edit(self, unit, record, i) for unit, record in self.units for i in range(len(record.edits))]
+
+    @cached_property
+    def sets(self) -> list[EditSet]:
+        """One set per editor and knob value, those without any edit included: of the smallest seed, one edit per sample."""
+        found: dict[tuple[int, float], list[Edit]] = {}
+        for edit in self.edits:
+            if edit.unit.seed == self.run.plan.first_seed:
+                found.setdefault((edit.unit.entry, edit.name[1]), []).append(edit)
+        entries = enumerate(self.run.plan.entries)
+        return [EditSet(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
 
     @cached_property
     def load(self) -> Callable[[SampleInfo], Sample]:
@@ -66,6 +89,11 @@ class Edit:
         """64 hex over the picture's file: what a feature belongs to."""
         return self.record.edits[self.index].sha256
 
+    @cached_property
+    def inputs(self) -> str:
+        """16 hex over the picture and the classes of its sample, which are no part of a unit's key: what a score was computed from."""
+        return _digest((self.content, self.info.source_class, self.info.target_class))
+
     @property
     def entry(self) -> Entry:
         return self.of.run.plan.entries[self.unit.entry]
@@ -73,6 +101,11 @@ class Edit:
     @property
     def info(self) -> SampleInfo:
         return self.of.run.plan.samples[self.unit.sample]
+
+    @property
+    def alone(self) -> Edit:
+        """The same edit, whose picture goes when it goes."""
+        return Edit(self.of, self.unit, self.record, self.index)
 
     @cached_property
     def picture(self) -> NDArray[np.uint8]:
@@ -86,29 +119,64 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Edits to be looked at, by name, and what is done with them, up to `PICTURES_AT_A_TIME` at once."""
+class EditSet:
+    """The edits of one editor at one knob value. `inputs` hashes them and their classes: what a score of the set belongs to."""
 
+    entry: Entry
+    value: float
+    edits: list[Edit]
+
+    @cached_property
+    def classes(self) -> list[str | None]:
+        return [edit.info.target_class for edit in self.edits]
+
+    @cached_property
+    def clusters(self) -> list[str]:
+        return [edit.info.source_id for edit in self.edits]
+
+    @cached_property
+    def inputs(self) -> str:
+        contents = [edit.content for edit in self.edits]
+        return _digest((contents, self.classes))
+
+
+@dataclass(frozen=True)
+class Job:
+    """Edits to be looked at for a metric, by name, and what is done with them, up to `PICTURES_AT_A_TIME` at once."""
+
+    metric: str
     todo: Collection[tuple[str, float]]
     take: Callable[[Sequence[Edit]], None]
 
 
-def walk(finished: Finished, jobs: Sequence[Job], progress: Progress) -> None:
-    """Hand every edit to the jobs that want it. A picture is decoded once, and forgotten when the last of them is done with it."""
+def walk(finished: Finished, jobs: Sequence[Job], progress: Progress, failed: Failed) -> None:
+    """Hand every edit to the jobs that want it. A picture is decoded once, and forgotten when the last of them is done with it.
+
+    The jobs of a metric that has `failed`, now or before, are left out.
+    """
     wanted = frozenset().union(*(job.todo for job in jobs))
     waiting: list[list[Edit]] = [[] for _ in jobs]
+
+    def take(job: Job, queue: list[Edit]) -> None:
+        with failed.alone(job.metric, f"edits of samples {queue[0].info.id} to {queue[-1].info.id}"):
+            job.take(queue)
+        queue.clear()
+
     with progress("score edits", len(wanted)) as advance:
         for edit in finished.edits:
             if edit.name not in wanted:
                 continue
-            own = Edit(edit.of, edit.unit, edit.record, edit.index)
+            own = edit.alone
             for job, queue in zip(jobs, waiting, strict=True):
-                if own.name in job.todo:
+                if own.name in job.todo and job.metric not in failed:
                     queue.append(own)
                 if len(queue) == PICTURES_AT_A_TIME:
-                    job.take(queue)
-                    queue.clear()
+                    take(job, queue)
             advance()
         for job, queue in zip(jobs, waiting, strict=True):
-            if queue:
-                job.take(queue)
+            if queue and job.metric not in failed:
+                take(job, queue)
+
+
+def _digest(inputs: object) -> str:
+    return hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]

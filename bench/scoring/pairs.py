@@ -7,14 +7,15 @@ computed from the feature store afterwards, once the walk has filled it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bench.errors import ScoreError
 from bench.manifest.pictures import pixel_hash
 from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, Finished, Job
+from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore, extraction, text_key
-from bench.scoring.tables import PAIR_COLUMNS, Scores, frame, write_table
+from bench.scoring.tables import PAIR_COLUMNS, PAIR_KEY, Scores, frame, locked, merged, read_table, write_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,16 +33,22 @@ ROWS_AT_A_TIME = 4096
 
 
 class PairScoring:
-    """The scores of a run's edits by `metrics`: those of `before` with the same edit and fingerprint, and what they lack.
+    """The scores of a run's edits by `metrics`: those of `before` of the same inputs and fingerprint, and what they lack.
 
     Call order: walk over `jobs`, then `finish`.
     """
 
-    def __init__(self, finished: Finished, metrics: Mapping[str, PairMetric], before: Scores, store: FeatureStore) -> None:
-        self._finished, self._metrics, self._store = finished, metrics, store
-        columns = before.pairs[["unit", "value", "fingerprint", "score"]].to_dict("records")
-        self._known = {(row["unit"], row["value"], row["fingerprint"]): float(row["score"]) for row in columns}
-        self._todo = {name: self._lacking(metric) for name, metric in metrics.items()}
+    def __init__(
+        self, finished: Finished, metrics: Mapping[str, PairMetric], *, before: Scores, store: FeatureStore, failed: Failed
+    ) -> None:
+        self._finished, self._metrics, self._store, self._failed = finished, metrics, store, failed
+        columns = (before.pairs[name] for name in ("unit", "value", "inputs", "fingerprint"))
+        known = set(zip(*columns, strict=True))
+        self._todo = {
+            name: [edit for edit in finished.edits if (*edit.name, edit.inputs, metric.card.fingerprint) not in known]
+            for name, metric in metrics.items()
+        }
+        self._fresh: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
 
     @property
@@ -49,51 +56,49 @@ class PairScoring:
         """What the walk has to do for them: score pictures, and extract the features of edits."""
         jobs = []
         for name, metric in self._metrics.items():
-            if not self._todo[name]:
-                continue
-            if not reads_features(metric):
-                jobs.append(Job({edit.name for edit in self._todo[name]}, self._scorer(name, metric)))
-                continue
-            jobs.append(extraction(self._store, metric.image_extractor.identity.key, metric.image_extractor, self._todo[name]))
+            todo = self._todo[name]
+            with self._failed.alone(name):
+                if todo and not reads_features(metric):
+                    jobs.append(Job(name, {edit.name for edit in todo}, self._scorer(name, metric)))
+                if todo and reads_features(metric):
+                    extractor = metric.image_extractor
+                    jobs.append(extraction(name, self._store, extractor.identity.key, extractor, todo))
         return jobs
 
-    def finish(self) -> pd.DataFrame:
-        """Score what is made of features; write the table and return it."""
+    def finish(self) -> None:
+        """Score what is made of features, and write the table."""
         for name, metric in self._metrics.items():
             todo = self._todo[name]
-            if reads_features(metric) and todo:
-                sources = self._sources(metric, todo) if "sources" in metric.reads else {}
-                texts = self._texts(metric, todo)
-                for start in range(0, len(todo), ROWS_AT_A_TIME):
-                    chunk = todo[start : start + ROWS_AT_A_TIME]
-                    self._keep(name, metric, chunk, self._score_features(metric, chunk, sources, texts))
-        return self._write()
-
-    def _lacking(self, metric: PairMetric) -> list[Edit]:
-        print_ = metric.card.fingerprint
-        return [edit for edit in self._finished.edits if (*edit.name, print_) not in self._known]
+            if reads_features(metric) and todo and name not in self._failed:
+                with self._failed.alone(name):
+                    sources = self._sources(metric, todo) if "sources" in metric.reads else {}
+                    texts = self._texts(metric, todo)
+                    for start in range(0, len(todo), ROWS_AT_A_TIME):
+                        chunk = todo[start : start + ROWS_AT_A_TIME]
+                        self._keep(name, metric, chunk, self._score_features(metric, chunk, sources, texts))
+        now = Finished.of(self._finished.run)
+        with locked(now.run):
+            write_table(
+                now.run, "pairs", self._table(now, merged(read_table(now.run, "pairs", anew=True), self._new(), PAIR_KEY))
+            )
 
     def _scorer(self, name: str, metric: PairMetric) -> Callable[[Sequence[Edit]], None]:
         def take(edits: Sequence[Edit]) -> None:
-            self._keep(name, metric, edits, lambda: metric.score(_pairs(edits)))
+            self._keep(name, metric, edits, metric.score(_pairs(edits)))
             if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
                 self._write()
 
         return take
 
-    def _keep(self, name: str, metric: PairMetric, edits: Sequence[Edit], score: Callable[[], NDArray[np.float64]]) -> None:
+    def _keep(self, name: str, metric: PairMetric, edits: Sequence[Edit], scores: NDArray[np.float64]) -> None:
         import numpy as np
 
-        from metrics.base import MetricError
-
-        try:
-            scores = np.asarray(score(), dtype=np.float64)
-        except MetricError as error:
-            raise ScoreError(f"metric {name}, edits of samples {edits[0].info.id} to {edits[-1].info.id}: {error}") from error
+        scores = np.asarray(scores, dtype=np.float64)
         if scores.shape != (len(edits),):
-            raise ScoreError(f"metric {name} gave scores of shape {scores.shape} for {len(edits)} edits")
-        print_ = metric.card.fingerprint
-        self._known.update({(*edit.name, print_): float(value) for edit, value in zip(edits, scores, strict=True)})
+            raise ScoreError(f"scores of shape {scores.shape} for {len(edits)} edits")
+        about = {"metric": name, "fingerprint": metric.card.fingerprint}
+        rows = (_row(edit) | about | {"score": float(score)} for edit, score in zip(edits, scores, strict=True))
+        self._fresh.extend(rows)
 
     def _sources(self, metric: FeatureMetric, todo: Sequence[Edit]) -> dict[str, str]:
         """Sample id to the content key of its source, whose features the store has on return."""
@@ -119,7 +124,7 @@ class PairScoring:
 
     def _score_features(
         self, metric: FeatureMetric, edits: Sequence[Edit], sources: Mapping[str, str], texts: Mapping[str, str]
-    ) -> Callable[[], NDArray[np.float64]]:
+    ) -> NDArray[np.float64]:
         from metrics.toolbox.features import PairFeatures
 
         pictures = self._store.shelf(metric.image_extractor.identity.key)
@@ -131,32 +136,53 @@ class PairScoring:
                 given = [getattr(edit.info, name.removesuffix("s")) for edit in edits]
                 shelf = self._store.shelf(_text_extractor(metric).identity.key)
                 members[name] = shelf.rows([None if text is None else texts[text] for text in given])
-        return lambda: metric.score_features(PairFeatures(**members))
+        return metric.score_features(PairFeatures(**members))
 
-    def _write(self) -> pd.DataFrame:
-        table = frame(list(self._rows()), PAIR_COLUMNS)
-        write_table(self._finished.run, "pairs", table)
+    def _new(self) -> pd.DataFrame:
+        return frame(self._fresh, PAIR_COLUMNS)
+
+    def _write(self) -> None:
+        """Put what is new into the table, whatever else is there."""
+        run = self._finished.run
+        with locked(run):
+            write_table(run, "pairs", merged(read_table(run, "pairs", anew=True), self._new(), PAIR_KEY))
+        self._fresh.clear()
         self._written_at = time.monotonic()
-        return table
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        for name, metric in self._metrics.items():
-            print_ = metric.card.fingerprint
-            for edit in self._finished.edits:
-                if (*edit.name, print_) in self._known:
-                    yield {
-                        "unit": edit.record.key,
-                        "sample_id": edit.info.id,
-                        "source_id": edit.info.source_id,
-                        "category": edit.info.category,
-                        "editor": edit.entry.label,
-                        "knob": edit.entry.knob or None,
-                        "value": edit.name[1],
-                        "seed": edit.unit.seed,
-                        "metric": name,
-                        "score": self._known[*edit.name, print_],
-                        "fingerprint": print_,
-                    }
+    def _table(self, now: Finished, scores: pd.DataFrame) -> pd.DataFrame:
+        """The scores of the edits that are there `now`, described as the plan has it, metric by metric in the plan's order.
+
+        After them what cannot be told to be of no use: scores of units of the plan that have no record, and of metrics that did not open.
+        """
+        import pandas as pd
+
+        edits = frame([_row(edit) for edit in now.edits], PAIR_COLUMNS).drop(columns=["metric", "fingerprint", "score"])
+        known, parts = ["unit", "value", "inputs"], list[pd.DataFrame]()
+        prints = {name: metric.card.fingerprint for name, metric in self._metrics.items()}
+        for name, print_ in prints.items():
+            same = scores.loc[scores["fingerprint"] == print_, [*known, "score"]].drop_duplicates(known, keep="last")
+            parts.append(edits.merge(same, on=known).assign(metric=name, fingerprint=print_)[list(PAIR_COLUMNS)])
+        undone = {unit.key for unit in now.run.plan.units} & set(scores["unit"]) - set(edits["unit"])
+        gone = [key for key in undone if now.run.record(key) is None]
+        unopened = self._failed.keys() - prints.keys()
+        idle = (scores["unit"].isin(gone) & scores["fingerprint"].isin(prints.values())) | scores["metric"].isin(unopened)
+        found = [part for part in (*parts, scores[idle]) if len(part)]
+        return pd.concat(found, ignore_index=True) if found else frame([], PAIR_COLUMNS)
+
+
+def _row(edit: Edit) -> dict[str, Any]:
+    """What a table says of an edit."""
+    return {
+        "unit": edit.record.key,
+        "sample_id": edit.info.id,
+        "source_id": edit.info.source_id,
+        "category": edit.info.category,
+        "editor": edit.entry.label,
+        "knob": edit.entry.knob or None,
+        "value": edit.name[1],
+        "seed": edit.unit.seed,
+        "inputs": edit.inputs,
+    }
 
 
 def reads_features(metric: PairMetric) -> TypeGuard[FeatureMetric]:

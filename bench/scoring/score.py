@@ -1,30 +1,48 @@
-"""Run -> score tables. Only what is new is computed: a score is known by its edit and by the fingerprint of its metric."""
+"""Run -> score tables. Only what is new is computed: a score is known by the content of its picture and by the fingerprint of its metric."""
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import asdict
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.devices import deterministic, pick_device
-from bench.errors import EtabenchError, ScoreError, SpecError
+from bench.errors import ManifestError, RegistryError, RunError, ScoreError, SpecError
 from bench.manifest.reference import check_reference, collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
 from bench.scoring.axes import Axes
+from bench.scoring.current import hidden, of_set_pairs, of_sets, on_disk
 from bench.scoring.edits import Finished, walk
+from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore
 from bench.scoring.pairs import PairScoring, reads_features
 from bench.scoring.sets import SetScoring
 from bench.scoring.swaps import Ring
-from bench.scoring.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame, read_scores, write_table
+from bench.scoring.tables import (
+    SET_COLUMNS,
+    SET_KEY,
+    SET_PAIR_COLUMNS,
+    SET_PAIR_KEY,
+    Scores,
+    frame,
+    locked,
+    merged,
+    read_cards,
+    write_table,
+)
 from bench.store import Run
 from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
+
+    from bench.manifest.reference import Reference
     from bench.spec import MetricSpec, Spec
     from metrics.base import PairMetric, SetMetric
 
@@ -38,43 +56,73 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     """Bring `scores/` up to date with the finished units and the metrics of the spec, and return the tables.
 
     Every edit is decoded once for all metrics, and goes through an extractor once for all that share it. An interruption keeps
-    the features that are done and, but for a minute's work, the scores.
+    the features that are done and, but for a minute's work, the scores. A metric that fails costs its own column and stands in
+    `Scores.failed`; the scores that it gave before it failed stay in the folder, for the time when it is mended.
 
-    Raises ScoreError where a metric cannot score what it is given, SpecError where an axis is no pair metric of the spec.
+    Raises RunError where no unit is done, or pictures are gone or differ from their records, ScoreError where every metric fails,
+    SpecError where an axis is no pair metric of the spec.
     """
     from metrics.base import PairMetric, SetMetric
 
-    spec, before = run.spec, read_scores(run, anew=True)
-    finished, store = Finished.of(run), FeatureStore(run)
-    metrics = open_metrics(spec, pick_device(device or spec.device))
+    spec, finished, store, failed = run.spec, Finished.of(run), FeatureStore(run), Failed()
+    if not finished.units:
+        raise RunError(
+            f"{run.path}: none of {len(run.plan.units)} units is done; scores stay as they are until `etabench run` made them"
+        )
+    finished.verify()
+    before = on_disk(finished, anew=True)
+    metrics, cards = _opened(run, pick_device(device or spec.device), failed)
     pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
     set_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
-    mistake = spec.axes.mistake(pair_metrics, set_metrics, _undirected(pair_metrics))
+    mistake = spec.axes.mistake({*pair_metrics, *failed}, set_metrics, _undirected(pair_metrics))
     if mistake:
         raise SpecError(f"{run.path}: {mistake}")
-    cards = {metric.card.fingerprint: _card(metric, run.plan) for metric in pair_metrics.values()}
     sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
     with deterministic():
-        singles = PairScoring(finished, pair_metrics, before, store)
-        whole = None
-        if set_metrics and finished.units:
-            reference = collect(spec.reference, map(run.sample, run.plan.samples), run.plan.resolution)
-            whole = SetScoring(finished, set_metrics, reference, before, store)
+        singles, whole = PairScoring(finished, pair_metrics, before=before, store=store, failed=failed), None
+        if (reference := _reference(run, set_metrics, failed)) is not None:
+            whole = SetScoring(finished, set_metrics, reference, before=before, store=store, failed=failed)
             cards |= whole.cards
+        with locked(run):
+            run.write_json("scores/cards.json", read_cards(run, anew=True) | cards)
         try:
-            walk(finished, [*singles.jobs, *(whole.jobs if whole else ())], progress)
-            pairs = singles.finish()
+            walk(finished, [*singles.jobs, *(whole.jobs if whole else ())], progress, failed)
+            singles.finish()
             if whole:
                 sets = whole.finish(progress)
-                axes = Axes.of(spec.axes, Scores(pairs, sets, cards))
+                so_far = hidden(replace(on_disk(finished, anew=True), failed=failed))
                 edits = ((edit.unit.entry, edit.unit.sample, edit.name[1]) for edit in finished.edits)
-                set_pairs = whole.compare(Ring(run.plan, pairs, axes, edits), progress)
+                ring = Ring(run.plan, so_far.pairs, Axes.of(spec.axes, so_far), edits)
+                set_pairs = whole.compare(ring, progress)
         finally:
             store.save()
-    write_table(run, "sets", sets)
-    write_table(run, "set_pairs", set_pairs)
-    run.write_json("scores/cards.json", cards)
-    return Scores(pairs, sets, cards, set_pairs)
+    scores = _written(run, sets, set_pairs, cards, failed)
+    if failed and not metrics.keys() - failed.keys():
+        first = next(iter(failed))
+        raise ScoreError(f"{run.path}: all {len(failed)} metrics failed; the first: {first}: {failed[first]}")
+    return scores
+
+
+def _written(run: Run, sets: pd.DataFrame, set_pairs: pd.DataFrame, cards: dict[str, Any], failed: Failed) -> Scores:
+    """Write the tables of sets, cards and failures over what another scoring may have written meanwhile; what is there then."""
+    with locked(run):
+        now = Finished.of(run)
+        old = on_disk(now, anew=True)
+
+        def mine(table: pd.DataFrame) -> pd.DataFrame:
+            return table[table["fingerprint"].isin(cards) | table["metric"].isin(failed)]
+
+        sets = of_sets(sets, now)
+        tables = {
+            "sets": merged(mine(old.sets), sets, SET_KEY),
+            "set_pairs": merged(mine(old.set_pairs), of_set_pairs(set_pairs, sets, now), SET_PAIR_KEY),
+        }
+        for name, table in tables.items():
+            write_table(run, name, table)
+        prints = {print_ for table in (old.pairs, *tables.values()) for print_ in table["fingerprint"]}
+        run.write_json("scores/cards.json", {name: card for name, card in old.cards.items() if name in prints} | cards)
+        run.write_json("scores/failed.json", failed)
+        return hidden(on_disk(now))
 
 
 def preflight(spec: Spec, plan: Plan) -> None:
@@ -103,18 +151,49 @@ def preflight(spec: Spec, plan: Plan) -> None:
 
 def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:
     """The spec's metrics by the name they have in tables: their own, with parameters added where two share it."""
-    opened: dict[str, PairMetric | SetMetric] = {}
     names = spec.table_names(lambda name: str(registry.load_metric(name).name))
-    for item, name in zip(spec.metrics, names, strict=True):
-        cls: type[Any] = registry.load_metric(item.name)
-        try:
-            metric = cls(**_parameters(cls, item, spec, device))
-        except EtabenchError:
-            raise
-        except TypeError as error:
-            raise ScoreError(f"metric {item.name}: {error}; see `etabench list metrics`") from error
-        opened[name] = metric
-    return opened
+    return {name: _open(item, spec, device) for item, name in zip(spec.metrics, names, strict=True)}
+
+
+def _opened(run: Run, device: str, failed: Failed) -> tuple[dict[str, PairMetric | SetMetric], dict[str, Any]]:
+    """The metrics of a run that can be opened, and the cards of those that score single edits."""
+    from metrics.base import PairMetric
+
+    def own(name: str) -> str:
+        with suppress(RegistryError):
+            return str(registry.load_metric(name).name)
+        return name
+
+    metrics: dict[str, PairMetric | SetMetric] = {}
+    cards: dict[str, Any] = {}
+    for item, name in zip(run.spec.metrics, run.spec.table_names(own), strict=True):
+        with failed.alone(name):
+            metric = _open(item, run.spec, device)
+            print_ = metric.card.fingerprint
+            if isinstance(metric, PairMetric):
+                cards[print_] = _card(metric, run.plan)
+            metrics[name] = metric
+    return metrics, cards
+
+
+def _open(item: MetricSpec, spec: Spec, device: str) -> PairMetric | SetMetric:
+    cls: type[Any] = registry.load_metric(item.name)
+    try:
+        metric: PairMetric | SetMetric = cls(**_parameters(cls, item, spec, device))
+    except TypeError as error:
+        raise ScoreError(f"metric {item.name}: {error}; see `etabench list metrics`") from error
+    return metric
+
+
+def _reference(run: Run, metrics: Collection[str], failed: Failed) -> Reference | None:
+    """The pictures that set metrics compare with, None where there is no such metric. What is wrong with them is the failure of all."""
+    if not metrics:
+        return None
+    try:
+        return collect(run.spec.reference, map(run.sample, run.plan.samples), run.plan.resolution)
+    except (ScoreError, ManifestError) as error:
+        failed.update(dict.fromkeys(metrics, str(error)))
+        return None
 
 
 def _undirected(metrics: Mapping[str, PairMetric]) -> list[str]:

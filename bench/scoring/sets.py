@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.errors import ScoreError
-from bench.progress import Progress, silent
-from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, Finished, Job, walk
+from bench.progress import Progress
+from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, EditSet, Finished, Job
+from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore, extraction
 from bench.scoring.swaps import Duel, Ring, outcome
 from bench.scoring.tables import SET_COLUMNS, SET_PAIR_COLUMNS, Scores, frame
@@ -30,37 +30,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.manifest.reference import Reference
-    from bench.plan import Entry
     from metrics.base import FeatureSet, SetMetric
 
 __all__ = ["SetScoring"]
 
 SWAPS = 1000
-
-
-@dataclass(frozen=True)
-class EditSet:
-    """The edits of one editor at one knob value. `inputs` hashes them and their classes."""
-
-    entry: Entry
-    value: float
-    edits: list[Edit]
-
-    @cached_property
-    def contents(self) -> list[str]:
-        return [edit.content for edit in self.edits]
-
-    @cached_property
-    def classes(self) -> list[str | None]:
-        return [edit.info.target_class for edit in self.edits]
-
-    @cached_property
-    def clusters(self) -> list[str]:
-        return [edit.info.source_id for edit in self.edits]
-
-    @cached_property
-    def inputs(self) -> str:
-        return hashlib.sha256(repr((self.contents, self.classes)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -89,12 +63,19 @@ class SetScoring:
     """
 
     def __init__(
-        self, finished: Finished, metrics: Mapping[str, SetMetric], reference: Reference, before: Scores, store: FeatureStore
+        self,
+        finished: Finished,
+        metrics: Mapping[str, SetMetric],
+        reference: Reference,
+        *,
+        before: Scores,
+        store: FeatureStore,
+        failed: Failed,
     ) -> None:
         from metrics.base import PROSE, fingerprint
 
-        self._finished, self._metrics, self._reference, self._store = finished, metrics, reference, store
-        self._before, self._sets = before, _sets(finished)
+        self._metrics, self._reference, self._store, self._failed = metrics, reference, store, failed
+        self._before, self._sets = before, finished.sets
         about = {name: asdict(metric.card) | {"reference": reference.identity} for name, metric in metrics.items()}
         self._prints = {
             name: fingerprint({key: value for key, value in card.items() if key not in PROSE}) for name, card in about.items()
@@ -108,23 +89,24 @@ class SetScoring:
     @property
     def jobs(self) -> list[Job]:
         """Extraction of the edits of the sets that have no score yet."""
-        return [
-            extraction(self._store, metric.extractor, metric.features, [edit for edit_set in sets for edit in edit_set.edits])
-            for name, metric in self._metrics.items()
-            if (sets := [edit_set for edit_set in self._sets if (edit_set.inputs, self._prints[name]) not in self._known])
-        ]
+        jobs = []
+        for name, metric in self._metrics.items():
+            sets = [each for each in self._sets if (each.inputs, self._prints[name]) not in self._known]
+            edits = [edit for each in sets for edit in each.edits]
+            with self._failed.alone(name):
+                if edits:
+                    jobs.append(extraction(name, self._store, metric.extractor, metric.features, edits))
+        return jobs
 
     def finish(self, progress: Progress) -> pd.DataFrame:
-        """The table of set scores. Raises ScoreError where a metric refuses; what it only warns of goes into the column `note`."""
-        rows = []
+        """The table of set scores; what a metric only warns of goes into the column `note`."""
+        rows: list[dict[str, Any]] = []
         with progress("score sets", len(self._sets) * len(self._metrics)) as advance:
             for name, metric in self._metrics.items():
                 for edit_set in self._sets:
-                    key = (edit_set.inputs, self._prints[name])
-                    if key not in self._known:
-                        self._known[key] = self._score(metric, edit_set)
-                    found = dict(zip(("score", "low", "high", "note"), self._known[key], strict=True))
-                    rows.append(_row(name, metric, edit_set) | found | {"fingerprint": self._prints[name]})
+                    if name not in self._failed:
+                        with self._failed.alone(name, f"{edit_set.entry.label} at {edit_set.value:g}"):
+                            rows.append(self._row(name, metric, edit_set))
                     advance()
         return frame(rows, SET_COLUMNS)
 
@@ -132,20 +114,29 @@ class SetScoring:
         """Swap tests of all pairs of editors on their common samples, with operating points that are chosen anew under every swap."""
         known = {(row["inputs"], row["fingerprint"]): row for row in self._before.set_pairs.to_dict("records")}
         pairs = list(combinations(ring.editors, 2))
-        rows = []
+        rows: list[dict[str, Any]] = []
         with progress("compare sets", len(pairs) * len(self._metrics)) as advance:
             for one, two in pairs:
                 duel = ring.duel(one, two, SWAPS)
                 dealt = self._deal(duel, one, two)
+                ends = {"first": one, "first_value": duel.values[0], "second": two, "second_value": duel.values[1]}
                 for name, metric in self._metrics.items():
-                    key = (dealt.inputs, self._prints[name])
-                    keep = ("difference", "p", "p_least", "n")
-                    found = {k: known[key][k] for k in keep} if key in known else self._test(metric, dealt)
-                    ends = {"first": one, "first_value": duel.values[0], "second": two, "second_value": duel.values[1]}
-                    about = {"metric": name, "axes": ring.axes.name, "inputs": key[0], "fingerprint": key[1]}
-                    rows.append(about | ends | found)
+                    if name not in self._failed:
+                        with self._failed.alone(name, f"{one} against {two}"):
+                            key = (dealt.inputs, self._prints[name])
+                            keep = ("difference", "p", "p_least", "n")
+                            found = {k: known[key][k] for k in keep} if key in known else self._test(metric, dealt)
+                            about = {"metric": name, "axes": ring.axes.name, "inputs": key[0], "fingerprint": key[1]}
+                            rows.append(about | ends | found)
                     advance()
         return frame(rows, SET_PAIR_COLUMNS)
+
+    def _row(self, name: str, metric: SetMetric, edit_set: EditSet) -> dict[str, Any]:
+        key = (edit_set.inputs, self._prints[name])
+        if key not in self._known:
+            self._known[key] = self._score(metric, edit_set)
+        found = dict(zip(("score", "low", "high", "note"), self._known[key], strict=True))
+        return _about(name, metric, edit_set) | found | {"fingerprint": self._prints[name]}
 
     def _deal(self, duel: Duel, one: str, two: str) -> Dealt:
         """The edits of the two editors at the knob values that some swap chooses, and which of them each swap compares."""
@@ -169,22 +160,19 @@ class SetScoring:
         return Dealt(edits, masks, len(duel.samples), duel.turned if len(edits) else np.ones(len(kept)))
 
     def _score(self, metric: SetMetric, edit_set: EditSet) -> list[Any]:
-        from metrics.base import FeatureSet, MetricError, MetricWarning
+        from metrics.base import FeatureSet, MetricWarning
         from metrics.toolbox.two_sample import subsample
 
         if len(edit_set.edits) < max(metric.min_samples, 1):
             few = f"{metric.name}: n = {len(edit_set.edits)} is fewer than the {max(metric.min_samples, 1)} it needs; no value"
             return [math.nan, math.nan, math.nan, few]
         edits, theirs = FeatureSet(self._features(metric, edit_set.edits), edit_set.classes), self._theirs(metric)
-        try:
-            with warnings.catch_warnings(record=True) as heard:
-                warnings.simplefilter("always", MetricWarning)
-                score = float(metric.value(edits, theirs))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", MetricWarning)
-                spread = subsample(lambda masks: metric.values(edits, theirs, masks), len(edits), units=edit_set.clusters)
-        except MetricError as error:
-            raise ScoreError(f"metric {metric.name}, editor {edit_set.entry.label} at {edit_set.value:g}: {error}") from error
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always", MetricWarning)
+            score = float(metric.value(edits, theirs))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MetricWarning)
+            spread = subsample(lambda masks: metric.values(edits, theirs, masks), len(edits), units=edit_set.clusters)
         notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
         return [score, spread.low, spread.high, "; ".join(notes)]
 
@@ -208,8 +196,10 @@ class SetScoring:
     def _features(self, metric: SetMetric, edits: Sequence[Edit]) -> NDArray[np.floating[Any]]:
         """From the store; what it lost meanwhile is extracted again."""
         shelf = self._store.shelf(metric.extractor)
-        if any(edit.content not in shelf for edit in edits):
-            walk(self._finished, [extraction(self._store, metric.extractor, metric.features, edits)], silent)
+        lost = list({edit.content: edit for edit in edits if edit.content not in shelf}.values())
+        for start in range(0, len(lost), PICTURES_AT_A_TIME):
+            chunk = [edit.alone for edit in lost[start : start + PICTURES_AT_A_TIME]]
+            shelf.fill([edit.content for edit in chunk], [edit.picture for edit in chunk], metric.features)
         rows: NDArray[np.floating[Any]] = shelf.rows([edit.content for edit in edits])
         return rows
 
@@ -223,17 +213,7 @@ class SetScoring:
         return FeatureSet(shelf.rows(reference.keys), reference.classes)
 
 
-def _sets(finished: Finished) -> list[EditSet]:
-    """One set per editor and knob value, those without any edit included."""
-    found: dict[tuple[int, float], list[Edit]] = {}
-    for edit in finished.edits:
-        if edit.unit.seed == finished.run.plan.first_seed:
-            found.setdefault((edit.unit.entry, edit.name[1]), []).append(edit)
-    entries = enumerate(finished.run.plan.entries)
-    return [EditSet(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
-
-
-def _row(name: str, metric: SetMetric, edit_set: EditSet) -> dict[str, Any]:
+def _about(name: str, metric: SetMetric, edit_set: EditSet) -> dict[str, Any]:
     n, classes = len(edit_set.edits), len(set(edit_set.classes))
     grouped = metric.uses_classes and classes
     return {

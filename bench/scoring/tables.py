@@ -1,12 +1,17 @@
-"""The score tables of a run: their columns, how they are written, and the refusal to mix what cannot be compared."""
+"""The score tables of a run: their columns, how they are read, merged and written, and the refusal to mix what cannot be compared.
+
+Whoever writes a table takes the lock, reads what is there, merges and writes, so that of two scorings neither loses what the other made.
+Of two rows with one key (`PAIR_KEY`, `SET_KEY`, `SET_PAIR_KEY`) the one that was computed last stands.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -16,7 +21,23 @@ from bench.store import Run, write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["PAIR_COLUMNS", "SET_COLUMNS", "SET_PAIR_COLUMNS", "Scores", "check_unmixed", "frame", "read_scores", "write_table"]
+__all__ = [
+    "PAIR_COLUMNS",
+    "PAIR_KEY",
+    "SET_COLUMNS",
+    "SET_KEY",
+    "SET_PAIR_COLUMNS",
+    "SET_PAIR_KEY",
+    "Scores",
+    "check_unmixed",
+    "frame",
+    "locked",
+    "merged",
+    "read_cards",
+    "read_failed",
+    "read_table",
+    "write_table",
+]
 
 PAIR_COLUMNS = (
     "unit",
@@ -30,6 +51,7 @@ PAIR_COLUMNS = (
     "metric",
     "score",
     "fingerprint",
+    "inputs",
 )
 SET_COLUMNS = ("editor", "knob", "value", "metric", "score", "low", "high", "n", "fingerprint", "per_class", "inputs", "note")
 SET_PAIR_COLUMNS = (
@@ -46,11 +68,17 @@ SET_PAIR_COLUMNS = (
     "fingerprint",
     "inputs",
 )
+COLUMNS = {"pairs": PAIR_COLUMNS, "sets": SET_COLUMNS, "set_pairs": SET_PAIR_COLUMNS}
+PAIR_KEY = ("unit", "editor", "value", "metric", "fingerprint", "inputs")
+"""What a score of an edit belongs to; `inputs` hashes the picture and what of its sample no key of a unit has, "" in the tables of old."""
+SET_KEY = ("editor", "value", "metric", "fingerprint", "inputs")
+SET_PAIR_KEY = ("metric", "fingerprint", "first", "second")
 FLOATS = ("value", "score", "low", "high", "per_class", "first_value", "second_value", "difference", "p", "p_least")
 INTEGERS = ("seed", "n")
 OPTIONAL = ("category", "knob", "note")
 """Columns of texts in which a row may have none."""
-TABLES = {"pairs": PAIR_COLUMNS, "sets": SET_COLUMNS, "set_pairs": SET_PAIR_COLUMNS}
+LOCK_SECONDS = 60.0
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -59,21 +87,34 @@ class Scores:
 
     A card of a pair metric also has `bounds`, the ends of its range, which are no part of the fingerprint. `set_pairs` holds the
     swap tests of set metrics between editors at the operating points that their common samples give them on `axes`; those of a table
-    that does not say so are no longer known, as their points were held fixed.
+    that does not say so are no longer known, as their points were held fixed. `failed` holds metrics that the last scoring could not make
+    a column of, with the reason; no table has a row of them. `stale` is how many scores lie in the folder that are of other pictures than
+    the run has now, or do not say of which; no table has them either.
     """
 
     pairs: pd.DataFrame
     sets: pd.DataFrame
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     set_pairs: pd.DataFrame = field(default_factory=lambda: frame([], SET_PAIR_COLUMNS))
+    failed: dict[str, str] = field(default_factory=dict)
+    stale: int = 0
+
+    def whole(self) -> Scores:
+        """Itself, for who needs every column. Raises ScoreError where a metric failed."""
+        for metric, reason in self.failed.items():
+            raise ScoreError(f"metric {metric} failed: {reason}")
+        return self
 
 
 def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
     """A frame of `rows` with exactly `columns` and the dtypes of the tables, empty or not."""
     import pandas as pd
 
-    table = pd.DataFrame(list(rows), columns=list(columns))
-    kinds = {name: "float64" if name in FLOATS else "int64" if name in INTEGERS else "object" for name in columns}
+    return _typed(pd.DataFrame(list(rows), columns=list(columns)))
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    kinds = {name: "float64" if name in FLOATS else "int64" if name in INTEGERS else "object" for name in table.columns}
     return table.astype(kinds)
 
 
@@ -84,25 +125,37 @@ def write_table(run: Run, name: str, table: pd.DataFrame) -> None:
     write_atomically(run.scores / f"{name}.parquet", buffer.getvalue())
 
 
-def read_scores(run: Run, *, anew: bool = False) -> Scores:
-    """The score tables of a run, empty where there are none.
+def read_table(run: Run, name: str, *, anew: bool = False) -> pd.DataFrame:
+    """All rows of `scores/<name>.parquet`, none where there is no such file.
 
-    Raises ScoreError that names what is damaged; `anew` counts that as not there, for who makes it anew.
+    Raises ScoreError where it is damaged; `anew` counts that as not there, for who makes it anew.
     """
-    tables = [_read(run, name, columns, anew) for name, columns in TABLES.items()]
-    path, cards = run.scores / "cards.json", dict[str, dict[str, Any]]()
-    if path.is_file():
-        try:
-            found = run.read("scores/cards.json", dict[str, CardFields], _again(run))
-            cards = {print_: card.model_dump(mode="json", exclude_unset=True) for print_, card in found.items()}
-        except RunError as error:
-            if not anew:
-                raise ScoreError(str(error)) from error
-    for table in tables if not anew else ():
-        lacking = table.loc[~table["fingerprint"].isin(list(cards)), "metric"]
-        if len(lacking):
-            raise ScoreError(f"{path} lacks the card of {lacking.iloc[0]}; {_again(run)}")
-    return Scores(tables[0], tables[1], cards, tables[2])
+    import pandas as pd
+
+    path, columns = run.scores / f"{name}.parquet", COLUMNS[name]
+    try:
+        if path.is_file():
+            table = pd.read_parquet(path)
+            if name == "pairs" and "inputs" not in table:
+                table["inputs"] = ""
+            if name == "set_pairs" and "axes" not in table:
+                return frame([], columns)
+            return _checked(_typed(table[list(columns)]))
+    except Exception as error:
+        if not anew:
+            raise ScoreError(f"{path} is damaged ({type(error).__name__}); {_again(run)}") from error
+    return frame([], columns)
+
+
+def read_cards(run: Run, *, anew: bool = False) -> dict[str, dict[str, Any]]:
+    """Fingerprint to card, empty where there is no `scores/cards.json`. Raises ScoreError as `read_table` does."""
+    found = _read_words(run, "cards", CardFields, anew)
+    return {print_: card.model_dump(mode="json", exclude_unset=True) for print_, card in found.items()}
+
+
+def read_failed(run: Run, *, anew: bool = False) -> dict[str, str]:
+    """Metric to why the last scoring could not make a column of it. Raises ScoreError as `read_table` does."""
+    return _read_words(run, "failed", str, anew)
 
 
 class CardFields(BaseModel):
@@ -118,21 +171,15 @@ class CardFields(BaseModel):
     texts_cut: int = 0
 
 
-def _read(run: Run, name: str, columns: Sequence[str], anew: bool) -> pd.DataFrame:
-    import pandas as pd
-
-    path = run.scores / f"{name}.parquet"
+def _read_words(run: Run, name: str, kind: type[Kind], anew: bool) -> dict[str, Kind]:
+    if not (run.scores / f"{name}.json").is_file():
+        return {}
     try:
-        if path.is_file():
-            table = pd.read_parquet(path)
-            if name == "set_pairs" and "axes" not in table:
-                return frame([], columns)  # made before swaps chose their points anew
-            rows: list[Any] = table[list(columns)].to_dict("records")
-            return _checked(frame(rows, columns))
-    except Exception as error:
+        return run.read(f"scores/{name}.json", dict[str, kind], _again(run))  # type: ignore[valid-type]
+    except RunError as error:
         if not anew:
-            raise ScoreError(f"{path} is damaged ({type(error).__name__}); {_again(run)}") from error
-    return frame([], columns)
+            raise ScoreError(str(error)) from error
+        return {}
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
@@ -147,6 +194,34 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
 
 def _again(run: Run) -> str:
     return f"`etabench score {run.path}` makes it anew"
+
+
+def merged(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """The rows of both; of two with the same `key` the later one, so that those of `new` stand."""
+    import pandas as pd
+
+    both = [table for table in (old, new) if len(table)]
+    return pd.concat(both).drop_duplicates(list(key), keep="last", ignore_index=True) if both else old
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep the run's tables to oneself while the block runs. The lock is the system's: whoever dies gives it back.
+
+    Raises ScoreError where another process keeps it for a minute.
+    """
+    from filelock import FileLock, Timeout
+
+    run.scores.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.scores / ".lock")
+    try:
+        lock.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise ScoreError(f"{run.scores} is locked by another scoring; wait for it and score again") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def check_unmixed(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
     claims/<key>      who works on a unit now
     holders/          which commands work on the run now, and on which plan: all on the same
-    samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them
+    samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them, and the digests of these files
     scores/ report/   made from the units, and always makeable again
 
 Every file and every unit is written under a temporary name, flushed and renamed: a reader sees nothing or all of it.
@@ -24,13 +24,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import trust
-from bench.errors import ManifestError, RunError, SpecError
-from bench.store import claims
-from bench.store.files import TEMPORARY, json_bytes, png_bytes, write_atomically, write_flushed
+from bench.errors import RunError, SpecError
+from bench.store import claims, copies
+from bench.store.files import TEMPORARY, json_bytes, write_atomically, write_flushed
 from bench.store.record import Record
 from bench.store.shapes import Head, flaw_of_plan, flaw_of_record, read_as
 
@@ -134,9 +135,10 @@ class Run:
     def hold(self, spec: Spec, plan: Plan) -> Iterator[None]:
         """Keep the folder for one plan while the block runs; commands that work on the same plan may hold it too.
 
+        The first of them removes the temporary files of commands that died.
         Raises RunError that names who holds it for another plan.
         """
-        about = plan.digest(spec)
+        about, others = plan.digest(spec), 0
         with self._alone():
             for path in self.holders.glob("[!.]*"):
                 note = claims.holder(path)
@@ -145,11 +147,21 @@ class Run:
                 elif note.get("plan") != about:
                     who = f"process {note['pid']} on {note['host']} since {note['since']}"
                     raise RunError(f"{self.path} is in use for another spec ({who}); wait for it, or choose another --out")
+                else:
+                    others += 1
+            if not others:
+                self._sweep()
             mine = claims.take(self.holders / uuid.uuid4().hex, plan=about)
         if mine is None:
             raise RunError(f"{self.holders} cannot be written to")
         with mine:
             yield
+
+    def _sweep(self) -> None:
+        """Remove what dead commands were writing; no other command may be at work. What workers write, see `clean`."""
+        for place in ("", "scores/", "scores/features/*/", "report/"):
+            for path in self.path.glob(f"{place}{TEMPORARY}*"):
+                path.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -166,49 +178,16 @@ class Run:
     def sample(self, info: SampleInfo) -> Sample:
         """A planned sample, decoded: the run's own copy, or the manifest's, of which the run then keeps a copy.
 
-        Raises RunError where the run has none and the manifest's is gone or is no longer what was planned.
+        Raises RunError where the run has no whole copy and the manifest's is gone or is no longer what was planned.
         """
-        from bench.manifest import Sample
-        from bench.manifest.pictures import PictureFile, read_mask, read_rgb
-
-        paths = self.keep(info)
-        files = {name: PictureFile(str(path), path) for name, path in paths.items()}
-        texts = {
-            name: getattr(info, name) for name in ("id", "row", "target_text", "source_text", "source_class", "target_class")
-        }
-        return Sample(
-            **texts,
-            category=info.category,
-            image=read_rgb(files["source"]),
-            mask=read_mask(files["mask"]) if info.has_mask else None,
-            truth=read_rgb(files["truth"]) if info.has_truth else None,
-            source_id=info.source_id,
-            digest=info.digest,
-            instruction=info.instruction,
-        )
+        return copies.sample(self.path, info, lambda: self.manifest)
 
     def keep(self, info: SampleInfo) -> dict[str, Path]:
         """Where the run's copy of a planned sample is: `source` and, as far as the sample has them, `truth` and `mask`; made if need be.
 
         Raises RunError as `sample` does.
         """
-        folder = self.path / "samples" / info.digest[:24]
-        wanted = {"source": True, "truth": info.has_truth, "mask": info.has_mask}
-        paths = {name: folder / f"{name}.png" for name, there in wanted.items() if there}
-        if all(path.is_file() for path in paths.values()):
-            return paths
-        try:
-            loaded = self.manifest.load(self.manifest.index(info.id))
-        except ManifestError as error:
-            raise RunError(f"{self.path} has no copy of sample {info.id}, and the manifest does not give it: {error}") from error
-        if loaded.digest != info.digest:
-            where = f"sample {info.id} of manifest {self.manifest.name}"
-            raise RunError(f"{where} changed since {self.path} was planned; `etabench run` plans it anew")
-        pictures = {"source": loaded.image, "truth": loaded.truth, "mask": loaded.mask}
-        for name, path in paths.items():
-            if (picture := pictures[name]) is not None:
-                write_atomically(path, png_bytes(picture))
-        return paths
+        return copies.keep(self.path, info, lambda: self.manifest)
 
     def begin(self, spec: Spec, plan: Plan, manifest: Manifest, given: bytes = b"") -> None:
         """Write what is to be done: the resolved spec (and the text it was `given` as), the manifest's head, and the plan.
@@ -292,12 +271,28 @@ class Run:
         import numpy as np
         from PIL import Image
 
-        path, edit = self.edit_path(record, index), record.edits[index]
-        data = path.read_bytes() if path.is_file() else b""
-        if hashlib.sha256(data).hexdigest() != edit.sha256:
-            raise RunError(f"{path} is gone or differs from its record; delete {path.parent} and run again")
+        data = self._as_recorded(record, index)
+        if data is None:
+            raise RunError(
+                f"{self.edit_path(record, index)} is gone or differs from its record; `etabench run` on the folder makes it anew"
+            )
         with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
             return np.asarray(picture.convert("RGB"))
+
+    def damaged(self, record: Record) -> Path | None:
+        """The first picture of a unit that is gone or, if it is an edit, differs from its record; None where all is as it was committed.
+
+        Reads every byte of the edits and decodes none.
+        """
+        wrong = (self.edit_path(record, index) for index in range(len(record.edits)) if self._as_recorded(record, index) is None)
+        gone = (path for name in record.pictures.values() if not (path := self.units / record.key / name).is_file())
+        return next(chain(wrong, gone), None)
+
+    def _as_recorded(self, record: Record, index: int) -> bytes | None:
+        """The file of an edit; None where it is gone or is not the one that was committed."""
+        path = self.edit_path(record, index)
+        data = path.read_bytes() if path.is_file() else b""
+        return data if hashlib.sha256(data).hexdigest() == record.edits[index].sha256 else None
 
     def discard(self, key: str) -> None:
         """Remove a unit's folder in one step: it is renamed first."""
@@ -317,3 +312,7 @@ class Run:
             key = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
             if claims.holder(self.claims / key) is None:
                 shutil.rmtree(path, ignore_errors=True)
+        for path in self.path.glob(f"samples/*/{TEMPORARY}*"):
+            with suppress(FileNotFoundError):  # a worker may be writing it
+                if time.time() - path.stat().st_mtime > claims.LEASE_SECONDS:
+                    path.unlink()

@@ -35,7 +35,7 @@ Written by `python -m bench.studies.calibrate`; a test makes it again and compar
 def measure(folder: Path) -> pd.DataFrame:
     """Means by metric (rows) and anchor (columns), from a run of the spec in ``folder``."""
     run = api.run("calibration", folder)
-    scores = api.score(run)
+    scores = api.score(run).whole()
     axes = Axes.of(run.spec.axes, scores)
     curves = summary.curves(run.plan, scores, axes)
     curves = curves[~curves["metric"].isin(axes.made_of)]

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from fake_specs import ALL_METRICS, editor
+from fake_specs import ALL_METRICS, PAIR_METRICS, editor
 
 from bench import cli
 from bench.commands import console
@@ -405,3 +405,56 @@ def test_export_writes_plain_folders_once(etabench: Callable[..., Outcome], spec
     for arguments in (("--out", tmp_path / "out"), ("--by", "editor/size"), ("--out", run / "units")):
         code, _, err = etabench("export", run, *arguments)
         assert (code, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.slow
+def test_a_metric_that_fails_is_the_last_word_of_run_score_and_check(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --strict the exit code too; the gate exits 2 where nothing else is worse, for it has not compared everything."""
+    from bench import registry
+
+    good, bad, baseline = tmp_path / "good", tmp_path / "bad", tmp_path / "baseline.json"
+    assert etabench("run", spec_file(), "--out", good, "--workers", "1")[0] == 0
+    assert etabench("check", good, "--baseline", baseline, "--update")[0] == 0
+    cls = registry.load_metric(PAIR_METRICS[1]["name"])
+
+    def refuse(self: object, batch: object) -> None:
+        raise ValueError("out of [order]")
+
+    monkeypatch.setattr(cls, "score", refuse)
+    words = "metrics that failed and have no column: lpips (edits of samples sample-0 to sample-2: ValueError: out of [order] (test_cli.py"
+    code, out, err = etabench("run", spec_file(), "--out", bad, "--workers", "1")
+    assert (code, err.splitlines()[-1].startswith(words)) == (0, True)
+    assert "report: " in out
+    assert etabench("run", spec_file(), "--out", bad, "--workers", "1", "--strict")[0] == 1
+    code, out, err = etabench("score", bad)
+    assert (code, out.startswith("9 pair scores and 0 set scores"), err.splitlines()[-1].startswith(words)) == (0, True, True)
+    assert etabench("score", bad, "--strict")[0] == 1
+    code, out, _ = etabench("check", bad, "--baseline", baseline)
+    assert code == 2
+    assert "no regression among 9 scores" in out
+    assert out.splitlines()[-1].startswith("not compared, since it failed in the run: lpips (edits of samples")
+    code, _, err = etabench("check", bad, "--baseline", tmp_path / "new.json", "--update")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "9 scores of lpips are missing, and a baseline needs them all: it failed (" in err
+    assert not (tmp_path / "new.json").exists()
+
+
+@pytest.mark.slow
+def test_a_picture_that_was_changed_is_named_by_score_report_and_check_and_made_anew_by_run(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    run, baseline = tmp_path / "run", tmp_path / "baseline.json"
+    etabench("run", spec_file(), "--out", run, "--workers", "1")
+    etabench("check", run, "--baseline", baseline, "--update")
+    edit = sorted(run.glob("units/*/001.png"))[0]
+    edit.write_bytes(edit.read_bytes()[:-1])
+    for command in (("score",), ("report",), ("check", "--baseline", baseline)):
+        code, _, err = etabench(command[0], run, *command[1:])
+        assert (code, err.count("\n")) == (2, 1)
+        assert err.startswith(f"etabench: {edit} is gone or differs from its record (1 of 3 finished units")
+    code, _, err = etabench("run", run / "spec.yaml", "--out", run, "--workers", "1")
+    assert code == 0
+    assert f"1 of 3 units are made anew: their pictures are gone or differ from their records (first: {edit})" in err
+    assert etabench("check", run, "--baseline", baseline)[0] == 0

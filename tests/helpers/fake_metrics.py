@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, Embedded, FeatureSet, Image, PairBatch, PairMetric, SetMetric
+from metrics.base import Card, Embedded, FeatureSet, Image, MetricError, PairBatch, PairMetric, SetMetric
 from metrics.networks.base import Extractor, Identity, TextExtractor
 from metrics.toolbox.features import FeatureMetric, PairFeatures
 
@@ -209,3 +209,56 @@ class Chance(Brightness):
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         return np.array([np.random.default_rng(zlib.crc32(edit.tobytes())).random() for edit in batch.edits])
+
+
+class Failing(Distance):
+    """Refuses where it is told to: when it is opened ("open"), at the texts that hold `on` ("score"), or as a program fails ("bug")."""
+
+    name: ClassVar[str] = "failing"
+
+    def __init__(self, at: str = "score", on: str = "number 1", device: str = "cpu") -> None:
+        super().__init__(device=device)
+        self.card, self._at, self._on = card(self.name, "1", False), at, on
+        if at == "open":
+            raise MetricError("no weights at /nowhere; download them")
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        if any(self._on in text for text in batch.target_texts):
+            if self._at == "score":
+                raise MetricError("edits[1] is too small; leave it out")
+            if self._at == "bug":
+                raise ZeroDivisionError("by nought")
+            if self._at == "exit":
+                raise SystemExit(3)
+        return np.ones(len(batch) + (self._at == "shape"))
+
+
+class FailingShift(ColourShift):
+    """Has its features and cannot finish."""
+
+    name: ClassVar[str] = "failing_shift"
+
+    def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
+        raise MetricError("features of another width")
+
+
+class FailingGap(ColourGap):
+    """Fails where features are made or where they are compared."""
+
+    name: ClassVar[str] = "failing_gap"
+
+    def __init__(self, at: str = "value", device: str = "cpu") -> None:
+        super().__init__(device=device)
+        self.card, self._at = card(self.name, "1", False), at
+
+    @property
+    def extractor(self) -> Hashable:
+        return ("failing", self._at)
+
+    def features(self, images: list[Image]) -> NDArray[np.floating[Any]]:
+        if self._at == "features":
+            raise MetricError("images[0] has no colours")
+        return super().features(images)
+
+    def value(self, edits: FeatureSet, reference: FeatureSet) -> float:
+        raise MetricError("the covariance is singular")

@@ -200,8 +200,9 @@ def test_set_metrics_that_a_baseline_does_not_have_are_named(make_spec: SpecMake
 
 
 def test_new_editors_are_counted_not_judged(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
-    api.score(api.run(make_spec(editor("Fade"), editor("Unchanged")), run.path, options=INLINE))
-    verdict = compare(run, baseline)
+    more = api.run(make_spec(editor("Fade"), editor("Unchanged")), run.path, options=INLINE)
+    api.score(more)
+    verdict = compare(more, baseline)
     assert verdict.extra == 6
     assert {each.editor for each in verdict.differences} == {"Fade"}
 

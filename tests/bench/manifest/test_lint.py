@@ -9,6 +9,7 @@ import pytest
 from fixtures_manifest import encoded, huge_png, mask, picture, row, write_folder, write_tedbench
 from PIL import Image
 
+from bench.manifest import lint as module
 from bench.manifest.lint import Finding, lint
 from bench.spec import ManifestRef
 
@@ -182,6 +183,37 @@ def test_different_edits_of_one_picture_are_not_alike(tmp_path: Path) -> None:
         row(1, file_name="0.png", target_text="a green apple on a wooden table"),
     ]
     assert not [f for f in lint(write_folder(tmp_path / "m", lines)) if f.field == "target_text"]
+
+
+def near(findings: list[Finding]) -> dict[int | None, str]:
+    """Row to the row whose text is nearly its own."""
+    return {f.row: f.message.split(" of row ")[1].split(" ")[0] for f in findings if "nearly the text" in f.message}
+
+
+def test_a_text_that_is_there_more_than_twice_is_nearly_the_first(tmp_path: Path) -> None:
+    texts = ("dogs on a hill", "a cat", "a dog on a hill", "dog on a hill", "A cat.", "dogs on a hills", "a cat")
+    lines = [row(0, id=f"s{i}", target_text=text) for i, text in enumerate(texts)]
+    assert near(lint(write_folder(tmp_path / "m", lines))) == {4: "1", 5: "2", 6: "1", 7: "2"}
+
+
+def test_many_texts_about_one_picture_cost_no_square(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slip near an end of a text is found among hundreds; a text is compared with ten others from either end."""
+    compared = []
+
+    def counted(a: str, b: str) -> bool:
+        compared.append((a, b))
+        return alike(a, b)
+
+    alike = module._alike
+    monkeypatch.setattr(module, "_alike", counted)
+    words = ["".join(chr(97 + (7 * i * i + 3 * i + i // 5**k) % 26) for k in range(6)) for i in range(300)]
+    texts = [f"a {word} on the grass" for word in words]
+    texts[200], texts[250] = "enterance of a house", "seen from far, a castle"
+    texts += ["entrance of a house", "seen from far, a castel", texts[7]]
+    lines = [row(0, id=f"s{i}", target_text=text) for i, text in enumerate(texts)]
+    findings = near(lint(write_folder(tmp_path / "m", lines)))
+    assert {301: "201", 302: "251", 303: "8"}.items() <= findings.items()
+    assert len(compared) <= 2 * 10 * len(texts)
 
 
 def test_a_truth_that_edits_nothing(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bench import api, registry
 from bench.commands.report import report_data
 from bench.errors import EtabenchError, RegistryError, RunError, ScoreError, SpecError
 from bench.scoring import Scores, open_metrics, read_scores
-from bench.scoring.tables import PAIR_COLUMNS, SET_COLUMNS, check_unmixed, frame, write_table
+from bench.scoring.tables import PAIR_COLUMNS, SET_COLUMNS, check_unmixed, frame, read_table, write_table
 from bench.spec import MetricSpec, ModelRef, Spec
 from bench.store import Run
 from bench.toybox.embedded import TOYBOX
@@ -273,7 +273,7 @@ def test_a_score_without_its_card_has_no_direction_and_is_not_reported(make_spec
 def test_an_empty_table_keeps_its_columns_and_kinds(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run")
     write_table(run, "pairs", frame([], PAIR_COLUMNS))
-    pairs = read_scores(run).pairs
+    pairs = read_table(run, "pairs")
     assert tuple(pairs.columns) == PAIR_COLUMNS
     assert pairs["score"].dtype == np.float64
 

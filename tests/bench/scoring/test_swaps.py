@@ -12,9 +12,10 @@ from made_scores import AXES, curves_as_scores, entry, plan_of
 
 from bench import api
 from bench.analysis.differences import differences
+from bench.scoring import read_scores
 from bench.scoring.axes import Axes
 from bench.scoring.swaps import Ring
-from bench.scoring.tables import PAIR_COLUMNS, frame, read_scores
+from bench.scoring.tables import PAIR_COLUMNS, frame
 from bench.workers.crew import Options
 
 TWO = plan_of(entry("a"), entry("b"), samples=4)

@@ -73,7 +73,9 @@ def test_an_edit_that_differs_from_its_record_is_an_error_not_a_score(run: Run) 
     run.commit(done, {"000.png": data})
     assert np.array_equal(run.read_edit(done, 0), image)
     run.edit_path(done, 0).write_bytes(data[:-8])
-    with pytest.raises(RunError, match=r"000\.png is gone or differs from its record; delete .*k1 and run again"):
+    with pytest.raises(
+        RunError, match=r"000\.png is gone or differs from its record; `etabench run` on the folder makes it anew"
+    ):
         run.read_edit(done, 0)
 
 
