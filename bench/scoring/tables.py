@@ -49,7 +49,7 @@ INTEGERS = ("seed", "n")
 class Scores:
     """Score tables and the cards behind them: fingerprint to the fields of the card.
 
-    A card of a pair metric also has `bounds`, the ends of its range, which are no part of the fingerprint. `set_pairs` holds the
+    A card also has `bounds`, the ends of its metric's range, which are no part of the fingerprint. `set_pairs` holds the
     swap tests of set metrics between editors at their operating points.
     """
 
