@@ -277,6 +277,8 @@ class SetMetric(ABC):
         name: registered name.
         card: identity of its numbers.
         min_samples: smallest number of edits it scores.
+        bounds: ends of its range, beyond which no interval reaches; None where there is none, as below an unbiased estimate of a
+            squared distance, which may be negative.
         uses_classes: whether the classes of pictures matter.
         embedded: parameters that name a network, see `Embedded`.
     """
@@ -284,6 +286,7 @@ class SetMetric(ABC):
     name: ClassVar[str]
     card: Card
     min_samples: int
+    bounds: Bounds = (None, None)
     uses_classes: ClassVar[bool] = False
     embedded: ClassVar[Embedded] = {}
 

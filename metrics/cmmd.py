@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import FeatureSet, MetricError
+from metrics.base import Bounds, FeatureSet, MetricError
 from metrics.toolbox.mmd import mmd, own_mean, subset_mmd
 from metrics.toolbox.set_metric import ExtractorMetric
 
@@ -75,6 +75,7 @@ class CMMD(ExtractorMetric):
     """
 
     name: ClassVar[str] = "cmmd"
+    bounds: Bounds = (0.0, None)
     substitute: ClassVar[str] = "cmmd_unbiased"
     definition: ClassVar[str] = (
         "Squared MMD x 1000 under a Gaussian kernel (sigma 10) between unit embeddings of edits and reference."
@@ -113,6 +114,7 @@ class CMMDUnbiased(CMMD):
     """CMMD with the unbiased estimate; lower is better, may be negative. Two samples in each set are enough."""
 
     name: ClassVar[str] = "cmmd_unbiased"
+    bounds = (None, None)
     fewest: int = 2
     substitute: ClassVar[str] = ""
     _unbiased: ClassVar[bool] = True

@@ -14,7 +14,7 @@ each dimension and numbers n of pictures in the class, 1 the edits and 2 the ref
 A perfect sampler with n edits per class scores not 0 but the mean of sum(s^2) / n in the first form (FlexIT's real images: 27.2
 at n = 4): it compares at equal numbers per class only, and rewards edits that resemble each other.
 
-The classes are the units that vary: `class_gaps` gives one value a class, for intervals and paired tests.
+`class_gaps` gives one value a class, for paired tests. Intervals of the mean take the classes as given: edits vary within them.
 
 Fingerprint: the extractor's network, weights, resolution, resize and range, and the form. For FlexIT's own numbers: Inception with
 `resize: flexit`.
@@ -29,7 +29,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import FeatureSet, MetricError, MetricWarning
+from metrics.base import Bounds, FeatureSet, MetricError, MetricWarning
 from metrics.toolbox.set_metric import ExtractorMetric
 
 __all__ = ["CSFID", "CSFIDDebiased", "CSFIDDiag", "Form", "class_gaps", "csfid", "csfid_debiased", "csfid_diag"]
@@ -171,6 +171,7 @@ class CSFID(ExtractorMetric):
     """
 
     name: ClassVar[str] = "csfid"
+    bounds: Bounds = (0.0, None)
     uses_classes: ClassVar[bool] = True
     definition: ClassVar[str] = (
         "Mean over target classes of the squared L2 distance between class-mean features of edits and reference."
@@ -201,10 +202,13 @@ class CSFID(ExtractorMetric):
         _gaps(edits, theirs, self._form)  # refuses what it must
         total, classes = np.zeros(len(subsets)), np.zeros(len(subsets))
         for name, chosen in _places(edits).items():
-            rows, marks = edits.features[chosen].astype(np.float64), subsets[:, chosen].astype(np.float64)
-            there = marks.any(axis=1)
-            total[there] += _gap_of_each(rows, marks[there], theirs[name], self._form)
-            classes += there
+            marks, which = np.unique(subsets[:, chosen], axis=0, return_inverse=True)  # most subsets have a class whole
+            there: NDArray[np.bool_] = np.asarray(marks.any(axis=1))
+            rows = edits.features[chosen].astype(np.float64)
+            gaps = np.zeros(len(marks))
+            gaps[there] = _gap_of_each(rows, marks[there].astype(np.float64), theirs[name], self._form)
+            total += gaps[which.reshape(-1)]
+            classes += there[which.reshape(-1)]
         return total / classes
 
 
@@ -212,6 +216,7 @@ class CSFIDDebiased(CSFID):
     """CSFID less what sampling adds to it: unbiased at any n per class from two; lower is better, may be negative."""
 
     name: ClassVar[str] = "csfid_debiased"
+    bounds = (None, None)
     undefined: ClassVar[str] = "a class with fewer than two edits or references"
     definition: ClassVar[str] = (
         "CSFID less tr(S)/n of edits and of reference in each class: an unbiased estimate of the class gaps."

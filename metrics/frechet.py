@@ -159,6 +159,7 @@ class FrechetDistance(ExtractorMetric):
 
     name: ClassVar[str] = "fd"
     version: ClassVar[str] = "2"
+    bounds = (0.0, None)
     fewest: int = 2
     substitute: ClassVar[str] = "kid"
     definition: ClassVar[str] = (

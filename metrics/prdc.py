@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import FeatureSet, MetricError, MetricWarning
+from metrics.base import Bounds, FeatureSet, MetricError, MetricWarning
 from metrics.networks.images import BATCH_SIZE, check_whole
 from metrics.toolbox.set_metric import ExtractorMetric, Small
 
@@ -119,6 +119,7 @@ class NeighbourMetric(ExtractorMetric):
     """
 
     version: ClassVar[str] = "2"
+    bounds: Bounds = (0.0, 1.0)
     higher_is_better: ClassVar[bool] = True
     border: ClassVar[str] = "included"
     usual: ClassVar[int] = 3
@@ -192,6 +193,7 @@ class Density(NeighbourMetric):
     """How densely the reference lies around the edits; higher is better. Parameters as `NeighbourMetric`."""
 
     name: ClassVar[str] = "density"
+    bounds = (0.0, None)
     border = "excluded"
     usual: ClassVar[int] = 5
     definition: ClassVar[str] = "Mean number of reference k-nearest-neighbour balls that an edit lies in, over k."

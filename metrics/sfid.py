@@ -42,6 +42,7 @@ class SFID(ExtractorMetric):
     """
 
     name: ClassVar[str] = "sfid"
+    bounds = (0.0, None)
     definition: ClassVar[str] = "Squared L2 distance between the mean features of the edits and of the reference set."
     source: ClassVar[str] = "Couairon et al. 2022 (FlexIT), arXiv 2203.04705; facebookresearch/SemanticImageTranslation eval.py"
 

@@ -86,7 +86,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "y_mean": "mean editability; higher is better aligned",
         "y_low": "lower end of its 95 % interval",
         "y_high": "upper end of its 95 % interval",
-        "n": "number of edits with both",
+        "n": "number of edits with both, of which the intervals are; where every edit has both, they are those of the curves",
     },
     "leaderboard": {
         "editor": "label of the editor or anchor; every other column is optional and shown in the order given",
@@ -255,7 +255,7 @@ class ReportData:
     """Samples to show, in order."""
     warnings: Sequence[str] = ()
     """Sentences the reader must see before the figures."""
-    interval: str = "95 % bootstrap interval over source images"
+    interval: str = "95 % interval clustered by source image"
     """What the bands and brackets show, as a noun phrase."""
     set_interval: str = ""
     """The same for set metrics; empty where they have none."""

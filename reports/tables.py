@@ -132,7 +132,8 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look], names: Mapping[str
         f"Hypervolume: put {x} on a scale from 0 (regenerate, which keeps nothing of the source) to 1 (copy), and {y} "
         "from 0 (copy, which edits nothing) to 1 (regenerate); it is the share of that square in which some knob value is at least as "
         "faithful and at least as well aligned. Only knob values that were run count, nothing between them, and the same number for "
-        f"every editor, since more points alone would cover more. Brackets: {data.interval}, with the square held fixed."
+        "every editor, since more points alone would cover more. Brackets: 95 % interval of the jackknife over source images, without each "
+        "of which in turn the square and the curves are made anew."
     )
     return Table("hypervolumes", "The whole curve as one number", lead, columns, tuple(lines), frame)
 
@@ -171,9 +172,9 @@ def _gains(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
     lead = (
         f"Matched-fidelity gain: how much higher A's {y} is than B's when both are set so that they keep as much of the source "
         f"(equal {x}), averaged over all fidelities that both curves reach; above zero A edits better at no cost in fidelity. "
-        f"Points of a curve are joined by straight lines. Brackets: {data.interval}; each resample draws the curves anew. "
-        "No knob value is chosen, so nothing is chosen on the samples that are tested: p is by sign flips of what each source picture adds to "
-        "the gain (its jackknife pseudo-value)."
+        f"Points of a curve are joined by straight lines. Brackets: 95 % interval of the jackknife over "
+        "source images, without each of which in turn the curves are made anew. No knob value is chosen, so nothing is chosen on the "
+        "samples that are tested: p is by sign flips of what each source picture adds to the gain (its jackknife pseudo-value)."
     )
     return Table("gains", "At equal fidelity", lead, columns, tuple(lines), frame)
 

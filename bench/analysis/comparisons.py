@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.analysis.frontier import attainment, hypervolume, matched_gain, spread_over
+from bench.analysis.frontier import Box, attainment, hypervolume, matched_gain, spread_over
 from bench.analysis.intervals import seed_spread, weighted_interval
 from bench.analysis.paired import holm, pseudo_values, sign_flip
 from bench.plan import Plan
@@ -42,16 +42,16 @@ def hypervolumes(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
     That number is the smallest of any editor with a knob; of longer grids evenly spread values are taken. Empty without the anchors,
     and where they span no box.
     """
-    ends, found = anchor_ends(plan, mean_table(scores.pairs, axes), axes), _curves(plan, scores, axes)
-    if not ends:
+    if not anchor_ends(plan, mean_table(scores.pairs, axes), axes):
         return empty("hypervolumes")
+    names = sorted({sample.source_id for sample in plan.samples})
+    box, found = _box(plan, scores, axes, names), _curves(plan, scores, axes)
     several = [len(curve.values) for curve in found.values() if len(curve.values) > 1]
     rows = []
     for label, curve in found.items():
         chosen = spread_over(len(curve.values), min(several, default=1))
-        boxed = curve.scaled(ends[axes.fidelity.column], ends[axes.editability.column], chosen)
-        interval = np.clip(weighted_interval(partial(_volume, boxed), len(curve.names)), 0.0, 1.0)
-        rows.append([label, *interval.tolist(), len(chosen), len(curve.x)])
+        interval = weighted_interval(partial(_volume, box, curve.at(chosen), names), len(names), ends=(0.0, 1.0))
+        rows.append([label, *interval, len(chosen), len(curve.x)])
     return pd.DataFrame(rows, columns=list(COLUMNS["hypervolumes"]))
 
 
@@ -148,11 +148,10 @@ class _Curve:
         total = each.sum(axis=1, keepdims=True)
         return each @ self.x / total, each @ self.y / total
 
-    def scaled(self, x_ends: tuple[float, float], y_ends: tuple[float, float], chosen: Sequence[int]) -> _Curve:
-        """The `chosen` knob values, both axes scaled so that their ends become 0 and 1."""
-        (left, right), (bottom, top) = x_ends, y_ends
-        x, y = (self.x[:, chosen] - left) / (right - left), (self.y[:, chosen] - bottom) / (top - bottom)
-        return _Curve(tuple(self.values[i] for i in chosen), self.samples, self.clusters, x, y)
+    def at(self, chosen: Sequence[int]) -> _Curve:
+        """The curve at the `chosen` knob values."""
+        values = tuple(self.values[i] for i in chosen)
+        return _Curve(values, self.samples, self.clusters, self.x[:, chosen], self.y[:, chosen])
 
     def only(self, samples: Sequence[str]) -> _Curve:
         place = {name: row for row, name in enumerate(self.samples)}
@@ -160,8 +159,29 @@ class _Curve:
         return _Curve(self.values, list(samples), [self.clusters[row] for row in rows], self.x[rows], self.y[rows])
 
 
-def _volume(curve: _Curve, weights: Floats) -> Floats:
-    return hypervolume(*curve.means(weights))
+def _box(plan: Plan, scores: Scores, axes: Axes, names: Sequence[str]) -> Box:
+    """The square between copy and regenerate, by the clusters in `names`."""
+    labels = {entry.name: entry.label for entry in plan.entries if entry.anchor}
+    corners = [
+        (axes.fidelity, "regenerate"),
+        (axes.fidelity, "copy"),
+        (axes.editability, "copy"),
+        (axes.editability, "regenerate"),
+    ]
+    sums, counts = [], []
+    for axis, anchor in corners:
+        pairs = scores.pairs
+        rows = pairs[(pairs["editor"] == labels[anchor]) & (pairs["metric"] == axis.metric) & np.isfinite(pairs["score"])]
+        groups = axis.position(rows["score"]).groupby(rows["source_id"])
+        sums.append(groups.sum().reindex(names, fill_value=0.0))
+        counts.append(groups.size().reindex(names, fill_value=0))
+    return Box(np.stack(sums).astype(np.float64), np.stack(counts).astype(np.float64))
+
+
+def _volume(box: Box, curve: _Curve, names: Sequence[str], weights: Floats) -> Floats:
+    """Under weights of all the clusters in `names`, of which the curve may lack some."""
+    own = set(curve.clusters)
+    return box.hypervolume(*curve.means(weights[:, [name in own for name in names]]), weights)
 
 
 def _matched(first: _Curve, second: _Curve, weights: Floats) -> list[tuple[float, float, float]]:

@@ -10,10 +10,12 @@ attainment      the alignment that an editor reaches at a fidelity or better on 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["attainment", "hypervolume", "matched_gain", "spread_over"]
+__all__ = ["Box", "attainment", "hypervolume", "matched_gain", "spread_over"]
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +27,25 @@ def hypervolume(x: Floats, y: Floats) -> Floats:
     right, best = np.take_along_axis(x, order, axis=-1), np.maximum.accumulate(np.take_along_axis(y, order, axis=-1), axis=-1)
     widths = -np.diff(right, axis=-1, append=0.0)
     return np.asarray((widths * best).sum(axis=-1))
+
+
+@dataclass(frozen=True)
+class Box:
+    """The square that the anchors span, which depends on the pictures as the curves in it do.
+
+    `sums` and `counts` (4, clusters) hold what clusters add to the means of its ends, and how many scores they are: fidelity at 0 and
+    at 1, alignment at 0 and at 1.
+    """
+
+    sums: Floats
+    counts: Floats
+
+    def hypervolume(self, x: Floats, y: Floats, weights: Floats) -> Floats:
+        """Of the curves x and y (r, k) in the squares under weights (r, clusters), (r,); NaN where these span none."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left, right, bottom, top = ((weights @ self.sums.T) / (weights @ self.counts.T)).T[:, :, None]
+            area = hypervolume((x - left) / (right - left), (y - bottom) / (top - bottom))
+        return np.where(((left < right) & (bottom < top))[:, 0], area, np.nan)
 
 
 def matched_gain(x: Floats, y: Floats, other_x: Floats, other_y: Floats) -> tuple[float, float, float]:

@@ -4,17 +4,20 @@ Missing scores are dropped from a mean and shown: every point has `n` beside `ex
 were made and scored) and, where that is below 1, the bounds between which the mean over all planned edits lies, as far as the metric
 has a range. Scores that a metric leaves undefined by its own rule are counted apart (`undefined`): they are no gap in the run. Every
 editor has its counts of units that were expected, done, failed and scored.
+
+Every interval is made here once, in the metric's own direction and range, and turned round where an axis turns the metric round: the
+curves, the plane, the leaderboard and the figures show the same numbers for the same edits. Those of a point of the plane are the
+edits that have both scores, as its n says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis.intervals import joint_intervals, mean_interval, missing_bounds
+from bench.analysis.intervals import Interval, Range, joint_intervals, mean_interval, missing_bounds
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, Axis
@@ -89,7 +92,7 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
     check_unmixed(scores.pairs)
     check_unmixed(scores.sets)
     cells = _cells(scores.pairs)
-    prints = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True))
+    prints, ranges = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True)), _ranges(scores)
     sets = {(row["editor"], row["metric"], row["value"]): row for row in scores.sets.to_dict("records")}
     rows: list[dict[str, Any]] = []
     for index, entry in enumerate(plan.entries):
@@ -99,9 +102,9 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
             base = {"editor": entry.label, "anchor": entry.anchor, "knob": entry.knob or None, "value": value}
             for metric, print_ in prints.items():
                 here = cells.get((entry.label, value, metric), scores.pairs[:0])
-                card = scores.cards.get(print_, {})
-                point = _point(metric, here, len(planned), card.get("bounds", (None, None)))
-                point |= {"fingerprint": print_, "higher_is_better": card.get("higher_is_better", False)}
+                point = _point(metric, here, len(planned), ranges[metric])
+                higher = scores.cards.get(print_, {}).get("higher_is_better", False)
+                point |= {"fingerprint": print_, "higher_is_better": higher}
                 rows.append(base | point)
                 rows += [base | _placed(point, axis) for axis in axes if metric == axis.metric != axis.column]
             for metric in dict.fromkeys(scores.sets["metric"]):
@@ -112,19 +115,17 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
 
 
 def tradeoff(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
-    """Fidelity (x) and editability (y) per editor and knob value over the edits that have both, under the same resamples."""
-    rows, cells = [], _cells(scores.pairs)
+    """Fidelity (x) and editability (y) per editor and knob value over the edits that have both."""
+    rows, cells, ranges = [], _cells(scores.pairs), _ranges(scores)
     if {axis.metric for axis in axes} <= set(scores.pairs["metric"]):
         for entry in plan.entries:
             for value in entry.values:
                 vertical, horizontal = (cells.get((entry.label, value, axis.metric), scores.pairs[:0]) for axis in axes)
                 both = vertical.merge(horizontal[["unit", "value", "score"]], on=["unit", "value"], suffixes=("_y", "_x"))
-                places = [
-                    axes.fidelity.position(both["score_x"].to_numpy()),
-                    axes.editability.position(both["score_y"].to_numpy()),
-                ]
-                x, y = joint_intervals(places, both["source_id"].tolist())
-                ends = {"x_mean": x.mean, "x_low": x.low, "x_high": x.high, "y_mean": y.mean, "y_low": y.low, "y_high": y.high}
+                columns = [both[name].to_numpy() for name in ("score_x", "score_y")]
+                known = [ranges[axis.metric] for axis in (axes.fidelity, axes.editability)]
+                x, y = joint_intervals(columns, both["source_id"].tolist(), within=known)
+                ends = _ends("x", axes.fidelity, x) | _ends("y", axes.editability, y)
                 rows.append({"editor": entry.label, "knob": entry.knob or None, "value": value, **ends, "n": x.n})
     return pd.DataFrame(rows, columns=list(COLUMNS["tradeoff"]))
 
@@ -135,15 +136,25 @@ def _cells(pairs: pd.DataFrame) -> dict[tuple[str, float, str], pd.DataFrame]:
     return {(str(editor), float(value), str(metric)): cell for (editor, value, metric), cell in groups}
 
 
-def _point(metric: str, cell: pd.DataFrame, expected: int, ends: Sequence[float | None]) -> dict[str, Any]:
-    interval = mean_interval(cell["score"].to_numpy(), cell["source_id"].tolist())
+def _ranges(scores: Scores) -> dict[str, Range]:
+    """The range of each pair metric, by its card and by the scores of the whole run."""
+    prints = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True))
+    cells: Any = scores.pairs.groupby("metric", sort=False)["score"]
+    found = {str(metric): column.to_numpy() for metric, column in cells}
+    return {
+        name: Range.of(scores.cards.get(print_, {}).get("bounds", (None, None)), found[name]) for name, print_ in prints.items()
+    }
+
+
+def _point(metric: str, cell: pd.DataFrame, expected: int, within: Range) -> dict[str, Any]:
+    interval = mean_interval(cell["score"].to_numpy(), cell["source_id"].tolist(), within=within)
     undefined, missing = len(cell) - interval.n, expected - len(cell)
-    low, high = missing_bounds(interval.mean, interval.n, missing, (ends[0], ends[1]))
+    low, high = missing_bounds(interval.mean, interval.n, missing, (within.low, within.high))
     return {
         "metric": metric,
         "mean": interval.mean,
-        "low": _within(interval.low, ends),
-        "high": _within(interval.high, ends),
+        "low": interval.low,
+        "high": interval.high,
         "n": interval.n,
         "expected": expected,
         "undefined": undefined,
@@ -153,28 +164,34 @@ def _point(metric: str, cell: pd.DataFrame, expected: int, ends: Sequence[float 
     }
 
 
-def _within(value: float, ends: Sequence[float | None]) -> float:
-    """The end of an interval, brought into the metric's range, beyond which no mean can lie."""
-    low, high = (-np.inf if ends[0] is None else ends[0], np.inf if ends[1] is None else ends[1])
-    return float(np.clip(value, low, high))
+def _ends(name: str, axis: Axis, interval: Interval) -> dict[str, float]:
+    """The interval of a metric as a coordinate `name` of the plane, as its axis has it."""
+    found = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    turned = found if axis.higher_is_better else _mirrored(found, axis)
+    return {f"{name}_{key}": value for key, value in turned.items()}
 
 
 def _placed(point: dict[str, Any], axis: Axis) -> dict[str, Any]:
     """The point of a metric of which lower is better, as the axis turns it round."""
-    mirrored = {"mean": "mean", "low": "high", "high": "low", "bound_low": "bound_high", "bound_high": "bound_low"}
-    turned = {name: axis.position(point[other]) for name, other in mirrored.items()}
-    return point | turned | {"metric": axis.column, "higher_is_better": True}
+    return point | _mirrored(point, axis) | {"metric": axis.column, "higher_is_better": True}
+
+
+def _mirrored(point: Mapping[str, Any], axis: Axis) -> dict[str, float]:
+    """The mean and the ends of a point on an axis that turns the metric round, where low ends become high ones."""
+    others = {"mean": "mean", "low": "high", "high": "low", "bound_low": "bound_high", "bound_high": "bound_low"}
+    return {name: axis.position(point[other]) for name, other in others.items() if other in point}
 
 
 def _set_point(row: Mapping[Any, Any], expected: int, card: dict[str, Any]) -> dict[str, Any]:
     """The point of a set metric; a set is scored as it is, and what it would be with all its edits is not bounded."""
     n = int(row["n"])
     complete = row["score"] if n == expected else np.nan
+    low, high = Range.of(card.get("bounds", (None, None))).clip(np.array([row["low"], row["high"]]))
     return {
         "metric": row["metric"],
         "mean": row["score"],
-        "low": row["low"],
-        "high": row["high"],
+        "low": float(low),
+        "high": float(high),
         "n": n,
         "expected": expected,
         "undefined": 0,

@@ -11,7 +11,6 @@ import pandas as pd
 
 from bench.analysis import comparisons, judges, summary
 from bench.analysis.differences import differences, powerless
-from bench.analysis.intervals import FEWEST_CLUSTERS_FOR_BOOTSTRAP
 from bench.analysis.leaderboard import leaderboard
 from bench.errors import RunError
 from bench.plan import Plan
@@ -30,7 +29,7 @@ GALLERY_SAMPLES = 24
 FEW_IN_A_SET = 1000
 MOST_NOTES = 6
 SET_INTERVAL = (
-    "95 % interval by subsampling source images without replacement (delete-d jackknife), which shows spread and not bias"
+    "95 % interval by leaving out source images (delete-d jackknife; of CSFID within each class), which shows spread and not bias"
 )
 
 
@@ -194,8 +193,7 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
 
 def _interval(plan: Plan) -> str:
     clusters = len({sample.source_id for sample in plan.samples})
-    kind = "bootstrap (BCa)" if clusters >= FEWEST_CLUSTERS_FOR_BOOTSTRAP else "Student t"
-    return f"95 % {kind} interval clustered by source image ({clusters} sources)"
+    return f"95 % interval clustered by source image ({clusters} sources; Student's t on Hall's scale, Wilson's of shares)"
 
 
 def _set_interval(scores: Scores) -> str:

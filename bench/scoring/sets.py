@@ -2,7 +2,7 @@
 
 A set holds the edits of the smallest seed, one per sample: more seeds of the same pictures would make a set larger, not richer.
 Below a metric's smallest number of samples the score is NaN, and `n` tells why. Intervals and tests draw without replacement
-(`metrics.toolbox.two_sample`), edits of one source picture together.
+(`metrics.toolbox.two_sample`), edits of one source picture together, and within classes where a metric uses these.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ class SetScoring:
         self._prints = {
             name: fingerprint({key: value for key, value in card.items() if key not in PROSE}) for name, card in about.items()
         }
-        self.cards = {self._prints[name]: card for name, card in about.items()}
+        self.cards = {self._prints[name]: card | {"bounds": list(metrics[name].bounds)} for name, card in about.items()}
         rows = before.sets.to_dict("records")
         self._known = {
             (row["inputs"], row["fingerprint"]): [row[key] for key in ("score", "low", "high", "note")] for row in rows
@@ -161,7 +161,7 @@ class SetScoring:
 
     def _score(self, metric: SetMetric, edit_set: EditSet) -> list[Any]:
         from metrics.base import FeatureSet, MetricWarning
-        from metrics.toolbox.two_sample import subsample
+        from metrics.toolbox.two_sample import jackknife, subsample
 
         if len(edit_set.edits) < max(metric.min_samples, 1):
             few = f"{metric.name}: n = {len(edit_set.edits)} is fewer than the {max(metric.min_samples, 1)} it needs; no value"
@@ -172,8 +172,16 @@ class SetScoring:
             score = float(metric.value(edits, theirs))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MetricWarning)
-            spread = subsample(lambda masks: metric.values(edits, theirs, masks), len(edits), units=edit_set.clusters)
+            values = partial(metric.values, edits, theirs)
+            spread = (
+                jackknife(values, len(edits), units=edit_set.clusters, strata=edit_set.classes)
+                if metric.uses_classes
+                else subsample(values, len(edits), units=edit_set.clusters)
+            )
         notes = dict.fromkeys(str(item.message) for item in heard if issubclass(item.category, MetricWarning))
+        if 0 < spread.defined < 1:
+            lacking = f"{metric.name}: {1 - spread.defined:.0%} of the subsets behind the interval have no value"
+            notes[f"{lacking}, and it stands on the rest" if math.isfinite(spread.low) else f"{lacking}: no interval"] = None
         return [score, spread.low, spread.high, "; ".join(notes)]
 
     def _test(self, metric: SetMetric, dealt: Dealt) -> dict[str, float]:

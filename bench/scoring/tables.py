@@ -85,7 +85,7 @@ Kind = TypeVar("Kind")
 class Scores:
     """Score tables and the cards behind them: fingerprint to the fields of the card.
 
-    A card of a pair metric also has `bounds`, the ends of its range, which are no part of the fingerprint. `set_pairs` holds the
+    A card also has `bounds`, the ends of its metric's range, which are no part of the fingerprint. `set_pairs` holds the
     swap tests of set metrics between editors at the operating points that their common samples give them on `axes`; those of a table
     that does not say so are no longer known, as their points were held fixed. `failed` holds metrics that the last scoring could not make
     a column of, with the reason; no table has a row of them. `stale` is how many scores lie in the folder that are of other pictures than

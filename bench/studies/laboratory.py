@@ -42,9 +42,10 @@ class Measured:
     success: NDArray[np.bool_]
     """The feature network reads the target's object, state, background and accessory."""
 
-    def at(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """The mean curve of some scenes: fidelity and CLIP score, (k,) each."""
-        return self.fidelity[rows].mean(0), self.clip[rows].mean(0)
+    def means(self, weights: Floats) -> tuple[Floats, Floats]:
+        """The mean curve under weights (r, n) of the scenes: fidelity and CLIP score, (r, k) each."""
+        total = weights.sum(axis=1, keepdims=True)
+        return weights @ self.fidelity / total, weights @ self.clip / total
 
 
 class Laboratory:

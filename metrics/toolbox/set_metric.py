@@ -90,6 +90,8 @@ class ExtractorMetric(SetMetric):
         if small not in choices:
             raise MetricError(f"{self.name} small: expected one of {', '.join(choices)}, got {small!r}; 'warn' is the default")
         self._small: Small = small
+        if small == "substitute":  # what stands in is unbiased, and may be negative where this metric is not
+            self.bounds = (None, None)
         self._extract = self._open(features, device, batch_size, resize)
         self._known = Remembered(self._study)
         given = self._enough() if min_samples is None else min_samples

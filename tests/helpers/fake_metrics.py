@@ -63,10 +63,25 @@ class Deviceless(PairMetric):
         return np.ones(len(batch))
 
 
+class Succeeds(PairMetric):
+    """1 for every edit but those of samples whose text holds `fails_on`."""
+
+    name: ClassVar[str] = "success"
+    reads = frozenset({"target_texts"})
+    bounds = (0.0, 1.0)
+
+    def __init__(self, fails_on: str = "", device: str = "cpu") -> None:
+        self.card, self._fails = card(self.name, "1" + fails_on, True), fails_on
+
+    def score(self, batch: PairBatch) -> NDArray[np.float64]:
+        return np.array([0.0 if self._fails and self._fails in text else 1.0 for text in batch.target_texts])
+
+
 class ColourGap(SetMetric):
     """Squared distance of mean colours, lower is better; `extracted` counts the pictures seen, by subclasses too."""
 
     name: ClassVar[str] = "fid"
+    bounds = (0.0, None)
     extracted: ClassVar[int] = 0
 
     def __init__(self, min_samples: int = 2, device: str = "cpu") -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.analysis.frontier import attainment, hypervolume, matched_gain, spread_over
+from bench.analysis.frontier import Box, attainment, hypervolume, matched_gain, spread_over
 
 
 def arrays(*points: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -91,3 +91,18 @@ def test_attainment_is_what_a_share_of_the_samples_reaches() -> None:
 )
 def test_places_are_spread_evenly_with_both_ends(available: int, wanted: int, places: list[int]) -> None:
     assert spread_over(available, wanted) == places
+
+
+def test_a_box_moves_with_the_pictures_that_its_anchors_edit() -> None:
+    """By hand: without the second of two pictures the anchors of fidelity lie at 0 and 0.8 in place of 0 and 0.9."""
+    sums = np.array([[0.0, 0.0], [0.8, 1.0], [20.0, 20.0], [30.0, 40.0]])
+    box, weights = Box(sums, np.ones((4, 2))), np.array([[1.0, 1.0], [1.0, 0.0]])
+    found = box.hypervolume(np.full((2, 1), 0.4), np.full((2, 1), 25.0), weights)
+    assert found == pytest.approx([0.4 / 0.9 * 5 / 15, 0.4 / 0.8 * 5 / 10])
+
+
+def test_a_box_without_a_side_has_no_volume() -> None:
+    sums = np.array([[0.5, 0.0], [0.5, 1.0], [20.0, 20.0], [30.0, 30.0]])
+    box, place = Box(sums, np.ones((4, 2))), np.ones((2, 1))
+    found = box.hypervolume(place, place, np.array([[1.0, 1.0], [1.0, 0.0]]))
+    assert np.isnan(found).tolist() == [False, True]

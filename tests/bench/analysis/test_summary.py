@@ -51,6 +51,43 @@ def test_one_minus_lpips_mirrors_lpips(make_spec: SpecMaker, tmp_path: Path) -> 
     assert plain["fingerprint"] == mirrored["fingerprint"]
 
 
+def test_curves_plane_and_leaderboard_show_one_interval(make_spec: SpecMaker, tmp_path: Path) -> None:
+    """Of three pictures intervals reach far, and 1 - LPIPS ends at 1 in every table."""
+    run, _, scores = done(make_spec(editor("Fade"), editor("Unchanged"), metrics=ALL_METRICS), tmp_path / "run")
+    data = report_data(run)
+    curves = data.curves.set_index(["editor", "value", "metric"])
+    parts = ("mean", "low", "high")
+    for place in data.tradeoff.to_dict("records"):
+        for axis, column in (("x", "one_minus_lpips"), ("y", "clip")):
+            point = curves.loc[(place["editor"], place["value"], column)]
+            assert [place[f"{axis}_{part}"] for part in parts] == [point[part] for part in parts]
+            assert place["n"] == point["n"] == 3
+    assert data.tradeoff["x_high"].max() == 1.0
+    for line in data.leaderboard.to_dict("records"):
+        for column in ("one_minus_lpips", "clip", "fid"):
+            point = curves.loc[(line["editor"], line["value"], column)]
+            ends = [line.get(f"{column}_{part}", np.nan) for part in parts[1:]]
+            np.testing.assert_equal([line[column], *ends], [point[part] for part in parts])
+    wide = Scores(scores.pairs, scores.sets.assign(low=-45.8, high=45.8), scores.cards)
+    distances = summary.curves(run.plan, wide, AXES).set_index("metric").loc["fid"]
+    assert distances["low"].eq(0.0).all(), "a squared distance ends at 0"
+    assert distances["high"].eq(45.8).all()
+
+
+def test_a_success_of_six_in_six_is_not_certain(make_spec: SpecMaker, tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "six", [row(i) for i in range(6)], pictures=6)
+    spec = make_spec(metrics=[*PAIR_METRICS, metric("Succeeds")], manifest={"path": str(folder)})
+    _, plan, scores = done(spec, tmp_path / "run")
+    curves = summary.curves(plan, scores, AXES).set_index("metric")
+    assert curves.loc["success", "mean"].eq(1.0).all()
+    # Wilson's with Student's quantile of five degrees of freedom, 2.571, to six digits.
+    assert curves.loc["success", "low"].to_numpy() == pytest.approx(6 / (6 + 2.570582**2), abs=1e-6)
+    assert curves.loc["success", "high"].eq(1.0).all()
+    axes = Axes(Axis("success", bounds=(0.0, 1.0)), AXES.fidelity)
+    plane = summary.tradeoff(plan, scores, axes)
+    assert plane["y_low"].tolist() == curves.loc["success", "low"].tolist()
+
+
 def test_undefined_scores_are_left_out_and_show_in_n(make_spec: SpecMaker, tmp_path: Path) -> None:
     metrics = [ALL_METRICS[0], metric("Distance", undefined_on="number 1")]
     run, plan, scores = done(make_spec(metrics=metrics), tmp_path / "run")
