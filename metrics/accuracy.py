@@ -45,6 +45,7 @@ class Accuracy(PairMetric):
     name: ClassVar[str] = "accuracy"
     reads = frozenset({"target_classes"})
     bounds = (0.0, 1.0)
+    binary = True
     embedded: ClassVar[Embedded] = {"net": "features"}
 
     def __init__(

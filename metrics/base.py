@@ -239,6 +239,7 @@ class PairMetric(ABC):
         name: registered name.
         card: identity of its numbers.
         bounds: ends of the metric's range; where some edits are missing, they bound the mean over all.
+        binary: whether a score is one of these two ends and never between them: its mean is a share, and has the interval of one.
         reads: members of the batch that it reads beside the edits, such as "sources" or "masks"; of the others it knows nothing, and
             whoever builds a batch may put anything there. May depend on the parameters.
         embedded: parameters that name a network, see `Embedded`.
@@ -248,6 +249,7 @@ class PairMetric(ABC):
     card: Card
     reads: frozenset[str] = frozenset()
     bounds: Bounds = (None, None)
+    binary: ClassVar[bool] = False
     embedded: ClassVar[Embedded] = {}
 
     @abstractmethod

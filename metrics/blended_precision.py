@@ -61,6 +61,7 @@ class BatchPrecision(PairMetric):
     name: ClassVar[str] = "batch_precision"
     reads = frozenset({"masks", "target_classes"})
     bounds: Bounds = (0.0, 1.0)
+    binary = True
     embedded: ClassVar[Embedded] = {"classifier": "features"}
 
     def __init__(

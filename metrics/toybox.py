@@ -46,6 +46,7 @@ class ToyBoxSuccess(PairMetric):
     name: ClassVar[str] = "toybox_success"
     reads = frozenset({"truths"})
     bounds: Bounds = (0.0, 1.0)
+    binary = True
     embedded: ClassVar[Embedded] = {"net": "features"}
 
     def __init__(self, net: str, part: str = "all", *, device: str = "cpu", batch_size: int = BATCH_SIZE) -> None:

@@ -62,21 +62,11 @@ class Interval:
 
 @dataclass(frozen=True)
 class Range:
-    """What is known of a metric's scores: the ends between which they lie, None for none, and whether they are ever at the ends only."""
+    """What is known of a metric's scores: the ends between which they lie, None for none, and whether they are one of the ends always."""
 
     low: float | None = None
     high: float | None = None
     binary: bool = False
-
-    @classmethod
-    def of(cls, ends: Sequence[float | None], scores: Sequence[float] | Floats = ()) -> Range:
-        """The range with these ends, binary where all finite `scores` (n,), those of a whole run, are at one of two finite ends."""
-        low, high = ends
-        if low is None or high is None:
-            return cls(low, high)
-        values = np.asarray(scores, dtype=np.float64)
-        values = values[np.isfinite(values)]
-        return cls(low, high, len(values) > 0 and bool(np.isin(values, (low, high)).all()))
 
     def clip(self, values: Floats) -> Floats:
         """Values brought into the range; NaN stays."""

@@ -137,13 +137,14 @@ def _cells(pairs: pd.DataFrame) -> dict[tuple[str, float, str], pd.DataFrame]:
 
 
 def _ranges(scores: Scores) -> dict[str, Range]:
-    """The range of each pair metric, by its card and by the scores of the whole run."""
+    """The range of each pair metric, by its card."""
     prints = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True))
-    cells: Any = scores.pairs.groupby("metric", sort=False)["score"]
-    found = {str(metric): column.to_numpy() for metric, column in cells}
-    return {
-        name: Range.of(scores.cards.get(print_, {}).get("bounds", (None, None)), found[name]) for name, print_ in prints.items()
-    }
+    return {str(name): _range(scores.cards.get(print_, {})) for name, print_ in prints.items()}
+
+
+def _range(card: Mapping[str, Any]) -> Range:
+    low, high = card.get("bounds", (None, None))
+    return Range(low, high, card.get("binary", False))
 
 
 def _point(metric: str, cell: pd.DataFrame, expected: int, within: Range) -> dict[str, Any]:
@@ -186,7 +187,7 @@ def _set_point(row: Mapping[Any, Any], expected: int, card: dict[str, Any]) -> d
     """The point of a set metric; a set is scored as it is, and what it would be with all its edits is not bounded."""
     n = int(row["n"])
     complete = row["score"] if n == expected else np.nan
-    low, high = Range.of(card.get("bounds", (None, None))).clip(np.array([row["low"], row["high"]]))
+    low, high = _range(card).clip(np.array([row["low"], row["high"]]))
     return {
         "metric": row["metric"],
         "mean": row["score"],

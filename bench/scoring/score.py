@@ -201,8 +201,8 @@ def _undirected(metrics: Mapping[str, PairMetric]) -> list[str]:
 
 
 def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:
-    """The card, with what is no part of the fingerprint: ends of the range, and how many of the run's texts lose their end."""
-    about: dict[str, Any] = {"bounds": list(metric.bounds)}
+    """The card, with what is no part of the fingerprint: what is known of the range, and how many of the run's texts lose their end."""
+    about: dict[str, Any] = {"bounds": list(metric.bounds), "binary": metric.binary}
     if reads_features(metric) and (extractor := metric.text_extractor) is not None:
         sides = [name.removesuffix("s") for name in ("target_texts", "source_texts") if name in metric.reads]
         texts = dict.fromkeys(text for sample in plan.samples for side in sides if (text := getattr(sample, side)) is not None)

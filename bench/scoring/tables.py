@@ -167,6 +167,7 @@ class CardFields(BaseModel):
     higher_is_better: bool | None
     definition: str = ""
     bounds: tuple[float | None, float | None] = (None, None)
+    binary: bool = False
     texts: int = 0
     texts_cut: int = 0
 

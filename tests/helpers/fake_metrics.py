@@ -69,6 +69,7 @@ class Succeeds(PairMetric):
     name: ClassVar[str] = "success"
     reads = frozenset({"target_texts"})
     bounds = (0.0, 1.0)
+    binary = True
 
     def __init__(self, fails_on: str = "", device: str = "cpu") -> None:
         self.card, self._fails = card(self.name, "1" + fails_on, True), fails_on

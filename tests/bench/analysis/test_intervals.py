@@ -115,15 +115,6 @@ def test_a_share_counts_edits_that_go_together_once() -> None:
     assert all_right[0] == pytest.approx(all_right[1], abs=1e-12), "with no edit wrong nothing tells that they are apart"
 
 
-def test_scores_are_known_to_be_of_two_values_by_the_run_and_its_range() -> None:
-    assert Range.of((0.0, 1.0), [1.0, np.nan, 1.0]).binary, "eight of eight is the case it is for"
-    assert Range.of([0.0, 100.0], [0.0, 100.0]).binary
-    assert not Range.of((0.0, 100.0), [0.0, 1.0]).binary
-    assert not Range.of((0.0, 1.0), [0.0, 0.5]).binary
-    assert not Range.of((0.0, None), [0.0, 0.0]).binary
-    assert not Range.of((0.0, 1.0), [np.nan]).binary
-
-
 def test_an_interval_ends_where_the_range_does() -> None:
     free, held, half = (mean_interval([0.1, 0.9, 0.2], singles(3), within=each) for each in (Range(), Range(0, 1), Range(0)))
     assert free.low < 0
