@@ -19,6 +19,7 @@ from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, S
 from editors.base import Params as AnyParams
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures, to_tensor
+from editors.toolbox.limits import fixed_order
 from editors.toolbox.mask import AutoMask, DownsamplingParams, MaskParams, auto_mask, to_cells, to_pixels
 from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
@@ -253,7 +254,7 @@ def reconstruct_background(
     tuned = model.variant(vae=copy.deepcopy(model.vae).float())
     weights = list(tuned.vae.decoder.requires_grad_(True).parameters())
     optimiser = torch.optim.Adam(weights, lr=lr)
-    with torch.enable_grad():
+    with torch.enable_grad(), fixed_order(model.device):
         for step in range(steps):
             shown = tuned.decode_tensor(latent)
             loss = mse_loss(shown * inside, edited * inside)

@@ -14,6 +14,7 @@ from torch.nn.functional import mse_loss
 from editors.base import EditTask, Image, Knob
 from editors.prompt_to_prompt import Inverted, PromptToPrompt
 from editors.toolbox.attention import PromptToPromptParams
+from editors.toolbox.limits import fixed_order
 
 __all__ = ["NullText", "NullTextParams", "NullTextState"]
 
@@ -97,7 +98,7 @@ class NullText(PromptToPrompt[NullTextState]):
             null = null.clone().requires_grad_(True)
             optimiser = torch.optim.Adam([null], lr=p.learning_rate * (1 - i / 100))
             for _ in range(p.inner_steps):
-                with torch.enable_grad():
+                with torch.enable_grad(), fixed_order(model.device):
                     unconditional = model.unet_output(x, times, null)
                     guided = unconditional + p.guidance * (conditional - unconditional)
                     loss = mse_loss(schedule.ddim_step(x, guided, level), pivot[level - 1])

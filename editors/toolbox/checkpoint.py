@@ -168,7 +168,11 @@ def _files(folder: Path, allow_pickle: bool) -> Iterator[Path]:
 
 
 def load_components(folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False) -> Components:
-    """Load the parts with their own libraries' loaders, on the CPU. Raises ``CheckpointError`` on another family."""
+    """Load the parts with their own libraries' loaders, on the CPU. Raises ``CheckpointError`` on another family.
+
+    The VAE stays float32 where its configuration says ``force_upcast``: in half precision it would overflow. A configuration that does not
+    say so is taken at its word, though diffusers' default is to upcast, which Stable Diffusion 1 and 2 do without.
+    """
     import diffusers
     import transformers
 
@@ -180,11 +184,14 @@ def load_components(folder: Path, dtype: torch.dtype = torch.float32, allow_pick
     if index.get("text_encoder_2"):
         raise CheckpointError(f"{folder}: two text encoders (Stable Diffusion XL) are not supported")
     encoder, tokenizer = (getattr(transformers, index[part][1]) for part in ("text_encoder", "tokenizer"))
+    upcast = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")).get("force_upcast", False)
     safe = None if allow_pickle else True
     with torch.random.fork_rng(devices=[]):
         try:
             return Components(
-                vae=diffusers.AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=dtype, use_safetensors=safe),
+                vae=diffusers.AutoencoderKL.from_pretrained(
+                    folder / "vae", torch_dtype=torch.float32 if upcast else dtype, use_safetensors=safe
+                ),
                 unet=diffusers.UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=safe),
                 text_encoder=encoder.from_pretrained(folder / "text_encoder", dtype=dtype, use_safetensors=safe),
                 tokenizer=tokenizer.from_pretrained(folder / "tokenizer"),
