@@ -105,7 +105,10 @@ class BlendedLatent(Editor[BlendedLatentState]):
 
     Departures: the authors' code has mask shrinking off by default and rounds the parts up; here it is on and the parts are
     equal. Their loop does not blend after its last step, which leaves the background to the reconstruction; ``final_blend``
-    adds that blend. Their later script for Stable Diffusion 2 is another algorithm: ``editors.blended_latent_sd2``.
+    adds that blend. They reconstruct in a second command, from files: the finished picture, rounded to 8 bits, is encoded again, by a
+    sample of the posterior, and the decoder is tuned on that latent towards that picture. Here it is tuned on the sampled latent
+    itself, towards its plain decode, so that nothing is lost in a second encoding. Tuning and the decode after it are in float32
+    whatever the dtype of the weights. Their later script for Stable Diffusion 2 is another algorithm: ``editors.blended_latent_sd2``.
     """
 
     name = "blended_latent"

@@ -109,25 +109,27 @@ class LEditsPP(Editor[LEditsPPState]):
     def render(self, state: LEditsPPState, values: Sequence[float]) -> list[Image]:
         model, schedule = self.model, self.model.schedule(self.params.steps)
         starts = [schedule.level(value) for value in values]
-        latents = [state.latents[start] for start in starts]
+        latents = dict(enumerate(state.latents[start] for start in starts))
         before: dict[int, Tensor] = {}
         predict = self._predictor(state)
 
         def step(level: int, some: Sequence[int]) -> None:
             x = torch.cat([latents[i] for i in some])
             clean = schedule.split(x, predict(x, schedule.timestep(level)), level)[0]
+            made = []
             for i, own, x0 in zip(some, torch.split(x, 1), torch.split(clean, 1), strict=True):
                 source, there = state.latents[level], state.clean[level - 1]
                 earlier = None if starts[i] == level else state.clean[level]
                 noise = state.latents[level - 1] - solver_step(schedule, source, there, earlier, level)
-                latents[i] = solver_step(schedule, own, x0, before.get(i), level) + noise
-                model.guard(latents[i], f"decoding to level {level - 1}")
-                before[i] = x0
+                made.append(solver_step(schedule, own, x0, before.get(i), level) + noise)
+            model.guard(torch.cat(made), f"decoding to level {level - 1}")
+            latents.update(zip(some, made, strict=True))
+            before.update(zip(some, torch.split(clean, 1), strict=True))
 
         for level in range(max(starts, default=0), 0, -1):
             items = [i for i, start in enumerate(starts) if start >= level]
             model.limits.each("pairs of predictions", model.max_batch // 2, items, partial(step, level))
-        return model.decode(torch.cat(latents))
+        return model.decode(torch.cat([latents[i] for i in range(len(starts))]))
 
     def _predictor(self, state: LEditsPPState) -> Callable[[Tensor, int], Tensor]:
         """What predicts for latents x (m, c, h, w) at a timestep, with guidance inside the mask."""

@@ -63,7 +63,9 @@ class NullText(PromptToPrompt[NullTextState]):
 
     The source branch of the edit is that same path, kept from step 2; only its attention costs predictions. The common pipeline
     implementation keeps embeddings in a file named after the picture whatever the text and the number of steps, stops at
-    1e-6, and edits without attention control. Nothing of that is repeated. Nothing is random, so the seed has no effect.
+    1e-6, and edits without attention control. Nothing of that is repeated. The timesteps are the checkpoint's own, whose
+    ``steps_offset`` is 1 in Stable Diffusion, where the reference code has a scheduler with 0: one timestep less at every level.
+    Nothing is random, so the seed has no effect.
     """
 
     name = "null_text"
