@@ -139,7 +139,7 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
         schedule, n = self.model.schedule(self.params.steps), self.params.candidates
         items = [(schedule.level(value), j) for value in values for j in range(n)]
         latents = [schedule.q_sample(state.x0, self._noise(state, "start", 0, j), level) for level, j in items]
-        room = self.model.limits.room(GUIDED_PIXELS, state.pixels.numel())
+        room = min(self.model.max_batch, GUIDED_PIXELS // state.pixels.numel())
 
         def step(level: int, some: Sequence[int]) -> None:
             x = torch.cat([latents[i] for i in some])

@@ -44,8 +44,8 @@ class _Shared:
 
     unet_evaluations = 0
 
-    def __init__(self, max_batch: int) -> None:
-        self.limits = Limits(max_batch)
+    def __init__(self) -> None:
+        self.limits = Limits()
         self.cancelled: Callable[[], bool] = lambda: False
 
 
@@ -64,11 +64,12 @@ class DiffusionModel:
         device: str | torch.device = "cpu",
         max_batch: int = 64,
     ) -> None:
-        """Take ready components; ``load`` makes them from a checkpoint. ``max_batch`` bounds one call of a network, see ``limits``."""
+        """Take ready components; ``load`` makes them from a checkpoint. ``max_batch`` bounds one call of a network, before ``limits`` do."""
         self.vae, self.unet, self.text_encoder, self.tokenizer = vae, unet, text_encoder, tokenizer
         self.scheduler = noise_scheduler(scheduler_config)
         self.digest = digest
-        self._shared = _Shared(max_batch)
+        self.max_batch = max_batch
+        self._shared = _Shared()
         self._check()
         for network in (vae, unet, text_encoder):
             network.eval().requires_grad_(False)
@@ -131,17 +132,8 @@ class DiffusionModel:
 
     @property
     def limits(self) -> Limits:
-        """How many items go through a network at once. Shared with all variants."""
+        """How many items were found to fit into one call where memory was out. Shared with all variants."""
         return self._shared.limits
-
-    @property
-    def max_batch(self) -> int:
-        """``limits.max_batch``, items in one call of a network at the most."""
-        return self.limits.max_batch
-
-    @max_batch.setter
-    def max_batch(self, number: int) -> None:
-        self.limits.max_batch = number
 
     @property
     def extra_channels(self) -> int:
@@ -194,7 +186,7 @@ class DiffusionModel:
     def decode_tensor(self, latents: Tensor) -> Tensor:
         """Decode to float32 (m, 3, H, W) around -1..1, not clipped; keeps the gradient where one is asked for."""
         latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae.dtype)
-        room = self.limits.room(DECODED_PIXELS, latents[0, 0].numel() * self.factor**2)
+        room = min(self.max_batch, DECODED_PIXELS // (latents[0, 0].numel() * self.factor**2))
         return self.limits.rows("VAE decoding", room, lambda part: self.vae.decode(part).sample.float(), latents)
 
     @torch.no_grad()

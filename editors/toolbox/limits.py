@@ -28,9 +28,7 @@ class Limits:
     What was found to fit holds until ``forget``, so that a unit's batches do not depend on the units before it.
     """
 
-    def __init__(self, max_batch: int) -> None:
-        self.max_batch = max_batch
-        """Items in one call of a network at the most."""
+    def __init__(self) -> None:
         self._fits: dict[str, int] = {}
 
     def forget(self) -> None:
@@ -41,10 +39,6 @@ class Limits:
         """How many items were found to fit, by what they went through; nothing where memory was never out."""
         halved = ", ".join(f"{what} {size}" for what, size in sorted(self._fits.items()))
         return {"batch_halved_to": halved} if halved else {}
-
-    def room(self, pixels: int, each: int) -> int:
-        """Items of ``each`` pixels in one call that takes so many pixels, at least one and at most ``max_batch``."""
-        return max(1, min(self.max_batch, pixels // each))
 
     def each(self, what: str, room: int, items: Sequence[_Item], work: Callable[[Sequence[_Item]], _Result]) -> list[_Result]:
         """``work`` on all items, in order, in the fewest equal parts of at most ``room``; its result for each part.
