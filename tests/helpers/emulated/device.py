@@ -106,7 +106,9 @@ class Card(TorchDispatchMode):
             generators = [g for g in flat if isinstance(g, torch.Generator)]
             if any(g.device.type == "cpu" for g in generators):
                 raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({name})")
-            if not generators:
+            if generators:
+                raise NotImplementedError("the card has no generators of its own but the global one; draw on the CPU")
+            else:
                 self._note(f"global generator of the device ({name})")
         if name in WAITS:
             self._note(f"wait ({name})")
