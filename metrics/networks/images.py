@@ -161,7 +161,8 @@ def exact() -> Iterator[None]:
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
                 stack.enter_context(torch.autocast(kind, enabled=False))
-        cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
+        cudnn: Any = torch.backends.cudnn
+        mkldnn: Any = torch.backends.mkldnn
         # torch's older switch for TF32, `cudnn.flags` among its users, is an error where a caller has used the newer one; this is the newer
         for place in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn):
             stack.enter_context(_set(place, fp32_precision="ieee"))

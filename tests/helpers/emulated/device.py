@@ -32,7 +32,7 @@ MIXED_DEVICES = "Expected all tensors to be on the same device, but found at lea
 
 
 class Card(TorchDispatchMode):
-    """See the package. ``events`` counts (kind, place), ``operators`` and ``attention`` names."""
+    """See the package. ``events`` counts (kind, place), ``operators`` names."""
 
     def __init__(self, *, dry: bool = False) -> None:
         super().__init__()
@@ -40,7 +40,6 @@ class Card(TorchDispatchMode):
         self.dry = dry
         self.events: Counter[tuple[str, str]] = Counter()
         self.operators: Counter[str] = Counter()
-        self.attention: Counter[str] = Counter()
 
     def seen(self, kind: str) -> dict[str, int]:
         """How often each place caused an event whose kind begins so."""
@@ -52,8 +51,8 @@ class Card(TorchDispatchMode):
 
     def clear(self) -> None:
         """Forget what was counted, give cached memory back and set the peak to what is held."""
-        for counter in (self.events, self.operators, self.attention):
-            counter.clear()
+        self.events.clear()
+        self.operators.clear()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
@@ -107,9 +106,8 @@ class Card(TorchDispatchMode):
             if any(g.device.type == "cpu" for g in generators):
                 raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({name})")
             if generators:
-                raise NotImplementedError("the card has no generators of its own but the global one; draw on the CPU")
-            else:
-                self._note(f"global generator of the device ({name})")
+                raise NotImplementedError("the card has no generators but its global one; draw on the CPU")
+            self._note(f"global generator of the device ({name})")
         if name in WAITS:
             self._note(f"wait ({name})")
         if name in ("index", "index_put_") and any(t.dtype in (torch.bool, torch.uint8) for t in tensors[1:]):
@@ -126,14 +124,10 @@ class Card(TorchDispatchMode):
             self._note(f"no fixed order ({name})")
 
     def _carry_out(self, call: Call) -> Any:
-        fused = call.name.startswith("_scaled_dot_product")
-        if fused:
-            dtype = str(call.flat[0].dtype).removeprefix("torch.")
-            self.attention[f"{call.name.removeprefix('_scaled_dot_product_')} {dtype}"] += 1
         self._note_copies(call)
         if self.dry:
             return form_only(call)
-        return attention(call) if fused else computed(call)
+        return attention(call) if call.name.startswith("_scaled_dot_product") else computed(call)
 
     def _note_copies(self, call: Call) -> None:
         args = call.args
