@@ -32,8 +32,8 @@ QUICK: Mapping[str, Any] = {
 VARY = frozenset({"flexit", "text2live", "blended_diffusion"})
 """Editors whose gradients pass through random views, for which CUDA has no deterministic kernel."""
 
-MEAN_GAP: Mapping[str, float] = {"float16": 0.25, "bfloat16": 2.5}
-"""Mean grey levels that edits may lie from those of float32, two to three times what rounding moves at the most (0.1 and 1)."""
+MEAN_GAP: Mapping[str, float] = {"float16": 0.5, "bfloat16": 4.0}
+"""Mean grey levels that edits may lie from those of float32: twice what rounding moves at the most (0.2 and 2.1, both of Imagic)."""
 
 
 def names() -> list[str]:
@@ -100,9 +100,7 @@ def test_every_editor_makes_the_pictures_of_the_cpu(seen: dict[str, Any]) -> Non
 
 def test_half_precision_moves_pictures_by_its_rounding_alone(seen: dict[str, Any]) -> None:
     gaps = {tuple(name.split()): each["mean"] for name, each in seen.items() if not name.endswith("float32")}
-    # guidance by 300 times a CLIP distance magnifies any rounding, step by step
-    far = {key: gap for key, gap in gaps.items() if gap > MEAN_GAP[key[1]] and key[0] != "blended_diffusion"}
-    assert far == {}
+    assert {key: gap for key, gap in gaps.items() if gap > MEAN_GAP[key[1]]} == {}
     assert any(gaps.values())
 
 
