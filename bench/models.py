@@ -52,8 +52,11 @@ def inspect(ref: ModelRef) -> Checkpoint:
     return Checkpoint(folder, digest(folder, ref.allow_pickle), _resolution(folder))
 
 
-def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
-    """The model on `device` in `dtype` (a torch dtype's name). Raises ModelError or CheckpointError."""
+def load(ref: ModelRef, *, device: str, dtype: str, max_batch: int) -> DiffusionModel:
+    """The model on `device` in `dtype` (a torch dtype's name), its networks taking `max_batch` items in a call at the most.
+
+    Raises ModelError or CheckpointError.
+    """
     import torch
     from transformers.utils import logging
 
@@ -62,7 +65,9 @@ def load(ref: ModelRef, *, device: str, dtype: str) -> DiffusionModel:
     folder, bars = _folder(ref), logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return DiffusionModel.load(folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle)
+        return DiffusionModel.load(
+            folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle, max_batch=max_batch
+        )
     except (RuntimeError, OSError) as error:
         raise ModelError(f"model {folder} cannot be loaded on {device}: {' '.join(str(error).split())[:300]}") from error
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
-from editors.toolbox.augment import Warp, views
+from editors.toolbox.augment import Warp, order_of_views, views
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out, spherical_distance
 from editors.toolbox.diffusion import derive_seed, seeded, to_pictures, to_tensor
+from editors.toolbox.limits import GUIDED_PIXELS
 from editors.toolbox.mask import to_cells
 from editors.toolbox.schedule import Schedule, posterior
 from editors.toolbox.source import Source
@@ -138,13 +139,17 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
         schedule, n = self.model.schedule(self.params.steps), self.params.candidates
         items = [(schedule.level(value), j) for value in values for j in range(n)]
         latents = [schedule.q_sample(state.x0, self._noise(state, "start", 0, j), level) for level, j in items]
+        room = min(self.model.max_batch, GUIDED_PIXELS // state.pixels.numel())
+
+        def step(level: int, some: Sequence[int]) -> None:
+            x = torch.cat([latents[i] for i in some])
+            x = self._step(state, schedule, x, level, [items[i][1] for i in some])
+            for i, latent in zip(some, torch.split(x, 1), strict=True):
+                latents[i] = latent
+
         for level in range(max((start for start, _ in items), default=0), 0, -1):
             present = [i for i, (start, _) in enumerate(items) if start >= level]
-            for chunk in (present[k : k + self.model.max_batch] for k in range(0, len(present), self.model.max_batch)):
-                x = torch.cat([latents[i] for i in chunk])
-                x = self._step(state, schedule, x, level, [items[i][1] for i in chunk])
-                for i, latent in zip(chunk, torch.split(x, 1), strict=True):
-                    latents[i] = latent
+            self.model.limits.each("guided candidates", room, present, partial(step, level))
         pictures = self.model.guard(self.model.decode_tensor(torch.cat(latents)), "VAE decoding").clamp(-1, 1)
         if self.params.final_paste:
             pictures = torch.where(state.pixels, pictures, state.picture)
@@ -205,4 +210,5 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
         return {"mask": state.pixels[0, 0].cpu().numpy()}
 
     def facts(self, state: BlendedDiffusionState) -> dict[str, str | float | bool]:
-        return {"form": "latent", "mask_from": "manifest", "mask_share": float(state.cells.float().mean())}
+        share = float(state.cells.float().mean())
+        return {"form": "latent", "mask_from": "manifest", "mask_share": share, **order_of_views(self.model.device)}

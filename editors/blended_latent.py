@@ -19,6 +19,7 @@ from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, S
 from editors.base import Params as AnyParams
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures, to_tensor
+from editors.toolbox.limits import fixed_order
 from editors.toolbox.mask import AutoMask, DownsamplingParams, MaskParams, auto_mask, to_cells, to_pixels
 from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
@@ -104,7 +105,10 @@ class BlendedLatent(Editor[BlendedLatentState]):
 
     Departures: the authors' code has mask shrinking off by default and rounds the parts up; here it is on and the parts are
     equal. Their loop does not blend after its last step, which leaves the background to the reconstruction; ``final_blend``
-    adds that blend. Their later script for Stable Diffusion 2 is another algorithm: ``editors.blended_latent_sd2``.
+    adds that blend. They reconstruct in a second command, from files: the finished picture, rounded to 8 bits, is encoded again, by a
+    sample of the posterior, and the decoder is tuned on that latent towards that picture. Here it is tuned on the sampled latent
+    itself, towards its plain decode, so that nothing is lost in a second encoding. Tuning and the decode after it are in float32
+    whatever the dtype of the weights. Their later script for Stable Diffusion 2 is another algorithm: ``editors.blended_latent_sd2``.
     """
 
     name = "blended_latent"
@@ -254,7 +258,7 @@ def reconstruct_background(
     tuned = model.variant(vae=copy.deepcopy(model.vae).float())
     weights = list(tuned.vae.decoder.requires_grad_(True).parameters())
     optimiser = torch.optim.Adam(weights, lr=lr)
-    with torch.enable_grad():
+    with torch.enable_grad(), fixed_order(model.device):
         for step in range(steps):
             shown = tuned.decode_tensor(latent)
             loss = mse_loss(shown * inside, edited * inside)

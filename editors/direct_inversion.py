@@ -22,7 +22,8 @@ class DirectInversion(PromptToPrompt[Inverted]):
     read, and only its attention costs a prediction: one, with text, for all knob values together, where the reference
     code has two in a pass for the offsets and two more for each edit. It also pastes source latents back where
     a sample names words to blend, which no manifest here does; the words to emphasise are those that only the target
-    text has.
+    text has. The timesteps are the checkpoint's own, whose ``steps_offset`` is 1 in Stable Diffusion, where the reference code has
+    a scheduler with 0: one timestep less at every level.
 
     The knob is the share of the schedule that is inverted and decoded anew: the published method is 1, and 0 is the VAE
     round trip. Every value starts from the one trajectory. Nothing is random, so the seed has no effect.

@@ -94,8 +94,9 @@ class EDICT(Editor[EDICTState]):
     steps. The network runs in its own precision; what it predicts is the same both ways, which is all that the inversion needs.
     The reference code runs the network in float64 too. The twin that goes first alternates by the parity of the level, so that the
     inversion to a small strength is the beginning of that to a larger one, and one walk serves all values; the reference code
-    counts from the noisy end. It also samples the VAE posterior and cuts the number of steps off. Nothing here is random, so
-    the seed has no effect.
+    counts from the noisy end. It also samples the VAE posterior, cuts the number of steps off, and has a scheduler of its own whose
+    ``steps_offset`` is 0, one timestep less at every level than the checkpoint's, which is 1 in Stable Diffusion and is what
+    is used here. Nothing here is random, so the seed has no effect.
     """
 
     name = "edict"

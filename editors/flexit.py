@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, MissingInput
 from editors.base import Params as AnyParams
-from editors.toolbox.augment import Warp, views
+from editors.toolbox.augment import Warp, order_of_views, views
 from editors.toolbox.clip import ClipParams, RankingCLIP, clip_assets
 from editors.toolbox.diffusion import derive_seed, seeded, to_tensor
 from editors.toolbox.files import expanded
@@ -174,7 +174,7 @@ class FlexIT(Editor[FlexITState]):
 
     def facts(self, state: FlexITState) -> dict[str, str | float | bool]:
         own = "LPIPS VGG" if self.params.lpips_vgg else "VAE encoder features, unweighted"
-        return {"latent": "VAE", "perceptual": own}
+        return {"latent": "VAE", "perceptual": own, **order_of_views(self.model.device)}
 
 
 def _file_digest(path: str) -> str:

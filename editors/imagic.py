@@ -14,6 +14,7 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, seeded
+from editors.toolbox.limits import fixed_order
 from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["Imagic", "ImagicParams", "ImagicState", "interpolate"]
@@ -81,7 +82,9 @@ class Imagic(Editor[ImagicState]):
        reconstructs the source; 0.6 to 0.8 is the useful range for most pictures.
 
     The U-Net is tuned on a copy that the state owns: the shared model is never written to, whatever happens on the way.
-    Timesteps and noise come from generators of the unit. Training is in float32 whatever the dtype of the weights.
+    Timesteps and noise come from generators of the unit. Training is in float32 whatever the dtype of the weights; the tuned copy
+    is then brought to that dtype, in which all else is computed. At its peak a full fit holds the model and four U-Nets in float32:
+    the copy, its gradient and Adam's two moments.
 
     The fit depends on the picture, the target text and the seed, on neither eta nor ``sampling_seed``: ``render_seeds`` samples
     any number of both from one state in one batch. The noise of a sampling seed is shared by all eta.
@@ -141,6 +144,7 @@ class Imagic(Editor[ImagicState]):
         p = self.params
         x0 = self.model.encode(task.image)
         e_tgt, empty = self.model.embed_pair(task.target_text)
+        dtype = self.model.unet.dtype
         tuned = self.model.variant(unet=copy.deepcopy(self.model.unet).float())
 
         e = e_tgt.clone().requires_grad_(True)
@@ -156,6 +160,7 @@ class Imagic(Editor[ImagicState]):
             tuned.unet.unload_lora()
         tuned.unet.requires_grad_(False)
         tuned.unet.zero_grad(set_to_none=True)
+        tuned.unet.to(dtype)
 
         losses = {"embedding_loss": embedding_loss, "unet_loss": unet_loss}
         trained = sum(weight.numel() for weight in weights)
@@ -194,9 +199,10 @@ class Imagic(Editor[ImagicState]):
         generator = seeded(seed)
         shape = (self.params.draws, *x0.shape[1:])
         times = len(model.scheduler.alphas_cumprod)
-        optimiser = torch.optim.Adam(over, lr=lr)
+        # fused where there is a kernel: the usual form on CUDA holds another copy of all weights while it steps
+        optimiser = torch.optim.Adam(over, lr=lr, fused=True if x0.is_cuda else None)
         losses: list[Tensor] = []
-        with torch.enable_grad():
+        with torch.enable_grad(), fixed_order(x0.device):
             for step in range(steps):
                 model.stop_if_cancelled(f"{stage} optimisation, step {step}")
                 t = torch.randint(times, shape[:1], generator=generator).to(model.device)

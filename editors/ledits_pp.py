@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -15,7 +16,6 @@ from torchvision.transforms.functional import gaussian_blur  # type: ignore[impo
 
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, Params
 from editors.toolbox.attention import align, attention_maps
-from editors.toolbox.diffusion import DiffusionModel
 from editors.toolbox.schedule import Schedule
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import independent_levels, predict_levels
@@ -108,48 +108,56 @@ class LEditsPP(Editor[LEditsPPState]):
     @torch.no_grad()
     def render(self, state: LEditsPPState, values: Sequence[float]) -> list[Image]:
         model, schedule = self.model, self.model.schedule(self.params.steps)
-        reading, maps = attention_maps(model)
         starts = [schedule.level(value) for value in values]
-        latents = [state.latents[start] for start in starts]
+        latents = dict(enumerate(state.latents[start] for start in starts))
         before: dict[int, Tensor] = {}
-        room = max(1, model.max_batch // 2)
+        predict = self._predictor(state)
+
+        def step(level: int, some: Sequence[int]) -> None:
+            x = torch.cat([latents[i] for i in some])
+            clean = schedule.split(x, predict(x, schedule.timestep(level)), level)[0]
+            made = []
+            for i, own, x0 in zip(some, torch.split(x, 1), torch.split(clean, 1), strict=True):
+                source, there = state.latents[level], state.clean[level - 1]
+                earlier = None if starts[i] == level else state.clean[level]
+                noise = state.latents[level - 1] - solver_step(schedule, source, there, earlier, level)
+                made.append(solver_step(schedule, own, x0, before.get(i), level) + noise)
+            model.guard(torch.cat(made), f"decoding to level {level - 1}")
+            latents.update(zip(some, made, strict=True))
+            before.update(zip(some, torch.split(clean, 1), strict=True))
+
         for level in range(max(starts, default=0), 0, -1):
             items = [i for i, start in enumerate(starts) if start >= level]
-            for some in (items[k : k + room] for k in range(0, len(items), room)):
-                x = torch.cat([latents[i] for i in some])
-                output = self._predict(reading, maps, state, x, schedule.timestep(level))
-                clean = schedule.split(x, output, level)[0]
-                for i, own, x0 in zip(some, torch.split(x, 1), torch.split(clean, 1), strict=True):
-                    source, there = state.latents[level], state.clean[level - 1]
-                    earlier = None if starts[i] == level else state.clean[level]
-                    noise = state.latents[level - 1] - solver_step(schedule, source, there, earlier, level)
-                    latents[i] = solver_step(schedule, own, x0, before.get(i), level) + noise
-                    model.guard(latents[i], f"decoding to level {level - 1}")
-                    before[i] = x0
-        return model.decode(torch.cat(latents))
+            model.limits.each("pairs of predictions", model.max_batch // 2, items, partial(step, level))
+        return model.decode(torch.cat([latents[i] for i in range(len(starts))]))
 
-    def _predict(self, model: DiffusionModel, maps: list[Tensor], state: LEditsPPState, x: Tensor, timestep: int) -> Tensor:
-        """The prediction for x (m, c, h, w) with guidance inside the mask; ``maps`` is what ``model``'s attention leaves behind."""
-        m = len(x)
-        maps.clear()
-        texts = torch.cat([state.empty.expand(m, -1, -1), state.target.expand(m, -1, -1)])
-        empty, conditional = model.predict(torch.cat([x, x]), timestep, texts).chunk(2)
-        guidance = self.params.edit_guidance * (conditional - empty)
-        mask = self._attention_mask([layer[m:] for layer in maps], state.words, x)
-        if timestep <= INTERSECT_BELOW * len(model.scheduler.alphas_cumprod):
-            mask = mask & top_cells(guidance.abs().sum(1, keepdim=True), self.params.threshold)
-        return empty + mask * guidance
+    def _predictor(self, state: LEditsPPState) -> Callable[[Tensor, int], Tensor]:
+        """What predicts for latents x (m, c, h, w) at a timestep, with guidance inside the mask."""
+        height, width = (-(-side // self.params.mask_reduction) for side in state.latents[0].shape[-2:])
+        model, maps, sizes = attention_maps(self.model, height * width)
 
-    def _attention_mask(self, maps: list[Tensor], words: Tensor, like: Tensor) -> Tensor:
-        """(m, 1, h, w) bool from the cross-attention maps (m, cells, l) of all layers."""
-        height, width = (-(-side // self.params.mask_reduction) for side in like.shape[-2:])
-        chosen = [layer for layer in maps if layer.shape[1] == height * width]
-        if not chosen:
-            sizes = ", ".join(sorted({str(layer.shape[1]) for layer in maps}))
-            raise EditorError(
-                f"ledits_pp: mask_reduction: no attention layer has {height}x{width} cells; the U-Net has layers of {sizes}"
-            )
-        attention = torch.stack(chosen).mean(0)[:, :, words.to(like.device)].sum(2).view(-1, 1, height, width)
+        def predict(x: Tensor, timestep: int) -> Tensor:
+            m = len(x)
+            maps.clear()
+            texts = torch.cat([state.empty.expand(m, -1, -1), state.target.expand(m, -1, -1)])
+            output = model.unet_output(torch.cat([x, x]), torch.full((2 * m,), timestep, device=model.device), texts)
+            empty, conditional = model.guard(output, f"prediction at timestep {timestep}").chunk(2)
+            guidance = self.params.edit_guidance * (conditional - empty)
+            if not maps:
+                raise EditorError(
+                    f"ledits_pp: mask_reduction: no attention layer has {height}x{width} cells; the U-Net has layers of "
+                    + ", ".join(sorted(str(size) for size in sizes))
+                )
+            attention = torch.stack([layer[m:] for layer in maps]).mean(0)[:, :, state.words.to(x.device)].sum(2)
+            mask = self._attention_mask(attention.view(-1, 1, height, width), x)
+            if timestep <= INTERSECT_BELOW * len(model.scheduler.alphas_cumprod):
+                mask = mask & top_cells(guidance.abs().sum(1, keepdim=True), self.params.threshold)
+            return empty + mask * guidance
+
+        return predict
+
+    def _attention_mask(self, attention: Tensor, like: Tensor) -> Tensor:
+        """(m, 1, h, w) bool from the attention to the edit's words, (m, 1, coarser h, coarser w)."""
         mask = top_cells(gaussian_blur(attention, [3, 3], [0.5, 0.5]), self.params.threshold)
         return interpolate(mask.float(), size=like.shape[-2:], mode="nearest").bool()
 

@@ -14,6 +14,7 @@ from torch.nn.functional import mse_loss
 from editors.base import EditTask, Image, Knob
 from editors.prompt_to_prompt import Inverted, PromptToPrompt
 from editors.toolbox.attention import PromptToPromptParams
+from editors.toolbox.limits import fixed_order
 
 __all__ = ["NullText", "NullTextParams", "NullTextState"]
 
@@ -62,7 +63,9 @@ class NullText(PromptToPrompt[NullTextState]):
 
     The source branch of the edit is that same path, kept from step 2; only its attention costs predictions. The common pipeline
     implementation keeps embeddings in a file named after the picture whatever the text and the number of steps, stops at
-    1e-6, and edits without attention control. Nothing of that is repeated. Nothing is random, so the seed has no effect.
+    1e-6, and edits without attention control. Nothing of that is repeated. The timesteps are the checkpoint's own, whose
+    ``steps_offset`` is 1 in Stable Diffusion, where the reference code has a scheduler with 0: one timestep less at every level.
+    Nothing is random, so the seed has no effect.
     """
 
     name = "null_text"
@@ -97,7 +100,7 @@ class NullText(PromptToPrompt[NullTextState]):
             null = null.clone().requires_grad_(True)
             optimiser = torch.optim.Adam([null], lr=p.learning_rate * (1 - i / 100))
             for _ in range(p.inner_steps):
-                with torch.enable_grad():
+                with torch.enable_grad(), fixed_order(model.device):
                     unconditional = model.unet_output(x, times, null)
                     guided = unconditional + p.guidance * (conditional - unconditional)
                     loss = mse_loss(schedule.ddim_step(x, guided, level), pivot[level - 1])

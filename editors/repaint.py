@@ -80,8 +80,9 @@ class RePaint(Editor[RePaintState]):
 
     The paper's model works on pixels of 256 px, unconditional or with a classifier; this is its text-guided latent form, with
     classifier-free guidance, whose scale of 7.5 is not the paper's. Its Algorithm 1 prints the noise level of the state before
-    the step for the background; its Eq. 8 and the text ask for the level reached, which is what is done. A cell belongs to the
-    mask where any of its pixels does.
+    the step for the background; its Eq. 8 and the text ask for the level reached, which is what is done. The authors' code replaces
+    the background before a denoising step, and so right after a jump up too; here, as in Algorithm 1, a jump up diffuses it with
+    the rest, and the next denoising step sees it so. A cell belongs to the mask where any of its pixels does.
 
     Knob: strength s starts from the source noised to level round(s n) and takes the part of the walk that lies
     below; 1 is the paper's setting, 0 the VAE round trip. Start and noise of every visit are shared by all knob values. A jump is

@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate, mse_loss, normalize
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob
 from editors.base import Params as AnyParams
-from editors.toolbox.augment import Warp, views
+from editors.toolbox.augment import Warp, order_of_views, views
 from editors.toolbox.clip import ClipParams, RankingCLIP, clip_assets, spherical_distance
 from editors.toolbox.diffusion import derive_seed, seeded, to_pictures, to_tensor
 
@@ -233,7 +233,7 @@ class Text2LIVE(Editor[Text2LIVEState]):
         return {"alpha": state.alpha[0, 0].cpu().numpy(), "relevance": state.relevance[0, 0].cpu().numpy()}
 
     def facts(self, state: Text2LIVEState) -> dict[str, str | float | bool]:
-        return {**state.losses, "opacity_share": float(state.alpha.mean())}
+        return {**state.losses, "opacity_share": float(state.alpha.mean()), **order_of_views(self.model.device)}
 
 
 def _block(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Sequential:

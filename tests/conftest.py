@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 LONGEST = (
     "tests/test_ci_spec.py",
     "tests/bench/studies/test_findings.py",
+    "tests/editors/test_on_card.py",
     "tests/bench/benchmarks/test_benchmarks.py",
     "tests/bench/studies/test_calibrate.py",
 )

@@ -226,6 +226,7 @@ class Spec(_Strict):
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[0], min_length=1)
     batch: Count = Field(default=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
+    max_batch: Count = Field(default=64, description="items in one call of a network; halved where memory is out")
     editors: list[EditorSpec] = Field(min_length=1)
     metrics: list[MetricSpec] = Field(min_length=1)
     reference: ReferenceSpec | None = None

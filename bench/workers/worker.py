@@ -71,7 +71,8 @@ class Worker:
 
     @cached_property
     def model(self) -> DiffusionModel:
-        model = models.load(models.reference(self.run.spec), device=self.device, dtype=self.run.plan.dtype)
+        spec = self.run.spec
+        model = models.load(models.reference(spec), device=self.device, dtype=self.run.plan.dtype, max_batch=spec.max_batch)
         if model.digest != self.run.plan.model:
             raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
         model.cancelled = self.stop
@@ -159,7 +160,10 @@ class Worker:
     def _edit(self, units: Sequence[Unit], editor: Editor[Any], samples: Sequence[Sample]) -> list[Made]:
         entry = self.run.plan.entries[units[0].entry]
         tasks = [self._task(unit, entry, sample) for unit, sample in zip(units, samples, strict=True)]
-        evaluations = self.model.unet_evaluations if entry.needs_model else 0
+        evaluations = 0
+        if entry.needs_model:
+            evaluations = self.model.unet_evaluations
+            self.model.limits.forget()
         memory = PeakMemory(self.device if entry.needs_model else "cpu")
         start = time.perf_counter()
         states = editor.prepare_many(tasks)
@@ -206,6 +210,7 @@ class Worker:
         named = zip(there, files.items(), strict=True)
         outside = editor.outside
         cut = tokens_cut(self.model.tokenizer, prompts_of(entry, sample)) if entry.needs_model else 0
+        halved = self.model.limits.facts() if entry.needs_model else {}
         record = Record(
             key=unit.key,
             status="done",
@@ -217,7 +222,7 @@ class Worker:
             seconds={} if outside else {"prepare": round(cost.prepare, 6), "render": round(cost.render, 6)},
             unet_evaluations=cost.evaluations,
             peak_memory={} if outside else cost.memory,
-            facts=plain(editor.facts(state), "facts") | ({"prompt_tokens_cut": cut} if cut else {}),
+            facts=plain(editor.facts(state), "facts") | ({"prompt_tokens_cut": cut} if cut else {}) | halved,
             fair_play=plain(asdict(editor.fair_play()), "fair_play"),
             worker=self._about() | {"batch": cost.units},
         )

@@ -22,11 +22,13 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from editors.base import EditorError, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
@@ -41,6 +43,12 @@ __all__ = [
     "decode_beside_source",
     "with_attention",
 ]
+
+
+Change: TypeAlias = Callable[[Tensor, bool], Tensor]
+"""(maps (b, heads, cells, keys), is_cross) -> the maps to use."""
+Wants: TypeAlias = Callable[[bool, int], bool]
+"""(is_cross, cells) -> whether a layer's maps are looked at or changed."""
 
 
 class PromptToPromptParams(SamplingParams):
@@ -113,10 +121,14 @@ class AttentionControl:
         self.cross = self.self_ = torch.zeros(0, dtype=torch.bool)
         """(m,) bool: which edits have their cross- and self-attention replaced at this step."""
 
+    def wants(self, is_cross: bool, cells: int) -> bool:
+        """Whether maps of that kind and number of cells are changed at this step."""
+        return bool((self.cross if is_cross else self.self_).any()) and (is_cross or cells <= self._finest)
+
     def __call__(self, maps: Tensor, is_cross: bool) -> Tensor:
         """``maps`` (1 + 2m, heads, cells, keys), each row a distribution over keys; returns what to use instead."""
         active = self.cross if is_cross else self.self_
-        if not bool(active.any()) or (not is_cross and maps.shape[2] > self._finest):
+        if not self.wants(is_cross, maps.shape[2]):
             return maps
         m = len(active)
         source, own = maps[:1], maps[1 + m :]
@@ -130,26 +142,38 @@ class AttentionControl:
 
 
 class _Attention:
-    """An attention processor that lets a function see, and change, the maps of softmax(QK^T / sqrt(d))."""
+    """An attention processor that lets a function see, and change, the maps of softmax(QK^T / sqrt(d)) that it wants.
 
-    def __init__(self, change: Callable[[Tensor, bool], Tensor]) -> None:
-        self._change = change
+    ``fused`` has the others never made: at 512 px one layer's self-attention takes 0.5 GiB a row in float32, at 1,024 px 8.
+    """
+
+    def __init__(self, change: Change, wants: Wants, fused: bool) -> None:
+        self._change, self._wants, self._fused = change, wants, fused
 
     def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any) -> Tensor:
+        is_cross = encoder_hidden_states is not None
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = (
             attn.head_to_batch_dim(x) for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
         )
-        maps = attn.get_attention_scores(query, key)
-        maps = self._change(maps.unflatten(0, (len(hidden_states), -1)), encoder_hidden_states is not None).flatten(0, 1)
+        if self._fused and not self._wants(is_cross, hidden_states.shape[1]):
+            query, key, value = (x.unflatten(0, (len(hidden_states), -1)) for x in (query, key, value))
+            attended = scaled_dot_product_attention(query, key, value, scale=attn.scale).flatten(0, 1)
+        else:
+            maps = attn.get_attention_scores(query, key)
+            attended = self._change(maps.unflatten(0, (len(hidden_states), -1)), is_cross).flatten(0, 1) @ value
         projection, dropout = attn.to_out
-        result: Tensor = dropout(projection(attn.batch_to_head_dim(maps @ value)))
+        result: Tensor = dropout(projection(attn.batch_to_head_dim(attended)))
         return result
 
 
-def with_attention(model: DiffusionModel, change: Callable[[Tensor, bool], Tensor]) -> DiffusionModel:
+def with_attention(
+    model: DiffusionModel, change: Change, wants: Wants = lambda is_cross, cells: True, *, fused: bool | None = None
+) -> DiffusionModel:
     """The model with a U-Net in which ``change(maps (b, heads, cells, keys), is_cross)`` stands in every attention layer.
 
+    Where ``wants(is_cross, cells)`` says no, ``change`` gives maps back as they are, and may not be called: a ``fused`` kernel then makes
+    none. By default that is so everywhere but on a CPU, where the kernel would round otherwise than the maps do.
     Its weights are the very tensors of ``model.unet``, whose own layers stay as they are.
     Raises ``EditorError`` where the U-Net has attention of another kind than Stable Diffusion's.
     """
@@ -160,20 +184,27 @@ def with_attention(model: DiffusionModel, change: Callable[[Tensor, bool], Tenso
         plain = layer.group_norm is None and layer.spatial_norm is None and layer.added_kv_proj_dim is None
         if not plain or layer.norm_cross or layer.residual_connection or layer.rescale_output_factor != 1:
             raise EditorError(f"unet: the attention of {name.removesuffix('.processor')} is not plain; its maps cannot be edited")
-    unet.set_attn_processor(_Attention(change))
+    unet.set_attn_processor(_Attention(change, wants, model.device.type != "cpu" if fused is None else fused))
     return model.variant(unet=unet)
 
 
-def attention_maps(model: DiffusionModel) -> tuple[DiffusionModel, list[Tensor]]:
-    """The model, and a list that every call of its U-Net extends by all cross-attention maps (b, cells, l), mean of heads."""
+def attention_maps(model: DiffusionModel, cells: int) -> tuple[DiffusionModel, list[Tensor], set[int]]:
+    """The model, a list that every call of its U-Net extends by the cross-attention maps (b, cells, l) of its layers with so many
+    cells, mean of heads, and a set of the numbers of cells that its layers have.
+    """
     seen: list[Tensor] = []
+    sizes: set[int] = set()
+
+    def wants(is_cross: bool, own: int) -> bool:
+        sizes.add(own)
+        return is_cross and own == cells
 
     def keep(maps: Tensor, is_cross: bool) -> Tensor:
-        if is_cross:
+        if wants(is_cross, maps.shape[2]):
             seen.append(maps.float().mean(1))
         return maps
 
-    return with_attention(model, keep), seen
+    return with_attention(model, keep, wants), seen, sizes
 
 
 @torch.no_grad()
@@ -196,25 +227,27 @@ def decode_beside_source(
     """
     cells = source[0].shape[-2] * source[0].shape[-1]
     control = AttentionControl(alignment, equaliser=params.equaliser, finest=cells // 4, device=model.device)
-    controlled = with_attention(model, control)
-    room = max(1, (model.max_batch - 1) // 2)
+    controlled = with_attention(model, control, control.wants)
     latents = [source[start] for start in starts]
+
+    def step(level: int, some: Sequence[int]) -> None:
+        m, x = len(some), torch.cat([latents[i] for i in some])
+        control.cross, control.self_ = (
+            torch.tensor([starts[i] - level < share_of_steps(share, starts[i]) for i in some])
+            for share in (params.cross_replace, params.self_replace)
+        )
+        output = controlled.unet_output(
+            torch.cat([source[level], x, x]),
+            torch.full((1 + 2 * m,), schedule.timestep(level), device=model.device),
+            torch.cat([texts[0], unconds[level].expand(m, -1, -1), texts[1].expand(m, -1, -1)]),
+        )
+        empty, conditional = output[1:].chunk(2)
+        guided = empty + params.guidance * (conditional - empty)
+        x = model.guard(schedule.ddim_step(x, guided, level), f"decoding to level {level - 1}")
+        for i, latent in zip(some, torch.split(x, 1), strict=True):
+            latents[i] = latent
+
     for level in range(max(starts, default=0), 0, -1):
         items = [i for i, start in enumerate(starts) if start >= level]
-        for some in (items[k : k + room] for k in range(0, len(items), room)):
-            m, x = len(some), torch.cat([latents[i] for i in some])
-            control.cross, control.self_ = (
-                torch.tensor([starts[i] - level < share_of_steps(share, starts[i]) for i in some])
-                for share in (params.cross_replace, params.self_replace)
-            )
-            output = controlled.unet_output(
-                torch.cat([source[level], x, x]),
-                torch.full((1 + 2 * m,), schedule.timestep(level), device=model.device),
-                torch.cat([texts[0], unconds[level].expand(m, -1, -1), texts[1].expand(m, -1, -1)]),
-            )
-            empty, conditional = output[1:].chunk(2)
-            guided = empty + params.guidance * (conditional - empty)
-            x = model.guard(schedule.ddim_step(x, guided, level), f"decoding to level {level - 1}")
-            for i, latent in zip(some, torch.split(x, 1), strict=True):
-                latents[i] = latent
+        model.limits.each("edits beside the source", (model.max_batch - 1) // 2, items, partial(step, level))
     return torch.cat(latents)

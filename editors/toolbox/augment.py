@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-__all__ = ["Warp", "views"]
+__all__ = ["Warp", "order_of_views", "views"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,18 @@ def views(x: Tensor, count: int, warp: Warp, generator: torch.Generator, *, keep
             grid_sample(repeated, grid.repeat_interleave(len(x), 0), mode="bilinear", padding_mode="border", align_corners=False)
         )
     return torch.cat(parts)
+
+
+def order_of_views(device: torch.device) -> dict[str, str]:
+    """What a record says of an edit whose gradients pass through ``views``: a CUDA device sums them in no fixed order, and has no other way.
+
+    Two runs of one unit then differ by rounding, which an optimisation of many steps can make visible. Nothing on a CPU.
+    """
+    return (
+        {"not_reproducible": "on CUDA the gradients of random views are summed in no fixed order"}
+        if device.type == "cuda"
+        else {}
+    )
 
 
 def _homography(warp: Warp, generator: torch.Generator) -> Tensor:

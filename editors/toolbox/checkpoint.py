@@ -193,6 +193,9 @@ def _found(folder: Path, patterns: list[str]) -> list[Path]:
 def load_components(folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False) -> Components:
     """Load the parts with their own libraries' loaders, on the CPU, from the files that ``digest`` covers.
 
+    The VAE stays float32 where its configuration says ``force_upcast``: in half precision it would overflow. A configuration that does not
+    say so is taken at its word, though diffusers' default is to upcast, which Stable Diffusion 1 and 2 do without.
+
     Raises ``CheckpointError`` on another family, and on what is refused of any.
     """
     import diffusers
@@ -206,10 +209,13 @@ def load_components(folder: Path, dtype: torch.dtype = torch.float32, allow_pick
     for file in (*(folder / part / "config.json" for part in _STEMS), folder / "scheduler" / "scheduler_config.json"):
         check_config(read_config(file), file)
     encoder = getattr(transformers, names["text_encoder"])
+    upcast = read_config(folder / "vae" / "config.json").get("force_upcast", False)
     safe = None if allow_pickle else True
     with torch.random.fork_rng(devices=[]), _loading(folder, files) as view:
         return Components(
-            vae=diffusers.AutoencoderKL.from_pretrained(view / "vae", torch_dtype=dtype, use_safetensors=safe),
+            vae=diffusers.AutoencoderKL.from_pretrained(
+                view / "vae", torch_dtype=torch.float32 if upcast else dtype, use_safetensors=safe
+            ),
             unet=diffusers.UNet2DConditionModel.from_pretrained(view / "unet", torch_dtype=dtype, use_safetensors=safe),
             text_encoder=encoder.from_pretrained(
                 view / "text_encoder", dtype=dtype, use_safetensors=safe, local_files_only=True, trust_remote_code=False

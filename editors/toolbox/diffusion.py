@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from editors.task import Cancelled, EditorError, Image, MissingInput, NotFinite
 from editors.toolbox.checkpoint import CheckpointError, digest, load_components, locate
+from editors.toolbox.limits import DECODED_PIXELS, Limits
 from editors.toolbox.schedule import Schedule, noise_scheduler
 
 __all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures", "to_tensor"]
@@ -45,6 +45,7 @@ class _Shared:
     unet_evaluations = 0
 
     def __init__(self) -> None:
+        self.limits = Limits()
         self.cancelled: Callable[[], bool] = lambda: False
 
 
@@ -63,7 +64,7 @@ class DiffusionModel:
         device: str | torch.device = "cpu",
         max_batch: int = 64,
     ) -> None:
-        """Take ready components; ``load`` makes them from a checkpoint. ``max_batch`` bounds one call of a network."""
+        """Take ready components; ``load`` makes them from a checkpoint. ``max_batch`` bounds one call of a network, before ``limits`` do."""
         self.vae, self.unet, self.text_encoder, self.tokenizer = vae, unet, text_encoder, tokenizer
         self.scheduler = noise_scheduler(scheduler_config)
         self.digest = digest
@@ -130,6 +131,11 @@ class DiffusionModel:
         self._shared.cancelled = hook
 
     @property
+    def limits(self) -> Limits:
+        """How many items were found to fit into one call where memory was out. Shared with all variants."""
+        return self._shared.limits
+
+    @property
     def extra_channels(self) -> int:
         """Input channels of the U-Net beside the latent: 0, 5 of an inpainting model (mask and masked latent), 4 of
         InstructPix2Pix (source latent).
@@ -173,19 +179,15 @@ class DiffusionModel:
         height, width = image.shape[:2]
         if height % self.factor or width % self.factor:
             raise MissingInput(f"image: {width}x{height} pixels, expected multiples of {self.factor}; resize it")
-        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(self.device, self.vae.dtype) / 127.5 - 1
-        mean = self.vae.encode(x).latent_dist.mean.float()
+        x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(self.device, torch.float32) / 127.5 - 1
+        mean = self.vae.encode(x.to(self.vae.dtype)).latent_dist.mean.float()
         return self.guard((mean - self._shift) * self.vae.config.scaling_factor, "VAE encoding")
 
     def decode_tensor(self, latents: Tensor) -> Tensor:
         """Decode to float32 (m, 3, H, W) around -1..1, not clipped; keeps the gradient where one is asked for."""
-        latents = latents / self.vae.config.scaling_factor + self._shift
-        parts = self._parts(latents.to(self.vae.dtype))
-        return torch.cat([self.vae.decode(part).sample for part in parts]).float()
-
-    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
-        """``x`` in the fewest equal parts of at most ``max_batch``."""
-        return x.chunk(max(1, math.ceil(len(x) / self.max_batch)))
+        latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae.dtype)
+        room = min(self.max_batch, DECODED_PIXELS // (latents[0, 0].numel() * self.factor**2))
+        return self.limits.rows("VAE decoding", room, lambda part: self.vae.decode(part).sample.float(), latents)
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> list[Image]:
@@ -226,9 +228,10 @@ class DiffusionModel:
 
         ``residuals`` go to the U-Net by name, as a ControlNet's do.
         """
-        self._shared.unet_evaluations += len(x)
         dtype = self.unet.dtype
-        return self.unet(x.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals).sample.float()
+        output = self.unet(x.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals).sample.float()
+        self._shared.unet_evaluations += len(x)
+        return output
 
     @torch.no_grad()
     def predict(
@@ -260,8 +263,7 @@ class DiffusionModel:
                 raise EditorError("guidance other than 1 needs the embedding of the empty text")
             x, context = torch.cat([x, x]), torch.cat([uncond.expand(m, -1, -1), context])
             times = torch.cat([times, times])
-        parts = zip(*(self._parts(tensor) for tensor in (x, times, context)), strict=True)
-        output = torch.cat([self.unet_output(*part) for part in parts])
+        output = self.limits.rows("U-Net", self.max_batch, self.unet_output, x, times, context)
         if guided:
             unconditional, conditional = output.chunk(2)
             scale = guidance.view(-1, 1, 1, 1) if isinstance(guidance, Tensor) else guidance

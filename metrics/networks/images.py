@@ -8,7 +8,7 @@ a batch: below 1e-5 relative to the largest feature, in float32; on one machine 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -154,10 +154,34 @@ def open_device(device: str) -> torch.device:
 
 @contextmanager
 def exact() -> Iterator[None]:
-    """No gradients; on CUDA full float32 convolutions and deterministic kernels, so that batch plan and input decide alone."""
-    flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-    with torch.inference_mode(), flags:
+    """No gradients, no autocast, float32 as it is written and deterministic kernels, whatever the caller has switched on for its own
+    networks: batch plan and input alone decide a score.
+    """
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        cudnn: Any = torch.backends.cudnn
+        mkldnn: Any = torch.backends.mkldnn
+        # torch's older switch for TF32, `cudnn.flags` among its users, is an error where a caller has used the newer one; this is the newer
+        for place in (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn):
+            stack.enter_context(_set(place, fp32_precision="ieee"))
+        stack.enter_context(_set(cudnn, enabled=True, benchmark=False, deterministic=True))
+        stack.enter_context(torch.inference_mode())
         yield
+
+
+@contextmanager
+def _set(place: Any, **values: Any) -> Iterator[None]:
+    """Attributes set, and put back on leaving."""
+    before = {name: getattr(place, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(place, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(place, name, value)
 
 
 def in_batches(

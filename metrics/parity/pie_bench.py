@@ -33,6 +33,7 @@ from metrics.networks.images import (
     check_batch_size,
     check_images,
     check_sides,
+    exact,
     open_device,
 )
 from metrics.parity.torchmetrics_compat import TOO_SMALL, TorchmetricsCLIP, TorchmetricsLPIPS
@@ -116,8 +117,9 @@ class _PieBenchPixels(PairMetric):
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         scores = np.full(len(batch), np.nan, dtype=np.float64)
-        for row, pair in _pairs(batch, self._region, self.name).items():
-            scores[row] = self._value(*(torch.from_numpy(scaled(image)).permute(2, 0, 1)[None] for image in pair))
+        with exact():
+            for row, pair in _pairs(batch, self._region, self.name).items():
+                scores[row] = self._value(*(torch.from_numpy(scaled(image)).permute(2, 0, 1)[None] for image in pair))
         return scores
 
     @abstractmethod

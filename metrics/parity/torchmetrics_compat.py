@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
 from metrics.lpips import open_lpips
 from metrics.networks.clip_towers import check_text, open_towers, unit
-from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device, to_tensor
+from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, exact, in_batches, open_device, to_tensor
 from metrics.networks.openclip import LOCAL
 from metrics.networks.resnet import PREFIX
 from metrics.networks.weights import OFFLINE, digest_of_state, open_pretrained, readable, require_folder
@@ -90,7 +90,7 @@ class TransformersClip:
     def _text(self, text: str) -> NDArray[np.float32]:
         ids = self._tokenizer([text], return_tensors="pt")
         short = {name: ids[name][:, : self._places].to(self._device) for name in ("input_ids", "attention_mask")}
-        with torch.inference_mode():
+        with exact():
             return _array(self._model.get_text_features(**short))
 
 

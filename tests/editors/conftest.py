@@ -107,6 +107,7 @@ def model(_loaded: DiffusionModel) -> Iterator[DiffusionModel]:
     before, state = weights_of(_loaded), torch.get_rng_state()
     yield _loaded.variant()
     _loaded.cancelled = lambda: False
+    _loaded.limits.forget()
     after = weights_of(_loaded)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert torch.equal(state, torch.get_rng_state())

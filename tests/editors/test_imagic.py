@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,24 @@ def test_the_model_is_bit_identical_and_the_copy_is_tuned(model: DiffusionModel,
     assert any(not torch.equal(t, before[name]) for name, t in state.tuned.unet.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in state.tuned.unet.parameters())
     assert state.tuned.vae is model.vae
+
+
+def test_training_is_in_float32_and_the_tuned_copy_in_the_dtype_of_the_model(
+    model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = model.variant(unet=copy.deepcopy(model.unet).to(torch.bfloat16))
+    trained: list[torch.dtype] = []
+    adam = torch.optim.Adam
+
+    def watch(over: list[torch.Tensor], **options: Any) -> torch.optim.Optimizer:
+        trained.extend(weight.dtype for weight in over)
+        return adam(over, **options)
+
+    monkeypatch.setattr(torch.optim, "Adam", watch)
+    state = make(half).prepare(task)
+    assert set(trained) == {torch.float32}
+    assert {weight.dtype for weight in state.tuned.unet.parameters()} == {torch.bfloat16}
+    assert make(half).render(state, (1.0,))[0].shape == task.image.shape
 
 
 def test_the_model_is_bit_identical_also_when_a_fit_is_cut_short(model: DiffusionModel, task: EditTask) -> None:

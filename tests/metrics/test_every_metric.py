@@ -157,3 +157,27 @@ def test_small_pictures_have_a_score_or_are_refused_in_words(
 def test_small_pictures_have_features(point: EntryPoint, build: Build, rng: np.random.Generator) -> None:
     for side in (1, 4, 16):
         assert np.isfinite(build(point).features(batch(rng, side).edits)).all()
+
+
+def _values(metric: Any, rows: PairBatch) -> NDArray[np.float64]:
+    """What a pair metric scores, or a set metric says of its features."""
+    return metric.score(rows) if isinstance(metric, PairMetric) else metric.features(rows.edits)
+
+
+@pytest.mark.parametrize("point", [*PAIRS, *SETS], ids=by_name)
+def test_what_the_caller_switched_on_for_its_own_networks_changes_no_score(
+    point: EntryPoint, build: Build, rng: np.random.Generator
+) -> None:
+    metric, rows = build(point), batch(rng, 64)
+    expected = _values(metric, rows)
+    precision = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")  # bfloat16 inside float32 products, on CPUs that have them
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            found = _values(metric, rows)
+            texts = torch.ones(2, 2) @ torch.ones(2, 2)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(precision)
+    np.testing.assert_array_equal(found, expected)
+    assert texts.dtype == torch.bfloat16  # it was on, and is the caller's still

@@ -326,3 +326,42 @@ def test_the_global_random_state_is_left_alone(make_spec: SpecMaker, tmp_path: P
     before = np.random.get_state()[1].tolist()  # type: ignore[index,union-attr] # noqa: NPY002
     api.run(make_spec(), tmp_path / "run", options=INLINE)
     assert np.random.get_state()[1].tolist() == before  # type: ignore[index,union-attr] # noqa: NPY002
+
+
+@pytest.mark.slow
+def test_a_unit_that_was_made_in_halves_says_so_and_the_next_begins_with_full_batches(
+    make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    forward, calls, room = UNet2DConditionModel.forward, list[int](), [2]
+
+    def small(self: object, rows: torch.Tensor, *others: object, **named: object) -> object:
+        calls.append(len(rows))
+        if len(rows) > room[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, rows, *others, **named)
+
+    monkeypatch.setattr(UNet2DConditionModel, "forward", small)
+    sdedit = {"name": "sdedit", "preset": "toybox", "params": {"steps": 1}, "grid": [0.8, 0.9, 1.0]}
+    keys = {
+        "manifest": {"name": "toybox-mini"},
+        "model": "toybox",
+        "device": "cpu",
+        "editors": [sdedit],
+        "metrics": ["lpips"],
+        "limit": 2,
+    }
+
+    def facts(folder: str, **more: object) -> list[dict[str, object]]:
+        run = api.run(make_spec(**keys, **more), tmp_path / folder, options=INLINE, scorable=False)
+        records = [run.record(unit.name) for unit in sorted(run.units.iterdir())]
+        return [record.facts for record in records if record is not None and record.status == "done"]
+
+    assert [each["batch_halved_to"] for each in facts("halved")] == ["U-Net 2", "U-Net 2"]
+    assert calls == [6, 3, 2, 2, 2] * 2
+    calls.clear()
+    room[0] = 64
+    assert not any("batch_halved_to" in each for each in facts("bounded", max_batch=4))
+    assert calls == [3, 3] * 2

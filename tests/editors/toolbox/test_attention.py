@@ -67,7 +67,7 @@ def test_control_changes_what_it_says_and_nothing_else(model: DiffusionModel) ->
 
 
 def test_attention_that_is_only_looked_at_gives_the_same_prediction_on_shared_weights(model: DiffusionModel) -> None:
-    reading, maps = attention_maps(model)
+    reading, maps, sizes = attention_maps(model, 64)
     assert all(a is b for a, b in zip(reading.unet.parameters(), model.unet.parameters(), strict=True))
     assert all(a is not b for a, b in zip(reading.unet.modules(), model.unet.modules(), strict=True))
     x, text = model.noise(0, (2, 4, 16, 16)), model.embed([TARGET])
@@ -75,7 +75,35 @@ def test_attention_that_is_only_looked_at_gives_the_same_prediction_on_shared_we
     torch.testing.assert_close(reading.predict(x, 500, text), model.predict(x, 500, text), rtol=1e-4, atol=1e-5)
     length = model.tokenizer.model_max_length
     assert {tuple(layer.shape) for layer in maps} == {(2, 64, length)}
+    assert sizes == {64}
     torch.testing.assert_close(maps[0].sum(-1), torch.ones(2, 64))  # distributions over tokens
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_maps_that_nobody_wants_are_made_on_a_cpu_alone(model: DiffusionModel, fused: bool) -> None:
+    """A CPU makes them, so that its pictures stay the very same; a fused kernel makes none, and gives the same up to rounding."""
+    seen: list[bool] = []
+
+    def change(maps: torch.Tensor, is_cross: bool) -> torch.Tensor:
+        seen.append(is_cross)
+        return maps.flip(2) if is_cross else maps
+
+    x, text = model.noise(0, (2, 4, 16, 16)), model.embed([TARGET])
+    expected = with_attention(model, change).predict(x, 500, text)
+    seen.clear()
+    some = with_attention(model, change, lambda is_cross, cells: is_cross and cells == 64, fused=fused)
+    # another order of the same float32 sums
+    torch.testing.assert_close(some.predict(x, 500, text), expected, rtol=1e-4, atol=1e-5)
+    assert set(seen) == ({True} if fused else {True, False})
+
+
+def test_control_wants_what_it_changes(model: DiffusionModel) -> None:
+    control = AttentionControl(align(model.tokenizer, SOURCE, TARGET), equaliser=2.0, finest=16, device=model.device)
+    asked = [(is_cross, cells) for is_cross in (True, False) for cells in (16, 17)]
+    control.cross, control.self_ = torch.tensor([True, False]), torch.tensor([False, True])
+    assert [control.wants(*each) for each in asked] == [True, True, True, False]
+    control.cross = control.self_ = torch.tensor([False, False])
+    assert not any(control.wants(*each) for each in asked)
 
 
 def test_the_shared_model_keeps_its_attention_whatever_happens(model: DiffusionModel, masked: EditTask) -> None:

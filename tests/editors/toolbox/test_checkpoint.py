@@ -69,6 +69,16 @@ def test_what_is_no_checkpoint_is_said_in_one_line(folder: Path, tmp_path: Path)
         locate(folder)
 
 
+@pytest.mark.parametrize(("says", "vae"), [(True, torch.float32), (False, torch.float16), (None, torch.float16)])
+def test_a_vae_that_asks_for_it_stays_float32(folder: Path, says: bool | None, vae: torch.dtype) -> None:
+    file = folder / "vae" / "config.json"
+    config = {key: value for key, value in json.loads(file.read_text()).items() if key != "force_upcast"}
+    file.write_text(json.dumps(config if says is None else {**config, "force_upcast": says}))
+    model = DiffusionModel.load(folder, dtype=torch.float16)
+    assert (model.vae.dtype, model.unet.dtype, model.text_encoder.dtype) == (vae, torch.float16, torch.float16)
+    assert DiffusionModel.load(folder).vae.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,17 @@ def test_encoding_is_the_scaled_posterior_mean(model: DiffusionModel, task: Edit
     got = model.encode(task.image)
     assert got.shape == (1, 4, 16, 16)
     assert torch.allclose(got, expected, atol=ROUNDING)
+
+
+def test_pixels_are_scaled_before_they_are_rounded_to_the_dtype(model: DiffusionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    half = model.variant(vae=copy.deepcopy(model.vae).to(torch.bfloat16))
+    encode = half.vae.encode
+    monkeypatch.setattr(half.vae, "encode", lambda x: (seen.append(x), encode(x))[1])
+    grey = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
+    half.encode(grey)
+    exact = torch.from_numpy(grey).permute(2, 0, 1)[None].float() / 127.5 - 1
+    assert torch.equal(seen[0], exact.to(torch.bfloat16))
 
 
 def test_decoding_gives_one_picture_per_latent_whatever_the_batch(model: DiffusionModel, task: EditTask) -> None:
