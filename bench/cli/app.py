@@ -1,0 +1,67 @@
+"""The application that commands are added to, and what they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.commands import console
+from bench.commands.console import log, out
+
+if TYPE_CHECKING:
+    from bench.store import Run
+
+__all__ = ["Json", "RunArgument", "Settings", "SpecArgument", "Trust", "app", "last_words", "show_report"]
+
+app = typer.Typer(
+    name="etabench",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")]
+Trust = Annotated[bool, typer.Option("--trust", help="run the code that the spec inside a run folder from elsewhere names")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        out.print(f"etabench {version('etabench')}", markup=False, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """Measure text-guided image editors: edits over the whole range of their knobs, scored, drawn, compared."""
+
+
+def last_words(failed: list[str], strict: bool) -> None:
+    """Say what failed, one line each, and with `strict` exit 1 where anything did."""
+    for line in filter(None, failed):
+        log.print(line, markup=False, highlight=False, soft_wrap=True)
+    if strict and any(failed):
+        raise typer.Exit(1)
+
+
+def show_report(run: Run) -> None:
+    """Write the report of a scored run, and say what it shows and where it is."""
+    from bench.commands.report import report_run
+
+    page, data = report_run(run)
+    console.print_leaderboard(data)
+    for warning in data.warnings:
+        log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"report: {page}", markup=False, soft_wrap=True)

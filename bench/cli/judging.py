@@ -1,0 +1,112 @@
+"""Commands on finished runs: the gate, printed numbers, metrics judged, and edits for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import Json, RunArgument, Trust, app, show_report
+from bench.commands import console
+from bench.commands.console import log, out
+
+__all__ = ["blended_precision", "check", "export", "validate_metrics"]
+
+
+@app.command()
+def check(
+    run: RunArgument,
+    *,
+    baseline: Annotated[Path | None, typer.Option("--baseline", metavar="FILE", help="a baseline file")] = None,
+    update: Annotated[bool, typer.Option("--update", help="write the baseline instead of comparing with it")] = False,
+    published: Annotated[str, typer.Option(metavar="BENCHMARK", help="compare with the printed numbers of a benchmark")] = "",
+) -> None:
+    """Compare with a baseline or with printed numbers: exit 0 if all agrees, 1 if something differs, 2 if nothing can be compared."""
+    from bench.analysis.baseline import compare, write_baseline
+    from bench.analysis.published import beside
+    from bench.store import Run
+
+    if (baseline is None) == (not published):
+        raise typer.BadParameter("give --baseline FILE or --published BENCHMARK, one of the two")
+    if baseline is None:
+        found = beside(Run.open(run), published)
+        console.print_rows([each.as_row() for each in found], as_json=False)
+        verdicts = {each.verdict for each in found}
+        raise typer.Exit(1 if "differs" in verdicts else 0 if "agrees" in verdicts else 2)
+    if update:
+        number = write_baseline(Run.open(run), baseline)
+        out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
+        return
+    verdict = compare(Run.open(run), baseline)
+    console.print_verdict(verdict)
+    raise typer.Exit(1 if verdict.regressions else 2 if verdict.failed else 0)
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    *,
+    by: Annotated[
+        str, typer.Option("--by", help="folders, of editor, value, sample and seed; the rest names the file")
+    ] = "editor/value",
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="an empty or new folder; default RUN/export")
+    ] = None,
+    link: Annotated[bool, typer.Option("--link", help="hard links instead of copies")] = False,
+) -> None:
+    """Write the edits as plain folders of pictures for other tools, with their sources and a table, pairs.csv."""
+    from bench.commands.export import export_run
+    from bench.store import Run
+
+    target = folder or run / "export"
+    found = export_run(Run.open(run), target, by, link=link)
+    missing = f", {found.missing} of the plan are missing" if found.missing else ""
+    out.print(f"{found.edits} edits in {target}{missing}", markup=False, soft_wrap=True)
+
+
+@app.command("validate-metrics")
+def validate_metrics(
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec on ToyBox whose metrics are judged")] = "validate",
+    folder: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="run folder (default: runs/<name>)")] = None,
+    table: Annotated[
+        Path | None, typer.Option("--table", metavar="FILE", help="also write a Markdown page and its figure")
+    ] = None,
+    as_json: Json = False,
+    trust: Trust = False,
+) -> None:
+    """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
+    from bench import api
+    from bench.analysis import judges
+    from bench.progress import shown
+
+    finished = api.run(spec, folder, progress=shown(log), trust=trust)
+    scores = api.score(finished, progress=shown(log)).whole()
+    plan = finished.plan
+    judged = judges.judges_of(plan, scores)
+    whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
+    console.print_rows(whole if as_json else judges.brief(judged), as_json)
+    show_report(finished)
+    if table is not None:
+        picture = table.with_suffix(".png")
+        picture.write_bytes((finished.report / "judges.png").read_bytes())
+        table.write_text(judges.markdown(judged, judges.note(plan), picture.name), encoding="utf-8")
+
+
+@app.command("blended-precision")
+def blended_precision(
+    run: RunArgument,
+    *,
+    classifier: Annotated[str, typer.Option("--classifier", help="folder:PATH of an image classifier")] = "",
+    ranker: Annotated[str, typer.Option("--ranker", help="open_clip model:tag, or local-dir:PATH")] = "",
+    lpips: Annotated[str, typer.Option("--lpips", help="alex, vgg, squeeze or folder:PATH")] = "",
+    weights: Annotated[str, typer.Option("--lpips-weights", help="the trunk's file, where the network needs one")] = "",
+    as_json: Json = False,
+) -> None:
+    """Batch precision, best-result precision and batch diversity over the seeds of a run, as Blended Latent Diffusion has them."""
+    from bench.scoring.blended import blended_scores, open_networks
+    from bench.store import Run
+
+    opened = Run.open(run)
+    table = blended_scores(opened, open_networks(opened, classifier=classifier, ranker=ranker, net=lpips, weights=weights))
+    console.print_rows([{str(key): value for key, value in row.items()} for row in table.to_dict("records")], as_json)

@@ -1,0 +1,131 @@
+"""Commands that make something: edits, scores, reports, and what they need fetched."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli.app import RunArgument, Settings, SpecArgument, Trust, app, last_words, show_report
+from bench.commands import console
+from bench.commands.console import log, out
+
+__all__ = ["fetch", "report", "run", "score"]
+
+INTERRUPTED = 130
+"""Exit code, as shells have it for SIGINT."""
+
+
+class Executor(StrEnum):
+    """Where workers run."""
+
+    auto = "auto"
+    inline = "inline"
+    local = "local"
+    ray = "ray"
+    slurm = "slurm"
+
+
+@app.command()
+def run(
+    spec: SpecArgument,
+    *,
+    folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
+    settings: Settings = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, time a few steps of each editor, and stop")] = False,
+    no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
+    workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
+    executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
+    ] = None,
+    fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit or metric failed")] = False,
+    trust: Trust = False,
+) -> None:
+    """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
+    from bench import api
+    from bench.commands.outlook import failures, forecast, unscored
+    from bench.progress import shown
+    from bench.workers.crew import Options
+
+    overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
+    if dry_run:
+        from bench.plan.prompts import cut_prompts
+        from bench.store import Run
+
+        resolved = api.open_spec(spec, overrides, trust=trust)
+        place = folder or api.default_folder(resolved)
+        resolved, pins = api.pin(resolved, Run(place))
+        planned, manifest = api.plan(resolved, pins)
+        ahead = forecast(resolved, planned, manifest, Run(place), threads)
+        console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
+        if not no_score:
+            from bench.scoring import preflight
+
+            preflight(resolved, planned)
+        return
+    options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
+    try:
+        progress, scorable = shown(log), not no_score
+        finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
+        failed = [failures(finished)]
+        if no_score:
+            out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
+        else:
+            failed.append(unscored(api.score(finished, progress=progress)))
+    except KeyboardInterrupt:
+        log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if not no_score:
+        show_report(finished)
+    last_words(failed, strict)
+
+
+@app.command()
+def fetch(
+    spec: SpecArgument,
+    *,
+    settings: Settings = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="fetch without asking")] = False,
+) -> None:
+    """Bring checkpoints, data set and metric weights of a spec to this machine, once it is told what they are and how large."""
+    from bench.commands.fetch import bring, wanted, whole
+    from bench.progress import shown
+    from bench.spec import load_spec
+
+    downloads = wanted(load_spec(spec, settings or []))
+    out.print("\n".join([*map(str, downloads), whole(downloads)]), markup=False, highlight=False, soft_wrap=True)
+    if downloads and (yes or typer.confirm("fetch? (--yes does not ask)", abort=True)):
+        bring(downloads, shown(log))
+
+
+@app.command()
+def score(
+    run: RunArgument,
+    device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
+    trust: Trust = False,
+    strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any metric failed")] = False,
+) -> None:
+    """Score what is not scored yet."""
+    from bench import api
+    from bench.commands.outlook import unscored
+    from bench.progress import shown
+
+    scores = api.score(run, device=device, progress=shown(log), trust=trust)
+    out.print(
+        f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
+    )
+    last_words([unscored(scores)], strict)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write report/index.html with its figures and tables."""
+    from bench.store import Run
+
+    show_report(Run.open(run))
