@@ -160,7 +160,7 @@ class Imagic(Editor[ImagicState]):
             tuned.unet.unload_lora()
         tuned.unet.requires_grad_(False)
         tuned.unet.zero_grad(set_to_none=True)
-        tuned.unet.to(dtype)
+        torch.nn.Module.to(tuned.unet, dtype)  # diffusers' own warns of layers to be kept in float32, and names none
 
         losses = {"embedding_loss": embedding_loss, "unet_loss": unet_loss}
         trained = sum(weight.numel() for weight in weights)

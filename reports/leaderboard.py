@@ -18,7 +18,7 @@ __all__ = ["Board", "BoardRow", "board"]
 _COSTS = {
     "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
     "unet_evaluations_per_edit": ("U-Net / edit", "samples sent through the U-Net per edit"),
-    "peak_memory_mb": ("peak MB", "largest memory use of a unit, in megabytes"),
+    "peak_memory_mb": ("peak MB", "memory that a unit took beyond what its worker held before it, at most, in megabytes"),
 }
 _COUNTS = {
     "expected": "units planned",

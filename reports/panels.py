@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
@@ -26,10 +25,13 @@ def metric_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     """One panel per metric as it is scored, all editors in each, along their own knobs from smallest to largest value."""
     name, title, names, curves = "metric_curves", "Every metric along the knob", metric_names(data), data.curves
     kept = curves[~curves["metric"].isin(data.plane.made_of) & curves["mean"].notna()]
-    metrics = [str(metric) for metric in dict.fromkeys(kept["metric"]) if not mixed(kept, str(metric))]
+    scored = set(kept["metric"])
+    metrics = [str(each) for each in dict.fromkeys(curves["metric"]) if each in scored and not mixed(kept, str(each))]
     rows = kept[kept["metric"].isin(metrics)]
     if rows.empty:
         return Drawing(name, title, "", rows, None, "No metric of this run has a value.")
+    grids = curves.groupby("editor")["value"]
+    ends = {str(editor): (float(grid.min()), float(grid.max())) for editor, grid in grids}  # whatever is undefined between them
     columns = min(len(metrics), 2 if len(metrics) in (2, 4) else 3)
     lines = math.ceil(len(metrics) / columns)
     with mpl.rc_context(RC):
@@ -37,7 +39,7 @@ def metric_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
         axes = figure.subplots(lines, columns, squeeze=False).ravel()
         for ax, metric in zip(axes, metrics, strict=False):
             own, about = rows[rows["metric"] == metric], names[metric]
-            _panel(ax, own, look)
+            _panel(ax, own, look, ends)
             ax.set_title(f"{about.title} {about.arrow}", loc="left", fontweight="bold")
             ax.set_xticks([0, 0.5, 1], ["smallest", "knob", "largest"])
             ax.tick_params(axis="x", labelsize=8)
@@ -52,7 +54,7 @@ def metric_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     return Drawing(name, title, caption, rows, figure)
 
 
-def _panel(ax: Any, rows: pd.DataFrame, look: Mapping[str, Look]) -> None:
+def _panel(ax: Any, rows: pd.DataFrame, look: Mapping[str, Look], ends: Mapping[str, tuple[float, float]]) -> None:
     for editor, own in rows.groupby("editor", sort=False):
         style, points = look[str(editor)], own.sort_values("value")
         if style.anchor:
@@ -61,8 +63,8 @@ def _panel(ax: Any, rows: pd.DataFrame, look: Mapping[str, Look]) -> None:
             ax.plot([_ANCHOR_PLACE], [y], linestyle="none", color=style.colour, marker=style.marker, markersize=_size(style),
                     markeredgecolor="white", markeredgewidth=0.6, clip_on=False, zorder=6)  # fmt: skip
             continue
-        span = float(np.ptp(points["value"]))
-        x = (points["value"] - points["value"].min()) / span if span else points["value"] * 0 + 0.5
+        smallest, largest = ends[str(editor)]
+        x = (points["value"] - smallest) / (largest - smallest) if largest > smallest else points["value"] * 0 + 0.5
         if points[["low", "high"]].notna().all(axis=None):
             ax.fill_between(x, points["low"], points["high"], color=style.colour, alpha=0.1, linewidth=0)
         ax.plot(x, points["mean"], color=style.colour, linestyle=style.dash, marker=style.marker, markersize=4.5,

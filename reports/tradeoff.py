@@ -184,7 +184,8 @@ def distance_plane(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     x_label = f"{own.label}   ({'more faithful →' if likeness else '← more faithful'})"
     figure = _plane(frame, look, x_label, "CSFID to the target class   (↓ closer)")
     shares = data.sets.loc[data.sets["metric"] == "csfid", "per_class"].dropna()
-    share = f" (here {shares.mean():.3g} edits per class on average)" if len(shares) else ""
+    each = f"{shares.mean():.3g}" if len(shares) else ""
+    share = f" (here {each} edit{'s' * (each != '1')} per class on average)" if each else ""
     band = f"Bands: of {own.title}, {data.interval}; of CSFID, {data.set_interval or data.interval}."
     if frame["y_low"].isna().all():
         band = f"Horizontal bars: {data.interval} of {own.title}; CSFID is one number per set and has none."

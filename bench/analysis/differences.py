@@ -6,7 +6,7 @@ The swap test and its points are those of `bench.scoring.swaps`. Holm's correcti
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Any
 
 import numpy as np
@@ -55,14 +55,15 @@ def differences(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
     return table.astype({"p_holm": "float64"})
 
 
-def powerless(table: pd.DataFrame) -> list[str]:
-    """Which families of tests cannot prove anything, because even the smallest p is too large after Holm's correction; a sentence each.
+def powerless(*tables: pd.DataFrame) -> list[str]:
+    """Which families of tests cannot prove anything, because even the smallest p is too large after Holm's correction; a sentence for all
+    of which the same is true.
 
-    `table` has the columns p, p_least and n, and metric where there is more than one family.
+    Each of the `tables` has the columns p, p_least and n, and metric where there is more than one family.
     """
     said: dict[str, list[str]] = {}
-    families = table.groupby("metric", sort=False) if "metric" in table else [("matched-fidelity gain", table)]
-    for metric, group in families:
+    split = [table.groupby("metric", sort=False) if "metric" in table else [("matched-fidelity gain", table)] for table in tables]
+    for metric, group in chain.from_iterable(split):
         tests = group[np.isfinite(group["p"].astype(float))]
         if len(tests) and (least := float(tests["p_least"].min())) * len(tests) > SIGNIFICANT:
             each = (

@@ -72,6 +72,8 @@ def console(stderr: bool = False) -> Console:
 out, log = console(), console(stderr=True)
 
 SHOWN_DIFFERENCES = 12
+SHOWN_METRICS = 8
+"""Columns of the leaderboard on the console; all are in the report."""
 
 
 def tell(error: Exception) -> int:
@@ -104,9 +106,8 @@ def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: S
         markup=False,
         soft_wrap=True,
     )
-    identity = (
-        f"manifest {plan.manifest_hash[:12]}, model {plan.model[:12] or 'none'}, {plan.resolution or 'own'} px, {plan.dtype}"
-    )
+    size = f"{plan.resolution} px" if plan.resolution else "pictures as the manifest gives them"
+    identity = f"manifest {plan.manifest_hash[:12]}, model {plan.model[:12] or 'none'}, {size}, {plan.dtype}"
     out.print(identity, markup=False, highlight=False)
     out.print(table)
     for look in ahead.looks:
@@ -192,26 +193,30 @@ def _cell(value: Any) -> str:
 
 
 def print_leaderboard(data: ReportData) -> None:
-    """The columns of a leaderboard that fit a terminal: the run's axes and set metrics, and what an edit costs."""
+    """The columns of a leaderboard that fit a terminal: the run's axes, its set metrics, its others, and what an edit costs."""
     from reports.names import metric_names
 
     names, leaderboard = metric_names(data), data.leaderboard
-    shown = dict.fromkeys([data.plane.editability, data.plane.fidelity, *map(str, data.sets["metric"])])
-    columns = {name: names[name].title.replace(" − ", "-").replace("−", "-") for name in shown if name in leaderboard}
-    columns |= {"seconds_per_edit": "s/edit"}
+    pairs = [str(name) for name in dict.fromkeys(data.curves["metric"]) if name not in data.plane.made_of]
+    own = dict.fromkeys([data.plane.editability, data.plane.fidelity, *map(str, data.sets["metric"]), *pairs])
+    metrics = [name for name in own if name in leaderboard]
+    columns = {name: names[name].title.replace(" − ", "-").replace("−", "-") for name in metrics[:SHOWN_METRICS]}
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("editor", no_wrap=True)
-    for title in ("rank", "knob", *columns.values(), "done", "scored"):
+    for title in ("rank", "knob", *columns.values(), "s/edit", "done", "scored"):
         table.add_column(escape(title), justify="right")
     for row in leaderboard.to_dict("records"):
         knob = f"{row['value']:g}" if isinstance(row["knob"], str) else ""
         counts = (f"{row['done']}/{row['expected']}", f"{row['scored']}/{row['expected']}")
         rank = "" if math.isnan(row["rank"]) else f"{row['rank']:.0f}"
-        table.add_row(escape(row["editor"]), rank, escape(knob), *(_cell(row[name]) for name in columns), *counts)
+        seconds = "< 0.001" if 0 < row["seconds_per_edit"] < 0.001 else _cell(row["seconds_per_edit"])
+        table.add_row(escape(row["editor"]), rank, escape(knob), *(_cell(row[name]) for name in columns), seconds, *counts)
     out.print(table)
-    for editor, standing in zip(leaderboard["editor"], leaderboard["standing"], strict=True):
-        if standing:
-            out.print(f"{editor}: {standing}", markup=False, highlight=False, soft_wrap=True)
+    if more := metrics[SHOWN_METRICS:]:
+        out.print(f"not shown here, but in the report: {', '.join(more)}", markup=False, highlight=False, soft_wrap=True)
+    for standing in filter(None, dict.fromkeys(leaderboard["standing"])):
+        editors = ", ".join(leaderboard.loc[leaderboard["standing"] == standing, "editor"])
+        out.print(f"{editors}: {standing}", markup=False, highlight=False, soft_wrap=True)
     for sentence in data.powerless:
         out.print(sentence, markup=False, highlight=False, soft_wrap=True)
 

@@ -81,7 +81,7 @@ def report_data(run: Run) -> ReportData:
         interval=_interval(plan),
         set_interval=_set_interval(scores),
         differences=compared,
-        powerless=[*powerless(compared), *powerless(gained)],
+        powerless=powerless(compared, gained),
         hypervolumes=comparisons.hypervolumes(plan, scores, axes),
         gains=gained,
         attainment=comparisons.attained(plan, scores, axes),
@@ -158,8 +158,8 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
         said.append(f"{scores.stale} scores are of other pictures than the run has now and left out: score the run again.")
     if totals["done"] < totals["expected"]:
         missing = int(totals["expected"] - totals["done"] - totals["failed"])
-        failed, expected = int(totals["failed"]), int(totals["expected"])
-        said.append(f"{failed} of {expected} units failed and {missing} were not run: means cover the rest.")
+        short = [f"{number} {word}" for number, word in ((int(totals["failed"]), "failed"), (missing, "were not run")) if number]
+        said.append(f"of {int(totals['expected'])} units {' and '.join(short)}: means cover the rest.")
     absent = unit_table.groupby("editor", sort=False)["absent"].sum()
     for editor, number in absent[absent > 0].items():
         planned = int(number + unit_table.loc[unit_table["editor"] == editor, "edits"].sum())
@@ -193,7 +193,9 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
 
 def _interval(plan: Plan) -> str:
     clusters = len({sample.source_id for sample in plan.samples})
-    return f"95 % interval clustered by source image ({clusters} sources; Student's t on Hall's scale, Wilson's of shares)"
+    return (
+        f"95 % interval clustered by source image ({clusters} sources; Student's t with skewness taken out, Wilson's for shares)"
+    )
 
 
 def _set_interval(scores: Scores) -> str:

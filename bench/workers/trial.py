@@ -34,7 +34,7 @@ SECONDS_IN_ALL, MOST_SECONDS = 8.0, 2.0
 """What the trials of all editors should take together, and those of one editor at the most."""
 NOTICEABLE = 6
 PATIENCE = 5.0
-"""A trial is stopped when it takes so many times what it should."""
+"""A trial is stopped when it takes so many times what it should, and those before it have left it no more of so many times the whole."""
 FEWEST = 4
 """Steps of a trial: a knob that executes a share of them has something to round."""
 
@@ -70,7 +70,7 @@ def try_editors(
     except EtabenchError as error:
         return {index: Trial(math.nan, message_of(error)) for index in indices}, 0.0
     with deterministic(threads):
-        warm = False
+        warm, stage.grace = False, clock() + PATIENCE * SECONDS_IN_ALL
         for index in sorted(indices, key=lambda index: (not plan.entries[index].needs_model, len(_steps(plan.entries[index])))):
             try:
                 whole = _steps(plan.entries[index])
@@ -81,7 +81,7 @@ def try_editors(
                 some = ", ".join(f"{number} of {whole[name]} {name.replace('_', ' ')}" for name, number in made.items())
                 found[index] = Trial(seconds, f"{some if made != whole else 'a whole unit'} on {device}")
             except Interrupted:
-                found[index] = Trial(math.nan, f"a unit takes more than {PATIENCE * budget:.0f} s")
+                found[index] = Trial(math.nan, f"its trial, a few steps of one unit, did not end within {stage.allowed:.0f} s")
             except Exception as error:
                 found[index] = Trial(math.nan, message_of(error))
     return found, start
@@ -121,7 +121,9 @@ class _Stage:
     threads: int
     clock: Callable[[], float]
     patience: float
+    grace: float = -math.inf
     deadline: float = math.inf
+    allowed: float = math.inf
     model: DiffusionModel | None = None
 
     def open_model(self) -> None:
@@ -145,7 +147,8 @@ class _Stage:
             for sample in samples:
                 worker.run.keep(sample)  # once a run, however many editors
             began = self.clock()
-            self.deadline = began + self.patience
+            self.deadline = max(began + self.patience, self.grace)
+            self.allowed = self.deadline - began
             for record, files in worker.make(batch):
                 worker.run.commit(record, files)
                 if record.status == "failed":

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models import modeling_utils
 
 from editors import Cancelled, DiffusionModel, EditTask
 from editors.imagic import Imagic, interpolate
@@ -46,8 +47,11 @@ def test_training_is_in_float32_and_the_tuned_copy_in_the_dtype_of_the_model(
         trained.extend(weight.dtype for weight in over)
         return adam(over, **options)
 
+    said: list[str] = []
     monkeypatch.setattr(torch.optim, "Adam", watch)
+    monkeypatch.setattr(modeling_utils.logger, "warning", said.append)
     state = make(half).prepare(task)
+    assert said == [], "nothing that a user could mend"
     assert set(trained) == {torch.float32}
     assert {weight.dtype for weight in state.tuned.unet.parameters()} == {torch.bfloat16}
     assert make(half).render(state, (1.0,))[0].shape == task.image.shape

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from reports import ReportData
 from reports.curves import knob_curves, knob_zone, zones
+from reports.panels import metric_panels
 from reports.style import looks
 
 
@@ -56,6 +58,18 @@ def test_caption_says_when_no_editor_has_a_zone(data: ReportData) -> None:
     assert "no editor has one here" not in drawn
     assert "are at least 0.5" in drawn
     assert "Bands: an interval." in drawn
+
+
+def test_a_value_without_a_mean_keeps_its_place_on_the_knob(data: ReportData) -> None:
+    """The smallest value has no score of CLIP, as PSNR has none of an untouched picture: the next one does not slide into its place."""
+    curves = data.curves.copy()
+    curves.loc[(curves["metric"] == "clip") & (curves["value"] == 0.0) & ~curves["anchor"], ["mean", "low", "high"]] = np.nan
+    drawing = metric_panels(replace(data, curves=curves), looks(["alpha", "beta<&>"], ["copy", "oracle"]))
+    assert drawing.figure is not None
+    of_clip, of_lpips = drawing.figure.axes[:2]
+    assert of_clip.get_title(loc="left") == "CLIP ↑"
+    assert list(of_clip.get_lines()[0].get_xdata()) == [0.5, 1.0]
+    assert list(of_lpips.get_lines()[0].get_xdata()) == [0.0, 0.5, 1.0]
 
 
 def test_one_metric_alone_is_still_drawn(data: ReportData) -> None:

@@ -150,6 +150,10 @@ def test_gains_that_can_prove_nothing_are_named() -> None:
     assert powerless(table) == [
         "With at most 8 samples and 1 comparison no p can pass: the smallest possible is 0.12 (matched-fidelity gain)."
     ]
+    each = table.assign(metric="clip")
+    assert powerless(each, table) == [
+        "With at most 8 samples and 1 comparison no p can pass: the smallest possible is 0.12 (clip, matched-fidelity gain)."
+    ], "what is true of several is said once"
 
 
 def test_the_difference_of_hypervolumes_is_that_of_the_volumes() -> None:

@@ -169,8 +169,12 @@ def test_sets_of_different_samples_are_not_compared_and_the_console_says_what_ra
     monkeypatch.setattr(console, "out", Console(file=said, width=1000))
     console.print_leaderboard(data)
     assert said.getvalue().split()[:3] == ["editor", "rank", "knob"]
-    assert "Fade: on the 2 of 3 samples that all ranked editors have\n" in said.getvalue()
+    assert "Fade, FailsOnce: on the 2 of 3 samples that all ranked editors have\n" in said.getvalue()
     assert "With at most 2 samples and 1 comparison no p can pass: the smallest possible is 1 (" in said.getvalue()
+    elsewhere = StringIO()
+    monkeypatch.setattr(console, "out", Console(file=elsewhere, width=1000))
+    console.print_leaderboard(replace(data, plane=replace(data.plane, editability="none", fidelity="none of it")))
+    assert "CLIP" in elsewhere.getvalue().splitlines()[0], "the run's own metrics are shown, whether or not they are axes"
     table = data.leaderboard
     assert table["clip_best"].sum() > 0, "FailsOnce has two of three samples, on which it is Fade and ties"
     assert not table["fid_best"].any()
