@@ -14,9 +14,10 @@ from bench import api, registry
 from bench.commands.outlook import Forecast, outlooks
 from bench.errors import ModelError
 from bench.spec import Spec
-from bench.store import Record, Run
+from bench.store import EditFile, Record, Run
 from bench.workers import trial
 from bench.workers.trial import Trial, extrapolated, try_editors
+from bench.workers.worker import Interrupted, Worker
 
 
 class Unit:
@@ -77,6 +78,24 @@ def test_an_editor_without_steps_is_tried_whole(make_spec: SpecMaker) -> None:
     assert tried(make_spec(editor("Fade"))) == [Trial(0.0, "a whole unit on cpu")]
 
 
+def test_a_slow_editor_may_take_the_time_that_quick_ones_left(make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside twenty others it has 2 s of its own, and a trial of the fewest steps takes it 4."""
+    edit = Worker._edit
+
+    def stoppable(worker: Worker, *given: Any) -> Any:
+        made = edit(worker, *given)
+        if worker.stop():
+            raise Interrupted
+        return made
+
+    monkeypatch.setattr(Worker, "_edit", stoppable)
+    quick = [editor("Fade", label=f"quick{number}") for number in range(20)]
+    spec = make_spec(*quick, editor("Paced", params={"steps": 400}))
+    assert tried(spec)[-1].seconds == pytest.approx(3.0 + 0.25 * 400)
+    monkeypatch.setattr(trial, "PATIENCE", 0.25)
+    assert tried(spec)[-1].basis == "its trial, a few steps of one unit, did not end within 2 s", "there is an end to it"
+
+
 def test_what_cannot_be_tried_is_unknown_with_its_reason(make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = editor("Paced", params={"fails": True})
     (found,) = tried(make_spec(bad))
@@ -84,7 +103,7 @@ def test_what_cannot_be_tried_is_unknown_with_its_reason(make_spec: SpecMaker, m
     assert found.basis == "the trial failed: not today"
     monkeypatch.setattr(trial, "PATIENCE", -1.0)
     (found,) = tried(make_spec(bad))
-    assert "a unit takes more than" in found.basis, "told to stop, it raised"
+    assert found.basis.startswith("its trial, a few steps of one unit, did not end within"), "told to stop, it raised"
 
     def absent(name: str) -> str:
         raise ModelError(f"no {name} here")
@@ -105,8 +124,8 @@ def test_a_forecast_is_what_is_left_to_do_and_the_beginning(make_spec: SpecMaker
     plan, _ = api.plan(make_spec(editor("Fade"), editor("NeedsMask"), editor("Gaps")))
     run = Run.create(tmp_path / "run")
     first = next(unit for unit in plan.units if unit.entry == 0)
-    nothing = tuple(first.identity["values"])
-    run.commit(Record(first.key, "done", first.identity, absent=nothing, seconds={"prepare": 0.25, "render": 0.75}))
+    edits = tuple(EditFile(value, f"{place:03d}.png", "ab") for place, value in enumerate(plan.entries[0].values))
+    run.commit(Record(first.key, "done", first.identity, edits=edits, seconds={"prepare": 0.25, "render": 0.75}))
     looks = outlooks(plan, run, {0: Trial(50.0, "not needed"), 1: Trial(10.0, "a trial")})
     assert [look.seconds for look in looks[:2]] == [2.0, 20.0]
     assert [look.basis for look in looks] == ["1 made already", "a trial", "nothing is measured yet"]
