@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 import typer.core
 
@@ -22,9 +21,9 @@ __all__ = ["Json", "RunArgument", "Settings", "SpecArgument", "Trust", "app", "l
 class Commands(typer.core.TyperGroup):
     """Commands that say how they end: code of others that calls for an exit inside one is an error."""
 
-    def invoke(self, context: click.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(context)
+            return super().invoke(ctx)
         except SystemExit as error:
             raise RunError(f"code that an editor, a metric or a library runs called for an exit: {origin_of(error)}") from error
 

@@ -78,7 +78,7 @@ def take(path: Path, **about: str) -> Claim | None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = Deaths()
-    if path.exists() and holder(path) is None:
+    if os.path.lexists(path) and holder(path) is None:
         before = deaths(path)
         remove(path)
     token = uuid.uuid4().hex

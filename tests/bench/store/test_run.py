@@ -192,6 +192,11 @@ def test_a_claim_from_the_future_blocks_nobody(tmp_path: Path) -> None:
     assert claims.take(path) is not None
 
 
+def test_a_link_to_nowhere_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "k1").symlink_to(tmp_path / "nowhere")
+    assert claims.take(tmp_path / "k1") is not None
+
+
 def test_a_claim_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError("no space left on device")
