@@ -9,7 +9,6 @@ import typer
 import typer.core
 
 from bench.commands import console
-from bench.commands.console import log, out
 from bench.errors import RunError, origin_of
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        out.print(f"etabench {version('etabench')}", markup=False, highlight=False)
+        console.out.print(f"etabench {version('etabench')}", markup=False, highlight=False)
         raise typer.Exit
 
 
@@ -65,7 +64,7 @@ def _main(
 def last_words(failed: list[str], strict: bool) -> None:
     """Say what failed, one line each, and with `strict` exit 1 where anything did."""
     for line in filter(None, failed):
-        log.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.log.print(line, markup=False, highlight=False, soft_wrap=True)
     if strict and any(failed):
         raise typer.Exit(1)
 
@@ -77,5 +76,5 @@ def show_report(run: Run) -> None:
     page, data = report_run(run)
     console.print_leaderboard(data)
     for warning in data.warnings:
-        log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"report: {page}", markup=False, soft_wrap=True)
+        console.log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
+    console.out.print(f"report: {page}", markup=False, soft_wrap=True)

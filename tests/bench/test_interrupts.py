@@ -13,10 +13,12 @@ from bench.interrupts import STOPS, exits_are_errors, told_to_stop
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """The handlers are after a test what they were before it."""
-    before = {number: signal.getsignal(number) for number in [*STOPS, signal.SIGUSR1]}
+    """Python's own handlers, whoever started the tests (nohup ignores SIGHUP); they are after a test what they were before it."""
+    own = dict.fromkeys([*STOPS, signal.SIGUSR1], signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    given = {number: signal.signal(number, handler) for number, handler in own.items()}
     yield
-    assert {number: signal.getsignal(number) for number in before} == before
+    left = {number: signal.signal(number, handler) for number, handler in given.items()}
+    assert left == own
 
 
 @pytest.mark.parametrize("number", STOPS)

@@ -122,17 +122,17 @@ def test_samples_are_taken_in_the_order_given_then_limited(make_spec: SpecMaker)
 def test_missing_inputs_are_planned_and_told(make_spec: SpecMaker, tmp_path: Path) -> None:
     plan = planned(make_spec(editor("NeedsMask")))
     assert [unit.missing for unit in plan.units] == [(), (), ("mask",)]
-    (look,) = outlooks(plan, Run(tmp_path / "none"))
+    (look,) = outlooks(plan, Run(tmp_path / "none"), {})
     assert (look.units, look.edits, look.lacking) == (3, 9, {"mask": 1})
 
 
 def test_the_estimate_comes_from_what_was_measured_or_is_unknown(make_spec: SpecMaker, tmp_path: Path) -> None:
     plan = planned(make_spec(editor("Fade"), editor("NeedsMask")))
     run = Run.create(tmp_path / "run")
-    assert all(math.isnan(look.seconds) for look in outlooks(plan, run))
+    assert all(math.isnan(look.seconds) for look in outlooks(plan, run, {}))
     first = plan.units[0]
     run.commit(Record(first.key, "done", first.identity, absent=plan.entries[0].values, seconds={"prepare": 1.0, "render": 2.0}))
-    fade, masked = outlooks(plan, run)
+    fade, masked = outlooks(plan, run, {})
     assert (fade.done, fade.seconds) == (1, 6.0), "two of three units remain at three seconds each"
     assert math.isnan(masked.seconds)
 
