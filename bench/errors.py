@@ -27,6 +27,9 @@ The leaves have trees of their own, since they know nothing of the conductor; th
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 __all__ = [
     "BaselineError",
     "EtabenchError",
@@ -37,6 +40,7 @@ __all__ = [
     "ScoreError",
     "SpecError",
     "message_of",
+    "origin_of",
 ]
 
 
@@ -47,6 +51,13 @@ def message_of(error: BaseException) -> str:
     except BaseException as worse:
         text = f"(its message cannot be read: {type(worse).__name__})"
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def origin_of(error: BaseException) -> str:
+    """What an error that nobody raised on purpose is, what it says, and the line of code that it came from."""
+    frame = (traceback.extract_tb(error.__traceback__) or [None])[-1]
+    place = f" ({Path(frame.filename).name}, line {frame.lineno})" if frame else ""
+    return f"{type(error).__name__}: {message_of(error)}{place}"
 
 
 class EtabenchError(Exception):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-__all__ = ["Told", "told_to_stop"]
+__all__ = ["Told", "exits_are_errors", "told_to_stop"]
 
 STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 MAY_STOP = [getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
@@ -82,3 +82,18 @@ def told_to_stop() -> Iterator[Told]:
     finally:
         for number in changed:
             signal.signal(number, before[number])
+
+
+@contextlib.contextmanager
+def exits_are_errors() -> Iterator[None]:
+    """Code of others runs inside: where it would end the process, that is a RuntimeError; what a signal raised passes."""
+    with told_to_stop() as told:
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException as error:
+            if told():
+                raise
+            text = f"it called for an exit ({type(error).__name__})"
+            raise RuntimeError(text).with_traceback(error.__traceback__) from error

@@ -12,6 +12,7 @@ written, would let everything through: whatever else stands in the file stops th
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,7 +37,9 @@ def _readable(schema: int) -> int:
 
 
 def _score(written: Any) -> Any:
-    if written in (None, "inf", "-inf") or (isinstance(written, int | float) and not isinstance(written, bool)):
+    if written in (None, "inf", "-inf"):
+        return written
+    if isinstance(written, int | float) and not isinstance(written, bool) and abs(written) <= sys.float_info.max:
         return written
     raise ValueError(f'expected a number, "inf", "-inf" or null, got {kind_of(written)}')
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 
 from bench.commands import console
+from bench.errors import RunError, origin_of
 
 if TYPE_CHECKING:
     from bench.store import Run
 
 __all__ = ["Json", "RunArgument", "Settings", "SpecArgument", "Trust", "app", "last_words", "show_report"]
 
+
+class Commands(typer.core.TyperGroup):
+    """Commands that say how they end: code of others that calls for an exit inside one is an error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SystemExit as error:
+            raise RunError(f"code that an editor, a metric or a library runs called for an exit: {origin_of(error)}") from error
+
+
 app = typer.Typer(
     name="etabench",
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

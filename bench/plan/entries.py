@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
-from bench.errors import EtabenchError, SpecError
+from bench.errors import EtabenchError, SpecError, message_of
+from bench.interrupts import exits_are_errors
 from bench.spec import EditorSpec
 from bench.toybox import embedded
 
@@ -87,11 +88,12 @@ def repositories_of(item: EditorSpec, cls: type[Any], params: Any) -> dict[str, 
 def _named(item: EditorSpec) -> Iterator[None]:
     """Say of what an editor raises about its parameters whose they are."""
     try:
-        yield
+        with exits_are_errors():
+            yield
     except EtabenchError:
         raise
     except Exception as error:
-        raise SpecError(f"editor {item.label or item.name}: {' '.join(str(error).split())}") from error
+        raise SpecError(f"editor {item.label or item.name}: {message_of(error)}") from error
 
 
 def _entry(item: EditorSpec, on_toybox: bool) -> Entry:

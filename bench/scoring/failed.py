@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
-from bench.errors import EtabenchError, RegistryError, ScoreError
+from bench.errors import EtabenchError, RegistryError, ScoreError, origin_of
 
 __all__ = ["Failed"]
 
@@ -41,5 +39,4 @@ def _reason(error: BaseException) -> str:
 
     if isinstance(error, MetricError):
         return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})"
+    return origin_of(error)

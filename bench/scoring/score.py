@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.devices import deterministic, pick_device
-from bench.errors import ManifestError, RegistryError, RunError, ScoreError, SpecError
+from bench.errors import EtabenchError, ManifestError, RegistryError, RunError, ScoreError, SpecError, origin_of
+from bench.interrupts import exits_are_errors
 from bench.manifest.reference import check_reference, collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
@@ -177,11 +178,18 @@ def _opened(run: Run, device: str, failed: Failed) -> tuple[dict[str, PairMetric
 
 
 def _open(item: MetricSpec, spec: Spec, device: str) -> PairMetric | SetMetric:
+    from metrics.base import MetricError
+
     cls: type[Any] = registry.load_metric(item.name)
     try:
-        metric: PairMetric | SetMetric = cls(**_parameters(cls, item, spec, device))
+        with exits_are_errors():
+            metric: PairMetric | SetMetric = cls(**_parameters(cls, item, spec, device))
     except TypeError as error:
         raise ScoreError(f"metric {item.name}: {error}; see `etabench list metrics`") from error
+    except (EtabenchError, MetricError, OSError):
+        raise
+    except Exception as error:
+        raise ScoreError(f"metric {item.name} cannot be made: {origin_of(error)}") from error
     return metric
 
 

@@ -32,6 +32,8 @@ BEAT_SECONDS = 15.0
 WRITING_SECONDS = 5.0
 """How old a file without a note may be before it counts as left behind: by a full disk, or by no command of ours."""
 VOID = ".void-"
+MOST_BYTES = 1 << 16
+"""Of a note."""
 WORD_OF_DEATH = frozenset({"deaths", "cause"})
 """What `bury` leaves: a note of no holder."""
 
@@ -76,7 +78,7 @@ def take(path: Path, **about: str) -> Claim | None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = Deaths()
-    if path.exists() and holder(path) is None:
+    if os.path.lexists(path) and holder(path) is None:
         before = deaths(path)
         remove(path)
     token = uuid.uuid4().hex
@@ -185,8 +187,10 @@ SHAPE: Mapping[str, type] = {
 
 def _read(path: Path) -> dict[str, Any]:
     """The note; empty where there is none, or nothing that could be one of ours."""
+    from editors.toolbox.files import read_regular
+
     try:
-        note = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        note = json.loads(read_regular(path, MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(note, dict) or any(type(note[name]) is not kind for name, kind in SHAPE.items() if name in note):

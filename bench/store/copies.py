@@ -81,11 +81,16 @@ def keep(run: Path, info: SampleInfo, manifest: Callable[[], Manifest]) -> dict[
 
 def _whole(folder: Path, paths: dict[str, Path]) -> bool:
     """Whether the copies are what was written."""
+    from editors.toolbox.files import MOST_BYTES, read_regular
+
     try:
-        known = json.loads((folder / DIGESTS).read_bytes())
+        known = json.loads(read_regular(folder / DIGESTS, MOST_BYTES))
     except FileNotFoundError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
-    found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+    try:
+        found = {name: hashlib.sha256(read_regular(path, MOST_BYTES)).hexdigest() for name, path in paths.items()}
+    except OSError:
+        return False
     return bool(known == found)

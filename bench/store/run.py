@@ -79,8 +79,9 @@ class Run:
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunError(f"{run.path} is a file; a run needs a folder: choose another with --out")
-        if run.path.is_dir() and any(run.path.iterdir()) and not run.units.is_dir():
-            raise RunError(f"{run.path} has content but is not a run folder (no units/): choose another with --out")
+        ours = run.units.is_dir() or (run.path / "plan.json").is_file()
+        if run.path.is_dir() and any(run.path.iterdir()) and not ours:
+            raise RunError(f"{run.path} has content but is not a run folder (no units/, no plan.json): choose another with --out")
         run.units.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -254,8 +255,12 @@ class Run:
 
     def _as_recorded(self, record: Record, index: int) -> bytes | None:
         """The file of an edit; None where it is gone or is not the one that was committed."""
-        path = self.edit_path(record, index)
-        data = path.read_bytes() if path.is_file() else b""
+        from editors.toolbox.files import MOST_BYTES, read_regular
+
+        try:
+            data = read_regular(self.edit_path(record, index), MOST_BYTES)
+        except OSError:
+            return None
         return data if hashlib.sha256(data).hexdigest() == record.edits[index].sha256 else None
 
     def discard(self, key: str) -> None:

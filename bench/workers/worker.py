@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
 from bench.devices import PeakMemory, empty_cache, out_of_memory
-from bench.errors import RunError, message_of
+from bench.errors import EtabenchError, RunError, message_of, origin_of
+from bench.interrupts import exits_are_errors
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import RealPictures
 from bench.plan import Entry, Unit
@@ -147,15 +149,16 @@ class Worker:
         return self.editor(units[0].entry), [self.sample(unit.sample) for unit in units]
 
     def _made(self, label: str, cls: type[Editor[Any]], model: DiffusionModel | None, params: Any) -> Editor[Any]:
-        """The editor; one that exits instead is a RunError."""
+        """The editor; RunError where it raises or exits instead. What it raises on purpose passes."""
+        from editors.task import EditorError
+
         try:
-            return cls(model, params)
-        except Exception:
+            with exits_are_errors():
+                return cls(model, params)
+        except (EtabenchError, EditorError):
             raise
-        except BaseException as error:
-            if self.stop():
-                raise
-            raise RunError(f"editor {label} cannot be made: {type(error).__name__}: {message_of(error)}") from error
+        except Exception as error:
+            raise RunError(f"editor {label} cannot be made: {origin_of(error)}") from error
 
     def _edit(self, units: Sequence[Unit], editor: Editor[Any], samples: Sequence[Sample]) -> list[Made]:
         entry = self.run.plan.entries[units[0].entry]
@@ -166,11 +169,14 @@ class Worker:
             self.model.limits.forget()
         memory = PeakMemory(self.device if entry.needs_model else "cpu")
         start = time.perf_counter()
-        states = editor.prepare_many(tasks)
-        memory.wait()
-        prepared = time.perf_counter()
-        edits = editor.render_many(states, entry.values)
-        memory.wait()
+        with contextlib.chdir(
+            "."
+        ):  # whatever an editor makes of it: the next unit and the folder's path are seen from the same place
+            states = editor.prepare_many(tasks)
+            memory.wait()
+            prepared = time.perf_counter()
+            edits = editor.render_many(states, entry.values)
+            memory.wait()
         rendered = time.perf_counter()
         evaluations = self.model.unet_evaluations - evaluations if entry.needs_model else 0
         cost = UnitCost(len(units), prepared - start, rendered - prepared, evaluations, memory.read())

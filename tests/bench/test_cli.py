@@ -465,3 +465,14 @@ def test_a_picture_that_was_changed_is_named_by_score_report_and_check_and_made_
     assert code == 0
     assert f"1 of 3 units are made anew: their pictures are gone or differ from their records (first: {edit})" in err
     assert etabench("check", run, "--baseline", baseline)[0] == 0
+
+
+def test_code_that_exits_inside_a_command_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.store.Run.open", lambda path: sys.exit(0))
+    monkeypatch.setattr(sys, "argv", ["etabench", "report", str(tmp_path)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert "called for an exit: SystemExit: 0 (test_cli.py, line " in capsys.readouterr().err

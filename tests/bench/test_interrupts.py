@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.errors import message_of
-from bench.interrupts import STOPS, told_to_stop
+from bench.interrupts import STOPS, exits_are_errors, told_to_stop
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +40,14 @@ def test_blocks_within_blocks_are_all_told() -> None:
         with told_to_stop() as inner, pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert (outer(), inner()) == (True, True)
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit()])
+def test_an_exit_that_code_of_others_raised_is_an_error(error: BaseException) -> None:
+    with pytest.raises(RuntimeError, match=rf"it called for an exit \({type(error).__name__}\)"), exits_are_errors():
+        raise error
+    with pytest.raises(KeyboardInterrupt), exits_are_errors():
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_block_that_must_not_be_torn_apart_is_not() -> None:

@@ -123,6 +123,8 @@ class Misbehaves(Fade):
         match self.params.how:
             case "exit":
                 sys.exit(0)
+            case "wander":
+                os.chdir("/")
             case "interrupt":
                 raise KeyboardInterrupt
             case "generator exit":

@@ -280,6 +280,13 @@ def test_tolerances_must_be_positive_numbers(run: Run, baseline: Path) -> None:
         refused(run, baseline, r"not a baseline: .*(tolerances\.clip\.mean: |Infinity is no JSON)")
 
 
+def test_a_score_that_no_number_holds_is_refused(run: Run, baseline: Path) -> None:
+    whole = json.loads(baseline.read_text())
+    good = whole["scores"][0]
+    baseline.write_text(json.dumps(whole | {"scores": [[*good[:5], 10**400], *whole["scores"][1:]]}))
+    refused(run, baseline, r"scores\[0\]\[5\]: expected a number")
+
+
 def test_an_absent_baseline_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match=r"no baseline at .*--update` writes one"):
         compare(run, tmp_path / "none.json")

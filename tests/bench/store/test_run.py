@@ -80,6 +80,15 @@ def test_an_edit_that_differs_from_its_record_is_an_error_not_a_score(run: Run) 
         run.read_edit(done, 0)
 
 
+def test_a_picture_that_has_no_end_is_not_read(run: Run) -> None:
+    import os
+
+    done = record(edits=(EditFile(0.0, "000.png", "0" * 64),))
+    run.commit(done, {"000.png": b"x"})
+    os.truncate(run.edit_path(done, 0), 2**40)  # no memory holds it
+    assert run.damaged(done) == run.edit_path(done, 0)
+
+
 @pytest.fixture(scope="module")
 def dead() -> int:
     """The id of a process that no longer lives."""
@@ -182,6 +191,11 @@ def test_a_claim_from_the_future_blocks_nobody(tmp_path: Path) -> None:
     path.write_text(json.dumps({"pid": 1, "host": "elsewhere", "token": "t"}))
     os.utime(path, (tomorrow, tomorrow))
     assert claims.take(path) is not None
+
+
+def test_a_link_to_nowhere_holds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "k1").symlink_to(tmp_path / "nowhere")
+    assert claims.take(tmp_path / "k1") is not None
 
 
 def test_a_claim_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,6 +310,8 @@ def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis" / "chapter1.tex").write_text("")
     with pytest.raises(RunError, match="has content but is not a run folder"):
         Run.create(tmp_path / "thesis")
+    (tmp_path / "thesis" / "plan.json").write_text("{}")
+    assert Run.create(tmp_path / "thesis").units.is_dir(), "of a run, whose units somebody deleted"
     with pytest.raises(RunError, match=r"is not a run folder: no spec\.yaml, manifest\.json, plan\.json"):
         Run.open(tmp_path / "nothing")
     (tmp_path / "file").write_text("")

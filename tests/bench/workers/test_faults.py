@@ -15,6 +15,7 @@ import pytest
 from fake_specs import SpecMaker, editor
 
 from bench import api
+from bench.errors import SpecError
 from bench.store import Record, Run
 from bench.workers import waiting
 from bench.workers.crew import Options
@@ -64,8 +65,27 @@ def test_a_batch_that_exits_is_made_one_by_one(make_spec: SpecMaker, tmp_path: P
 
 
 def test_an_editor_that_exits_while_it_is_made_stops_the_run_in_words(make_spec: SpecMaker, tmp_path: Path) -> None:
-    with pytest.raises(api.RunError, match="editor ExitsAtOnce cannot be made: SystemExit: 1"):
+    with pytest.raises(
+        api.RunError, match=r"editor ExitsAtOnce cannot be made: RuntimeError: it called for an exit \(SystemExit\)"
+    ):
         api.run(make_spec(editor("ExitsAtOnce")), tmp_path / "run", options=INLINE)
+
+
+def test_an_editor_that_exits_while_a_run_is_planned_is_named(make_spec: SpecMaker, tmp_path: Path) -> None:
+    code = "import sys\nfrom editors.anchors import Copy\nclass Quits(Copy):\n    assets = classmethod(lambda cls, params: sys.exit(0))\n"
+    (tmp_path / "quits.py").write_text(code)
+    spec = make_spec({"name": f"{tmp_path / 'quits.py'}:Quits"})
+    with pytest.raises(SpecError, match=r"editor Quits: it called for an exit \(SystemExit\)"):
+        api.run(spec, tmp_path / "run", options=INLINE)
+
+
+def test_an_editor_that_changes_the_folder_moves_nothing(
+    make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = made(make_spec, Path("run"), "wander")
+    assert [record.status for record in records] == ["done"] * 3
+    assert Path.cwd() == tmp_path
 
 
 def test_odd_facts_are_told_as_far_as_json_goes(make_spec: SpecMaker, tmp_path: Path) -> None:
