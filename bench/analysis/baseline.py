@@ -134,12 +134,12 @@ def compare(run: Run, path: Path) -> Verdict:
         ours, theirs = plan.manifest_hash[:12], baseline["manifest_hash"][:12]
         raise BaselineError(f"{path} is of manifest {theirs}, {run.path} of {ours}: scores cannot be compared")
     before = {tuple(row[:5]): _read_score(row[5]) for row in baseline["scores"] if row[4] not in scores.failed}
-    _same_numbers(run, path, _fingerprints(scores.pairs), baseline["fingerprints"])
+    _same_numbers(run, path, scores, _fingerprints(scores.pairs), baseline)
     _nothing_lost(run, path, before.keys() - table.keys(), len(before), "{4} of {1} at {2:g}, sample {0}, seed {3}")
     found, sets = list(_differences(baseline, before, table)), _sets(scores)
-    theirs = baseline.get("sets") or {"fingerprints": {}, "scores": []}
+    theirs = baseline.get("sets") or {"fingerprints": {}, "higher_is_better": {}, "scores": []}
     before_sets = {tuple(row[:3]): _read_score(row[3]) for row in theirs["scores"] if row[2] not in scores.failed}
-    _same_numbers(run, path, _fingerprints(scores.sets), theirs["fingerprints"])
+    _same_numbers(run, path, scores, _fingerprints(scores.sets), theirs)
     _nothing_lost(run, path, before_sets.keys() - sets.keys(), len(before_sets), "{2} of {0} at {1:g}")
     for (editor, value, metric), old in before_sets.items():
         new, up = sets[editor, value, metric], theirs["higher_is_better"][metric]
@@ -155,11 +155,15 @@ def compare(run: Run, path: Path) -> Verdict:
     )
 
 
-def _same_numbers(run: Run, path: Path, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
-    for metric, print_ in theirs.items():
+def _same_numbers(run: Run, path: Path, scores: Scores, ours: Mapping[str, str], theirs: Mapping[str, Any]) -> None:
+    """The metrics that both have are the same ones, in the same direction."""
+    for metric, print_ in theirs["fingerprints"].items():
         if ours.get(metric, print_) != print_:
             other = f"{run.path} has {ours[metric]}: they are not the same number"
             raise BaselineError(f"{path}: metric {metric} has fingerprint {print_}, {other}")
+        told, known = theirs["higher_is_better"][metric], scores.cards[print_]["higher_is_better"] if metric in ours else None
+        if metric in ours and told != known:
+            raise BaselineError(f"{path}: higher_is_better of {metric} is {told}, its card says {known}; mend the file")
 
 
 def _nothing_lost(run: Run, path: Path, lost: Collection[tuple[Any, ...]], number: int, words: str) -> None:

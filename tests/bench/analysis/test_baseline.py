@@ -125,6 +125,14 @@ def test_another_fingerprint_means_nothing(run: Run, baseline: Path, make_spec: 
         compare(run, baseline)
 
 
+def test_another_direction_means_nothing(run: Run, baseline: Path) -> None:
+    content = json.loads(baseline.read_text())
+    content["higher_is_better"]["clip"] = False
+    baseline.write_text(json.dumps(content))
+    with pytest.raises(BaselineError, match="higher_is_better of clip is False, its card says True; mend the file"):
+        compare(run, baseline)
+
+
 def test_missing_units_mean_nothing(run: Run, baseline: Path, make_spec: SpecMaker) -> None:
     api.score(api.run(make_spec(limit=2), run.path, options=INLINE))
     with pytest.raises(BaselineError, match=r"lacks 6 of 18 scores .*first: clip of Fade at 0, sample sample-2, seed 0"):
