@@ -156,13 +156,13 @@ def compare(run: Run, path: Path) -> Verdict:
 
 
 def _same_numbers(run: Run, path: Path, scores: Scores, ours: Mapping[str, str], theirs: Mapping[str, Any]) -> None:
-    """The metrics that both have are the same ones, in the same direction."""
+    """The metrics that both have are the same ones, and run in the same direction; a baseline may take a move in either for a loss."""
     for metric, print_ in theirs["fingerprints"].items():
         if ours.get(metric, print_) != print_:
             other = f"{run.path} has {ours[metric]}: they are not the same number"
             raise BaselineError(f"{path}: metric {metric} has fingerprint {print_}, {other}")
         told, known = theirs["higher_is_better"][metric], scores.cards[print_]["higher_is_better"] if metric in ours else None
-        if metric in ours and told != known:
+        if metric in ours and told not in (None, known):
             raise BaselineError(f"{path}: higher_is_better of {metric} is {told}, its card says {known}; mend the file")
 
 
