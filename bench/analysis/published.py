@@ -2,7 +2,8 @@
 
 `published.json` holds tables as they were printed: the value, what it is of (a metric here with its masking and scale, or why there is
 none), the source, whether it was seen there (`certain`) or through others, what re-runs of the same method differed by (`tolerance`),
-and doubts. A run agrees with a printed value where its own interval, widened by the tolerance, holds it.
+and doubts. A run agrees with a printed value where its own interval, widened by the tolerance, holds it. Pictures that were made
+elsewhere stand beside the method that their label names.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Beside", "Column", "Printed", "beside", "published"]
 
 FILE = Path(__file__).with_name("published.json")
+DELIVERED = "folder"
+"""The editor whose pictures were made elsewhere: its label says by which method."""
 ROUNDING = 0.0051
 """By how much a printed total of two decimals may differ from the mean of its own row."""
 
@@ -136,12 +139,14 @@ def beside(run: Run, benchmark: str) -> list[Beside]:
         each
         for entry in scored.plan.entries
         for number in numbers
-        if number.editor == entry.name
+        if number.editor == entry.name or (entry.name == DELIVERED and number.method == entry.label)
         for each in _of(number, entry.label, entry.values, scored)
     ]
     if not found:
         methods = ", ".join(dict.fromkeys(number.editor for number in numbers if number.editor)) or "none"
-        raise EtabenchError(f"{run.path}: no editor of it has printed numbers on {benchmark}; there are some of {methods}")
+        labels = [entry.label for entry in scored.plan.entries if entry.name == DELIVERED]
+        named = f"; of the label '{labels[0]}': {did_you_mean(labels[0], {each.method for each in numbers})}" if labels else ""
+        raise EtabenchError(f"{run.path}: no editor of it has printed numbers on {benchmark}; there are some of {methods}{named}")
     return found
 
 
