@@ -200,7 +200,9 @@ def delivered(layout: Layout, folder: Path, spec: Spec, manifest: Manifest) -> D
     asked = _asked(spec, manifest)
     files = {sample: find_file(folder, place) for sample, place in places.items()}
     known = set(files.values())
-    extra = [text_of(file.relative_to(folder).as_posix()) for file in sorted(folder.rglob("*")) if file.is_file() and file not in known]
+    extra = [
+        text_of(file.relative_to(folder).as_posix()) for file in sorted(folder.rglob("*")) if file.is_file() and file not in known
+    ]
     return Delivered(
         folder,
         found={sample: files[sample] for sample in asked if files[sample].is_file()},
