@@ -131,6 +131,7 @@ def test_only_the_samples_that_are_asked_for_can_be_missing(tedbench: Path, thei
     assert found.whole, "the edit of another sample of the set is not extra"
 
 
+@pytest.mark.slow
 def test_a_partial_import_is_a_run_that_is_scored_on_what_was_delivered(
     tedbench: Path, theirs: Path, tmp_path: Path, etabench: Callable[..., tuple[int, str, str]]
 ) -> None:
@@ -151,7 +152,6 @@ def test_a_partial_import_is_a_run_that_is_scored_on_what_was_delivered(
     assert sorted(scores["sample_id"].unique()) == ["001-cat", "002-bird"]
     assert set(scores["editor"]) == {"Imagic, Imagen"}
     assert set(scores["metric"]) == {"psnr", "ssim"}
-    assert etabench("report", run)[0] == 0
     code, out, _ = etabench("check", run, "--published", "tedbench")
     assert code == 2, "neither metric was printed"
     assert "judged by people" in out
@@ -238,6 +238,7 @@ def test_layouts_score_by_metrics_that_need_no_weights() -> None:
         assert {metric.card.weights for metric in open_metrics(spec, "cpu").values()} == {""}, layout.name
 
 
+@pytest.mark.slow
 def test_delivered_edits_stand_beside_the_method_of_their_label(
     tedbench: Path, theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
