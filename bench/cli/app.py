@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.commands import console
-from bench.commands.console import log, out
 
 if TYPE_CHECKING:
     from bench.store import Run
@@ -35,7 +34,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        out.print(f"etabench {version('etabench')}", markup=False, highlight=False)
+        console.out.print(f"etabench {version('etabench')}", markup=False, highlight=False)
         raise typer.Exit
 
 
@@ -51,7 +50,7 @@ def _main(
 def last_words(failed: list[str], strict: bool) -> None:
     """Say what failed, one line each, and with `strict` exit 1 where anything did."""
     for line in filter(None, failed):
-        log.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.log.print(line, markup=False, highlight=False, soft_wrap=True)
     if strict and any(failed):
         raise typer.Exit(1)
 
@@ -63,5 +62,5 @@ def show_report(run: Run) -> None:
     page, data = report_run(run)
     console.print_leaderboard(data)
     for warning in data.warnings:
-        log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"report: {page}", markup=False, soft_wrap=True)
+        console.log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)
+    console.out.print(f"report: {page}", markup=False, soft_wrap=True)

@@ -9,7 +9,6 @@ import typer
 
 from bench.cli.app import Json, RunArgument, Trust, app, show_report
 from bench.commands import console
-from bench.commands.console import log, out
 
 __all__ = ["blended_precision", "check", "export", "validate_metrics"]
 
@@ -36,7 +35,7 @@ def check(
         raise typer.Exit(1 if "differs" in verdicts else 0 if "agrees" in verdicts else 2)
     if update:
         number = write_baseline(Run.open(run), baseline)
-        out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
+        console.out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
         return
     verdict = compare(Run.open(run), baseline)
     console.print_verdict(verdict)
@@ -62,7 +61,7 @@ def export(
     target = folder or run / "export"
     found = export_run(Run.open(run), target, by, link=link)
     missing = f", {found.missing} of the plan are missing" if found.missing else ""
-    out.print(f"{found.edits} edits in {target}{missing}", markup=False, soft_wrap=True)
+    console.out.print(f"{found.edits} edits in {target}{missing}", markup=False, soft_wrap=True)
 
 
 @app.command("validate-metrics")
@@ -80,8 +79,8 @@ def validate_metrics(
     from bench.analysis import judges
     from bench.progress import shown
 
-    finished = api.run(spec, folder, progress=shown(log), trust=trust)
-    scores = api.score(finished, progress=shown(log)).whole()
+    finished = api.run(spec, folder, progress=shown(console.log), trust=trust)
+    scores = api.score(finished, progress=shown(console.log)).whole()
     plan = finished.plan
     judged = judges.judges_of(plan, scores)
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]

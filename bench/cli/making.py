@@ -10,7 +10,6 @@ import typer
 
 from bench.cli.app import RunArgument, Settings, SpecArgument, Trust, app, last_words, show_report
 from bench.commands import console
-from bench.commands.console import log, out
 
 __all__ = ["fetch", "import_", "report", "run", "score"]
 
@@ -71,15 +70,17 @@ def run(
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
-        progress, scorable = shown(log), not no_score
+        progress, scorable = shown(console.log), not no_score
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
         failed = [failures(finished)]
         if no_score:
-            out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
+            console.out.print(
+                f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True
+            )
         else:
             failed.append(unscored(api.score(finished, progress=progress)))
     except KeyboardInterrupt:
-        log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
+        console.log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     if not no_score:
         show_report(finished)
@@ -116,14 +117,14 @@ def import_(
     spec = spec_of_import(known, root, folder, split=split, label=label, overrides=settings or [])
     found = delivered(known, path, spec, open_manifest(spec.manifest, partial=spec.partial))
     for line in found.lines():
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
     if listing is not None:
         listing.write_text("".join(f"{line}\n" for line in found.lines(None)), encoding="utf-8")
     if not found.whole and not partial:
         raise RunError(f"{path} is not the whole delivery and nothing else; mend it, or take what is there with --partial")
     stage(known, found, Run.create(folder))
-    finished = api.run(spec, folder, progress=shown(log), scorable=False)
-    out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
+    finished = api.run(spec, folder, progress=shown(console.log), scorable=False)
+    console.out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
     last_words([failures(finished)], strict=False)
 
 
@@ -140,9 +141,9 @@ def fetch(
     from bench.spec import load_spec
 
     downloads = wanted(load_spec(spec, settings or []))
-    out.print("\n".join([*map(str, downloads), whole(downloads)]), markup=False, highlight=False, soft_wrap=True)
+    console.out.print("\n".join([*map(str, downloads), whole(downloads)]), markup=False, highlight=False, soft_wrap=True)
     if downloads and (yes or typer.confirm("fetch? (--yes does not ask)", abort=True)):
-        bring(downloads, shown(log))
+        bring(downloads, shown(console.log))
 
 
 @app.command()
@@ -157,8 +158,8 @@ def score(
     from bench.commands.outlook import unscored
     from bench.progress import shown
 
-    scores = api.score(run, device=device, progress=shown(log), trust=trust)
-    out.print(
+    scores = api.score(run, device=device, progress=shown(console.log), trust=trust)
+    console.out.print(
         f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
     )
     last_words([unscored(scores)], strict)

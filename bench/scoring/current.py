@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench import registry
+from bench import registry, trust
 from bench.errors import ScoreError
 from bench.scoring.edits import Finished
 from bench.scoring.tables import Scores, read_cards, read_failed, read_table
@@ -91,9 +91,13 @@ def _those(table: pd.DataFrame, chosen: Iterable[bool]) -> pd.DataFrame:
 
 
 def lacking(run: Run, scores: Scores) -> Mapping[str, int]:
-    """Metric of the run's spec to how many of its finished edits, or of their sets, have no score; only what is not 0."""
+    """Metric of the run's spec to how many of its finished edits, or of their sets, have no score; only what is not 0.
+
+    Raises RunError where the spec names metrics that are code and were not let in (`bench.trust`).
+    """
     from metrics.base import SetMetric
 
+    trust.demand(run.path, trust.code_of_metrics(run.spec))
     finished = Finished.of(run)
     classes = {item.name: registry.load_metric(item.name) for item in run.spec.metrics}
     names = run.spec.table_names(lambda name: str(classes[name].name))

@@ -72,7 +72,7 @@ class SetScoring:
         store: FeatureStore,
         failed: Failed,
     ) -> None:
-        from metrics.base import PROSE, fingerprint
+        from metrics.card import PROSE, fingerprint
 
         self._metrics, self._reference, self._store, self._failed = metrics, reference, store, failed
         self._before, self._sets = before, finished.sets

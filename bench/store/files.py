@@ -58,6 +58,6 @@ def write_flushed(path: Path, data: bytes) -> None:
 
 
 def json_bytes(content: Any) -> bytes:
-    """Readable JSON with sorted keys; lone surrogates are escaped. Raises ValueError for NaN and infinity."""
+    """Readable JSON with sorted keys; half of a surrogate pair, which is no character, becomes "?". Raises ValueError for NaN and infinity."""
     text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", "backslashreplace")
+    return text.encode("utf-8", "replace")

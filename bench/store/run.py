@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench import trust
 from bench.errors import RunError, SpecError
-from bench.store import claims, copies
+from bench.store import claims, copies, holders
 from bench.store.files import TEMPORARY, json_bytes, write_atomically, write_flushed
 from bench.store.record import Record
 from bench.store.shapes import Head, flaw_of_plan, flaw_of_record, read_as
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 T = TypeVar("T")
-
-GATE_TRIES, GATE_SECONDS = 300, 0.1
 
 
 class Run:
@@ -138,42 +136,8 @@ class Run:
         The first of them removes the temporary files of commands that died.
         Raises RunError that names who holds it for another plan.
         """
-        about, others = plan.digest(spec), 0
-        with self._alone():
-            for path in self.holders.glob("[!.]*"):
-                note = claims.holder(path)
-                if note is None:
-                    claims.remove(path)
-                elif note.get("plan") != about:
-                    who = f"process {note['pid']} on {note['host']} since {note['since']}"
-                    raise RunError(f"{self.path} is in use for another spec ({who}); wait for it, or choose another --out")
-                else:
-                    others += 1
-            if not others:
-                self._sweep()
-            mine = claims.take(self.holders / uuid.uuid4().hex, plan=about)
-        if mine is None:
-            raise RunError(f"{self.holders} cannot be written to")
-        with mine:
+        with holders.hold(self.path, self.holders, plan.digest(spec)):
             yield
-
-    def _sweep(self) -> None:
-        """Remove what dead commands were writing; no other command may be at work. What workers write, see `clean`."""
-        for place in ("", "scores/", "scores/features/*/", "report/"):
-            for path in self.path.glob(f"{place}{TEMPORARY}*"):
-                path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process at a time looks who holds the folder and writes that it does."""
-        for _ in range(GATE_TRIES):
-            gate = claims.take(self.holders / ".gate")
-            if gate is not None:
-                with gate:
-                    yield
-                return
-            time.sleep(GATE_SECONDS)
-        raise RunError(f"{self.holders / '.gate'} is not given back; delete it if no command works on {self.path}")
 
     def sample(self, info: SampleInfo) -> Sample:
         """A planned sample, decoded: the run's own copy, or the manifest's, of which the run then keeps a copy.

@@ -58,8 +58,9 @@ def etabench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["etabench", *map(str, arguments)])
-        for each in (console.out, console.log):
-            monkeypatch.setattr(each, "width", 200)
+        for name, error in (("out", False), ("log", True)):
+            fresh = console.Console(stderr=error, width=200)
+            monkeypatch.setattr(console, name, fresh)
         with pytest.raises(SystemExit) as caught:
             cli.main()
         captured = capsys.readouterr()

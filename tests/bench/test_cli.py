@@ -219,13 +219,17 @@ def test_nothing_that_is_printed_gives_the_terminal_orders(
     etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
 ) -> None:
     odd = "a\x1b]0;title\x07\x1b[2J\x9b\u202e"
-    code, out, err = etabench("run", spec_file(editor("Fade", label=odd), name=odd), "--dry-run", "--out", tmp_path / "run")
+    path = spec_file(editor("Fade"))
+    code, out, err = etabench("run", path, "--dry-run", "--out", tmp_path / odd)
     assert (code, err) == (0, "")
-    assert out.count("a\\x1b]0;title\\x07\\x1b[2J\\x9b\\u202e") >= 2, "as the name of the run and of the editor"
-    code, out_, err = etabench("score", tmp_path / odd)
-    assert code == 2
-    assert "\\x1b]0;title" in err
-    assert not set(out + out_ + err) & set("\x1b\x07\x9b\u202e")
+    assert "a\\x1b]0;title\\x07\\x1b[2J\\x9b\\u202e" in out
+    told = out
+    for arguments in (("score", tmp_path / odd), ("run", path, "--set", f"name='{odd}'"), ("list", "editors", odd)):
+        code, out, err = etabench(*arguments)
+        assert code == 2
+        assert "x1b]0;title" in err
+        told += out + err
+    assert not set(told) & set("\x1b\x07\x9b\u202e")
 
 
 def test_the_gate_never_takes_a_malformed_file_for_a_regression(
@@ -272,6 +276,10 @@ def test_trust_is_asked_for_on_the_command_line(
     assert etabench("score", run, "--trust")[0] == 0
     monkeypatch.setattr(trust, "_here", set())
     assert etabench("score", run)[0] == 0
+    shutil.rmtree(tmp_path / "state")
+    monkeypatch.setattr(trust, "_here", set())
+    code, _, err = etabench("check", run, "--baseline", tmp_path / "baseline.json", "--update")
+    assert (code, "read it, then add --trust" in err) == (2, True), "which scores are lacking is asked of the metrics' classes"
 
 
 def test_an_interrupt_says_how_to_go_on(

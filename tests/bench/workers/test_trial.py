@@ -105,7 +105,8 @@ def test_a_forecast_is_what_is_left_to_do_and_the_beginning(make_spec: SpecMaker
     plan, _ = api.plan(make_spec(editor("Fade"), editor("NeedsMask"), editor("Gaps")))
     run = Run.create(tmp_path / "run")
     first = next(unit for unit in plan.units if unit.entry == 0)
-    run.commit(Record(first.key, "done", first.identity, seconds={"prepare": 0.25, "render": 0.75}))
+    nothing = tuple(first.identity["values"])
+    run.commit(Record(first.key, "done", first.identity, absent=nothing, seconds={"prepare": 0.25, "render": 0.75}))
     looks = outlooks(plan, run, {0: Trial(50.0, "not needed"), 1: Trial(10.0, "a trial")})
     assert [look.seconds for look in looks[:2]] == [2.0, 20.0]
     assert [look.basis for look in looks] == ["1 made already", "a trial", "nothing is measured yet"]
