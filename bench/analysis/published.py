@@ -209,6 +209,8 @@ class _Scored:
             self.reason = f"the run edits {name}"
         elif whole is not None and samples < whole:
             self.reason = f"the run edits {samples} of {whole} samples"
+        elif whole is None and run.spec.partial:
+            self.reason = f"the run is limited to {samples} samples, and how many a whole copy has is not known"
 
     def other_split(self, printed: Printed) -> str:
         """Why a value of another split says nothing of the run; empty where it is of the run's."""

@@ -121,7 +121,7 @@ LAYOUTS: Mapping[str, Layout] = {layout.name: layout for layout in _ALL}
 def layout_of(name: str) -> Layout:
     """Raises EtabenchError where there is none of that name."""
     if name not in LAYOUTS:
-        raise EtabenchError(f"no layout '{name}'; {did_you_mean(name, LAYOUTS)}; there are {', '.join(LAYOUTS)}")
+        raise EtabenchError(f"no layout '{name}'; {did_you_mean(name, LAYOUTS)}")
     return LAYOUTS[name]
 
 

@@ -245,7 +245,8 @@ def test_delivered_edits_stand_beside_the_method_of_their_label(
     from bench import api
 
     layout, run = LAYOUTS["tedbench"], Run.create(tmp_path / "run")
-    spec = spec_of_import(layout, tedbench, run.path, label="Theirs", overrides=["metrics=[l1]", "limit=2"])
+    spec = spec_of_import(layout, tedbench, run.path, label="Theirs", overrides=["metrics=[l1]"])
+    write_picture(theirs / EDITS[2], 2, 40, 41)
     stage(layout, looked_for("tedbench", tedbench, theirs), run)
     api.score(api.run(spec, run.path))
     run.write_json("manifest.json", asdict(run.head) | {"name": "mine"})
@@ -254,5 +255,5 @@ def test_delivered_edits_stand_beside_the_method_of_their_label(
     printed = [Printed("mine", "", name, column, 10 * mean, "a paper", True) for name in ("Theirs", "Ours")]
     monkeypatch.setattr("bench.analysis.published.published", lambda benchmark: printed)
     (found,) = beside(Run.open(run.path), "mine")
-    assert (found.printed.method, found.verdict, found.n) == ("Theirs", "agrees", 2)
+    assert (found.printed.method, found.verdict, found.n) == ("Theirs", "agrees", 3)
     assert found.mean == pytest.approx(10 * mean)  # one and the same mean, summed in another order

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures_manifest import row, write_folder
 
 from bench import registry
 from bench.analysis.published import Beside, Column, Printed, beside, published
@@ -106,8 +107,7 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
 
     spec = {
         "name": "mine",
-        "manifest": "toybox-mini",
-        "limit": 3,
+        "manifest": {"path": str(write_folder(tmp_path / "theirs", [row(0), row(1), row(2)]))},
         "device": "cpu",
         "editors": ["copy"],
         "metrics": ["mse"],
@@ -116,7 +116,7 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
     run = api.run(tmp_path / "mine.yaml", tmp_path / "run")
     api.score(run)
     (other,) = laid(run, a(0.0, PSNR))
-    assert (other.verdict, other.reason) == ("not comparable", "the run edits toybox-mini")
+    assert (other.verdict, other.reason) == ("not comparable", "the run edits theirs")
     head = asdict(run.head)
     run.write_json("manifest.json", head | {"name": "hub/mine"})
     (same, off, absent, elsewhere, eye, split) = laid(
@@ -134,5 +134,8 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
     assert (elsewhere.verdict, elsewhere.reason) == ("not comparable", "judged by people")
     assert (eye.verdict, eye.reason) == ("not comparable", "the run has no mse of which the card says 'whole' and 'ViT-B-32'")
     assert (split.verdict, split.reason) == ("not comparable", "printed of the split test, the run edits one without a name")
+    run.spec = run.spec.model_copy(update={"limit": 3})
+    (part,) = laid(run, a(0.4, PSNR))
+    assert (part.verdict, part.reason[:32]) == ("not comparable", "the run is limited to 3 samples,")
     with pytest.raises(EtabenchError, match="no editor of it has printed numbers on mine"):
         laid(run)
