@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from metrics.base import PIXELS, Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
 from metrics.lpips import LPIPS
 from metrics.networks.classifier import open_classifier
-from metrics.networks.images import BATCH_SIZE, check_image, check_images, open_device
+from metrics.networks.images import BATCH_SIZE, check_images, open_device
 from metrics.toolbox.regions import MASKING, NO_REGION, check_pairs, regions
+from metrics.toolbox.truths import known_truths
 
 __all__ = ["ToyBoxBackgroundKept", "ToyBoxSuccess", "ToyBoxTruthDistance"]
 
@@ -68,7 +69,7 @@ class ToyBoxSuccess(PairMetric):
         )
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
-        edits, known = check_images(batch.edits, "edits"), _known(batch)
+        edits, known = check_images(batch.edits, "edits"), known_truths(batch)
         scores = np.full(len(edits), np.nan, dtype=np.float64)
         if known:
             wanted = {id(truth): truth for truth in known.values()}
@@ -124,7 +125,7 @@ class ToyBoxTruthDistance(PairMetric):
         )
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
-        known = _known(batch)
+        known = known_truths(batch)
         scores = np.full(len(batch), np.nan, dtype=np.float64)
         if known:
             part = _pairs([batch.edits[row] for row in known], list(known.values()))
@@ -161,11 +162,6 @@ class ToyBoxBackgroundKept(PairMetric):
         edits, sources = check_pairs(batch, self.name)
         rows = zip(edits, sources, regions(batch, "background"), strict=True)
         return np.array([np.nan if at is None else 1 - _l1(edit[at], source[at]) for edit, source, at in rows], dtype=np.float64)
-
-
-def _known(batch: PairBatch) -> dict[int, Image]:
-    """Row to ground truth, where there is one."""
-    return {row: check_image(truth, f"truths[{row}]") for row, truth in enumerate(batch.truths) if truth is not None}
 
 
 def _pairs(edits: list[Image], truths: list[Image]) -> PairBatch:

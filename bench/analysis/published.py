@@ -2,7 +2,8 @@
 
 `published.json` holds tables as they were printed: the value, what it is of (a metric here with its masking and scale, or why there is
 none), the source, whether it was seen there (`certain`) or through others, what re-runs of the same method differed by (`tolerance`),
-and doubts. A run agrees with a printed value where its own interval, widened by the tolerance, holds it.
+and doubts. A run agrees with a printed value where its own interval, widened by the tolerance, holds it. Pictures that were made
+elsewhere stand beside the method that their label names.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Beside", "Column", "Printed", "beside", "published"]
 
 FILE = Path(__file__).with_name("published.json")
+DELIVERED = "folder"
+"""The editor whose pictures were made elsewhere: its label says by which method."""
 ROUNDING = 0.0051
 """By how much a printed total of two decimals may differ from the mean of its own row."""
 
@@ -40,6 +43,8 @@ class Column:
     metric: str = ""
     masking: str = ""
     """Words that the metric's card must have under `masking`; empty for any."""
+    network: str = ""
+    """Words that it must have under `network`; empty for any. They tell the architecture: of its weights nothing is asked."""
     scale: float = 1.0
     """Printed value = this x the metric's."""
     tolerance: float = 0.0
@@ -49,7 +54,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Printed:
-    """One printed value. `editor` is the method's name here, empty where there is none; `value` the knob value it was printed for."""
+    """One printed value. `editor` is the method's name here, empty where there is none; `value` the knob value it was printed for,
+    `split` that of the benchmark, empty where it has one only."""
 
     benchmark: str
     table: str
@@ -60,6 +66,7 @@ class Printed:
     certain: bool
     editor: str = ""
     value: float | None = None
+    split: str = ""
     doubt: str = ""
 
 
@@ -76,6 +83,7 @@ def published(benchmark: str = "") -> tuple[Printed, ...]:
 def _printed(table: Mapping[str, Any]) -> Iterator[Printed]:
     columns = [Column(**column) for column in table["columns"]]
     about = {"benchmark": table["benchmark"], "table": table["title"], "source": table["source"], "certain": table["certain"]}
+    about |= {"split": table.get("split", "")}
     for row in table["rows"]:
         given = {name: row[name] for name in ("editor", "value") if name in row}
         for column, number in zip(columns, row["values"], strict=True):
@@ -136,12 +144,14 @@ def beside(run: Run, benchmark: str) -> list[Beside]:
         each
         for entry in scored.plan.entries
         for number in numbers
-        if number.editor == entry.name
+        if number.editor == entry.name or (entry.name == DELIVERED and number.method == entry.label)
         for each in _of(number, entry.label, entry.values, scored)
     ]
     if not found:
         methods = ", ".join(dict.fromkeys(number.editor for number in numbers if number.editor)) or "none"
-        raise EtabenchError(f"{run.path}: no editor of it has printed numbers on {benchmark}; there are some of {methods}")
+        labels = [entry.label for entry in scored.plan.entries if entry.name == DELIVERED]
+        named = f"; of the label '{labels[0]}': {did_you_mean(labels[0], {each.method for each in numbers})}" if labels else ""
+        raise EtabenchError(f"{run.path}: no editor of it has printed numbers on {benchmark}; there are some of {methods}{named}")
     return found
 
 
@@ -149,7 +159,7 @@ def _of(printed: Printed, label: str, values: tuple[float, ...], run: _Scored) -
     """A printed value beside every knob value that it may belong to."""
     for knob in values if printed.value is None else [each for each in values if math.isclose(each, printed.value)]:
         point = run.point(label, knob, printed.column)
-        reason = run.reason or printed.column.why or ("" if point else _absent(printed.column))
+        reason = run.reason or run.other_split(printed) or printed.column.why or ("" if point else _absent(printed.column))
         if point is None or reason:
             yield Beside(printed, label, knob, "not comparable", reason=reason)
             continue
@@ -171,8 +181,8 @@ def _in_print(point: Mapping[str, Any], scale: float) -> tuple[float, float, flo
 
 
 def _absent(column: Column) -> str:
-    part = f" of which the card says '{column.masking}'" if column.masking else ""
-    return f"the run has no {column.metric}{part}"
+    words = " and ".join(f"'{word}'" for word in (column.masking, column.network) if word)
+    return f"the run has no {column.metric}" + (f" of which the card says {words}" if words else "")
 
 
 class _Scored:
@@ -190,18 +200,30 @@ class _Scored:
         self._curves: pd.DataFrame = curves(self.plan, scores, Axes.of(run.spec.axes, scores))
         name, samples = run.head.name, len(self.plan.samples)
         known = benchmarks().get(benchmark)
-        whole = next(iter(known.card.splits.values())).rows if known else None
+        first = next(iter(known.card.splits)) if known else ""
+        self.split = run.spec.manifest.split or first
+        found = known.card.splits.get(self.split) if known else None
+        whole = found.rows if found else None
         self.reason = ""
         if name.rpartition("/")[2] != benchmark:
             self.reason = f"the run edits {name}"
         elif whole is not None and samples < whole:
             self.reason = f"the run edits {samples} of {whole} samples"
+        elif whole is None and run.spec.partial:
+            self.reason = f"the run is limited to {samples} samples, and how many a whole copy has is not known"
+
+    def other_split(self, printed: Printed) -> str:
+        """Why a value of another split says nothing of the run; empty where it is of the run's."""
+        if printed.split in ("", self.split):
+            return ""
+        return f"printed of the split {printed.split}, the run edits {self.split or 'one without a name'}"
 
     def point(self, label: str, knob: float, column: Column) -> Mapping[str, Any] | None:
         """The run's point of a curve for a printed column; None where it has none, or no value there."""
         here = self._curves[(self._curves["editor"] == label) & (self._curves["value"] == knob)]
         for row in here.to_dict("records"):
             card = self._cards.get(row["fingerprint"], {})
-            if card.get("name") == column.metric and column.masking in card.get("masking", "") and math.isfinite(row["mean"]):
+            asked = all(getattr(column, field) in card.get(field, "") for field in ("masking", "network"))
+            if card.get("name") == column.metric and asked and math.isfinite(row["mean"]):
                 return {str(key): value for key, value in row.items()}
         return None

@@ -11,7 +11,7 @@ import typer
 from bench.cli.app import RunArgument, Settings, SpecArgument, Trust, app, last_words, show_report
 from bench.commands import console
 
-__all__ = ["fetch", "report", "run", "score"]
+__all__ = ["fetch", "import_", "report", "run", "score"]
 
 INTERRUPTED = 130
 """Exit code, as shells have it for SIGINT."""
@@ -85,6 +85,47 @@ def run(
     if not no_score:
         show_report(finished)
     last_words(failed, strict)
+
+
+@app.command("import")
+def import_(
+    layout: Annotated[str, typer.Argument(metavar="LAYOUT", help="of whom: tedbench, pie-bench, magicbrush, gedit-bench, ...")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="the folder of released edits")],
+    *,
+    folder: Annotated[Path, typer.Option("--out", help="run folder")],
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="COPY", help="your copy of the set; not for sets that the hub has")
+    ] = None,
+    split: Annotated[str, typer.Option(help="split of the set")] = "",
+    label: Annotated[str, typer.Option(help="the method's name in tables; as printed, `check --published` finds its row")] = "",
+    partial: Annotated[bool, typer.Option("--partial", help="take what is there; what is missing counts as missing")] = False,
+    listing: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="write the names of all missing and extra files")
+    ] = None,
+    settings: Settings = None,
+) -> None:
+    """Make a run of edits that others released, once it is told which are missing; exit 2 if any are, or others are there."""
+    from bench import api
+    from bench.commands.imports import delivered, layout_of, spec_of_import, stage
+    from bench.commands.outlook import failures
+    from bench.errors import RunError
+    from bench.manifest import open_manifest
+    from bench.progress import shown
+    from bench.store import Run
+
+    known = layout_of(layout)
+    spec = spec_of_import(known, root, folder, split=split, label=label, overrides=settings or [])
+    found = delivered(known, path, spec, open_manifest(spec.manifest, partial=spec.partial))
+    for line in found.lines():
+        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
+    if listing is not None:
+        listing.write_text("".join(f"{line}\n" for line in found.lines(None)), encoding="utf-8")
+    if not found.whole and not partial:
+        raise RunError(f"{path} is not the whole delivery and nothing else; mend it, or take what is there with --partial")
+    stage(known, found, Run.create(folder))
+    finished = api.run(spec, folder, progress=shown(console.log), scorable=False)
+    console.out.print(f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True)
+    last_words([failures(finished)], strict=False)
 
 
 @app.command()

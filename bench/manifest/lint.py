@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from bench.errors import ManifestError
 from bench.manifest.lint_masks import Severity, mask_oddities, polarity
+from bench.manifest.lint_texts import near_texts, placeholders, plain, row_oddities, script_of
 from bench.manifest.manifest import policy_of, source_id
 from bench.manifest.pictures import RGB, Header, PictureError, PictureFile, Policy, read_header, read_mask, read_rgb
 from bench.manifest.rows import Examined, SampleRow, examine
@@ -23,12 +22,6 @@ __all__ = ["Finding", "Severity", "lint"]
 
 _SMALL, _LARGE = 32, 4096
 """Sides in pixels below and above which a picture is called tiny or huge."""
-_MANY_WORDS = 60
-"""More words than a CLIP text encoder can surely take: it reads 77 tokens."""
-_SPELLING = 0.8
-"""Likeness (difflib ratio) from which two words are taken for spellings of one: enterance and entrance, dog and dogs."""
-_NEIGHBOURS = 10
-"""How many texts on either side, in alphabetical order, a text about the same picture is compared with."""
 _EXTENSIONS = {
     "PNG": {".png"},
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -76,11 +69,12 @@ def lint(ref: str | Path | ManifestRef) -> list[Finding]:
         if examined.accepted:
             found, key = _pictures(examined.accepted, policy)
             findings += found
-            findings += _texts(examined.accepted, policy.strip_brackets)
+            for severity, name, message in row_oddities(examined.accepted, policy.strip_brackets, source.stands_in):
+                findings.append(_finding(examined.accepted, severity, name, message))
             if key:
                 rows.append(_Row(examined.accepted, key))
     counted = [Finding("info", None, None, "", source.about)] if source.about else []
-    return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows), *counted]
+    return [*findings, *_missing([row.entry for row in rows]), *_repeated(rows), *_whole(rows, source.stands_in), *counted]
 
 
 def _problems(examined: Examined) -> list[Finding]:
@@ -151,49 +145,6 @@ def _oddities(file: PictureFile, header: Header, alpha: Alpha) -> Iterator[tuple
         yield "info", f"{file.label} is {header.size} pixels; the policy's fit decides what of it is seen"
 
 
-def _texts(entry: SampleRow, strip_brackets: bool) -> list[Finding]:
-    findings = []
-    texts = {"target_text": entry.raw_target_text, "source_text": entry.source_text, "instruction": entry.instruction}
-    for name, text in texts.items():
-        for severity, message in _text_oddities(text or "", strip_brackets):
-            findings.append(_finding(entry, severity, name, message))
-    if entry.source_text is not None:
-        if entry.source_text == entry.target_text:
-            findings.append(_finding(entry, "warning", "target_text", "the same as the source text; nothing is asked for"))
-        elif _plain(entry.source_text) == _plain(entry.target_text):
-            message = "differs from the source text in case, spaces or punctuation only"
-            findings.append(_finding(entry, "warning", "target_text", message))
-    captions = {_plain(text) for text in (entry.target_text, entry.source_text) if text}
-    if entry.instruction is not None and _plain(entry.instruction) in captions:
-        message = "is one of the captions; an instruction is an order, such as 'make it snow'"
-        findings.append(_finding(entry, "warning", "instruction", message))
-    return findings
-
-
-def _text_oddities(text: str, strip_brackets: bool) -> Iterator[tuple[Severity, str]]:
-    if "[" in text or "]" in text:
-        yield (
-            ("info", "bracket markup, which is stripped")
-            if strip_brackets
-            else (
-                "warning",
-                "bracket markup goes to the editors as it is; set strip_brackets: true if it marks changed words",
-            )
-        )
-    if "<" in text and ">" in text:
-        yield "warning", "looks like HTML; it goes to the editors as it is"
-    if text and (text != text.strip() or "  " in text):
-        yield "info", "spaces at an end or double spaces"
-    if not text.isprintable():
-        yield "warning", "has control characters, such as a line break"
-    if len(text.split()) > _MANY_WORDS:
-        yield "warning", f"{len(text.split())} words; a CLIP text encoder reads 77 tokens and cuts the rest"
-
-
-def _plain(text: str) -> str:
-    return " ".join("".join(c if c.isalnum() else " " for c in text.casefold()).split())
-
-
 def _missing(entries: list[SampleRow]) -> Iterator[Finding]:
     """What some rows have and others lack, and what none has."""
     optional: dict[str, tuple[Callable[[SampleRow], object], str]] = {
@@ -218,54 +169,48 @@ def _repeated(rows: list[_Row]) -> Iterator[Finding]:
     by_picture: dict[str, list[SampleRow]] = defaultdict(list)
     for row in rows:
         by_picture[row.source_id].append(row.entry)
-    near = {entry.row: other for entries in by_picture.values() for entry, other in _near(entries)}
+    near = {entry.row: other for entries in by_picture.values() for entry, other in near_texts(entries)}
     by_text: dict[str, SampleRow] = {}
     for row in rows:
         entry, first = row.entry, by_picture[row.source_id][0]
         if first is not entry:
-            yield _finding(
-                entry, "info", "image", f"the same pixels as in row {first.row} (id '{first.id}'); they count as one cluster"
-            )
-        plain = _plain(entry.target_text)
+            yield _same_pixels(entry, first)
+            yield from _translation(entry, first)
+        text = plain(entry.target_text)
         if entry.row in near:
             other = near[entry.row]
             message = f"nearly the text of row {other.row} (id '{other.id}') for the same picture: '{other.target_text}'"
             yield _finding(entry, "warning", "target_text", message)
-        elif plain in by_text:
-            other = by_text[plain]
+        elif text in by_text:
+            other = by_text[text]
             yield _finding(entry, "info", "target_text", f"the same text as in row {other.row} (id '{other.id}')")
-        by_text.setdefault(plain, entry)
+        by_text.setdefault(text, entry)
 
 
-def _near(entries: list[SampleRow]) -> Iterator[tuple[SampleRow, SampleRow]]:
-    """Rows about one picture, each with the first before it whose text is the same but for its spelling.
-
-    A text is compared with its `_NEIGHBOURS` in alphabetical order, read forwards and backwards: with all, if they are few, and in any case
-    with those that differ from it near an end. What that costs grows with the rows, not with their square.
-    """
-    texts = [_plain(entry.target_text) for entry in entries]
-    first = {text: place for place, text in reversed(list(enumerate(texts)))}
-    nearest = dict(first)
-    for order in (sorted(first), sorted(first, key=lambda text: text[::-1])):
-        for place, text in enumerate(order):
-            for other in order[place + 1 : place + 1 + _NEIGHBOURS]:
-                if _alike(text, other):
-                    older, newer = sorted((text, other), key=first.__getitem__)
-                    nearest[newer] = min(nearest[newer], first[older])
-    return (
-        (entry, entries[nearest[text]])
-        for place, (entry, text) in enumerate(zip(entries, texts, strict=True))
-        if nearest[text] < place
-    )
+def _same_pixels(entry: SampleRow, first: SampleRow) -> Finding:
+    """That a picture is that of an earlier row, and whether statistics know it."""
+    where = f"the same pixels as in row {first.row} (id '{first.id}')"
+    if entry.cluster == first.cluster:
+        return _finding(entry, "info", "image", f"{where}; they count as one cluster")
+    theirs, own = (f"cluster '{each.cluster}'" if each.cluster else "no cluster of its own" for each in (first, entry))
+    message = f"{where}, which is in {theirs}, this row in {own}: they count as independent; give them one cluster"
+    return _finding(entry, "warning", "cluster", message)
 
 
-def _alike(a: str, b: str) -> bool:
-    """Whether two plain texts are the same but for the spelling of their words."""
-    words_a, words_b = a.split(), b.split()
-    return len(words_a) == len(words_b) and all(x == y or _one_word(x, y) for x, y in zip(words_a, words_b, strict=True))
+def _translation(entry: SampleRow, first: SampleRow) -> Iterator[Finding]:
+    """That two rows about one picture are written in two scripts."""
+    name = "instruction" if entry.instruction and first.instruction else "target_text"
+    own, theirs = (script_of(getattr(each, name)) for each in (entry, first))
+    if own and theirs and own != theirs:
+        message = f"in {own} script, for the picture of row {first.row} (id '{first.id}'), which is in {theirs}"
+        yield _finding(entry, "warning", name, f"{message}; a translation is the same edit twice: take one language")
 
 
-@lru_cache(maxsize=65536)
-def _one_word(a: str, b: str) -> bool:
-    matcher = difflib.SequenceMatcher(None, a, b)
-    return matcher.real_quick_ratio() >= _SPELLING and matcher.quick_ratio() >= _SPELLING and matcher.ratio() >= _SPELLING
+def _whole(rows: list[_Row], stands_in: bool) -> Iterator[Finding]:
+    """What texts are to the manifest as a whole."""
+    standing = sum(row.entry.instruction == row.entry.target_text for row in rows)
+    if stands_in and standing:
+        message = f"the instruction stands in for a caption in {standing} of {len(rows)} rows, as the card of the set says"
+        yield Finding("info", None, None, "target_text", message)
+    for name, message in placeholders([(row.source_id, row.entry) for row in rows]):
+        yield Finding("warning", None, None, name, message)

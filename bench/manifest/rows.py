@@ -52,6 +52,8 @@ class Source:
     """In our own form ids and labels are strings; elsewhere numbers are taken, and row numbers where no id is mapped."""
     strip_brackets: bool = False
     """Whether brackets in texts are markup, whatever the spec says."""
+    stands_in: bool = False
+    """Whether the set says that its instruction is the target text."""
     about: str = ""
     """What was found beside what a whole copy holds, in words; empty for what is not counted."""
 

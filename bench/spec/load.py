@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -17,7 +18,7 @@ from bench.spec.schema import Spec
 from bench.spec.text import anchor_paths, apply_overrides, expand_shorthands, is_there
 from bench.suggest import did_you_mean
 
-__all__ = ["anchored", "load_spec", "shipped_specs"]
+__all__ = ["anchored", "load_spec", "shipped_specs", "spec_of"]
 
 _SHIPPED = Path(__file__).parent.parent / "specs"
 
@@ -34,13 +35,21 @@ def load_spec(path_or_name: str | Path, overrides: Sequence[str] = ()) -> Spec:
     that names the file or the override, the key, what was expected, what was got, and what to do.
     """
     file = _spec_file(path_or_name)
-    raw = anchor_paths(expand_shorthands(read_yaml(file)), file.parent)
+    return spec_of(read_yaml(file), file.parent, overrides, str(path_or_name))
+
+
+def spec_of(raw: dict[str, Any], folder: Path, overrides: Sequence[str], place: str) -> Spec:
+    """The spec that plain data mean, with relative paths seen from ``folder``, under overrides; ``place`` is what messages call it.
+
+    Raises SpecError as ``load_spec``.
+    """
+    raw = anchor_paths(expand_shorthands(raw), folder)
     places = apply_overrides(raw, overrides)
     raw = anchor_paths(expand_shorthands(raw), Path.cwd())
     try:
         return Spec.model_validate(raw)
     except ValidationError as error:
-        raise SpecError(one_line(error, Spec, str(path_or_name), places)) from error
+        raise SpecError(one_line(error, Spec, place, places)) from error
 
 
 def anchored(spec: Spec, folder: Path) -> Spec:

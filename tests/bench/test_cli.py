@@ -12,31 +12,12 @@ from pathlib import Path
 import pytest
 from fake_specs import ALL_METRICS, PAIR_METRICS, editor
 
-from bench import cli
-from bench.commands import console
 from bench.scoring import read_scores
 from bench.scoring.tables import write_table
 
 ROOT = Path(__file__).parents[2]
 SpecFile = Callable[..., Path]
 Outcome = tuple[int, str, str]
-
-
-@pytest.fixture
-def etabench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """The command in this process: exit code, stdout, stderr."""
-
-    def call(*arguments: str | Path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["etabench", *map(str, arguments)])
-        for name, error in (("out", False), ("log", True)):
-            fresh = console.Console(stderr=error, width=200)
-            monkeypatch.setattr(console, name, fresh)
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def build(vit_folder: Path, headed_folder: Path, judge_folder: Path) -> Build:
 
     def new(point: EntryPoint, **parameters: Any) -> Any:
         kind = point.load()
-        net = f"folder:{vit_folder if 'structure' in point.name else headed_folder}"
+        net = f"folder:{vit_folder if 'structure' in point.name or point.name == 'dino_image' else headed_folder}"
         networks = {"net": net, "features": net, "classifier": net, "model": f"local-dir:{judge_folder}"}
         usual = networks | {"batch_size": 2}
         taken = {name: value for name, value in usual.items() if name in inspect.signature(kind).parameters}

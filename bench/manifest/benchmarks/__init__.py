@@ -13,6 +13,7 @@ from importlib import import_module
 
 from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Benchmark, Card, Copy
+from bench.manifest.benchmarks.layout import STANDS_IN
 from bench.manifest.pictures import PictureFile
 from bench.manifest.rows import RawRow, Source
 from bench.manifest.tables import hub_caches
@@ -49,7 +50,16 @@ def read_benchmark(ref: ManifestRef, *, partial: bool = False) -> Source:
     roots = (copy.root,) if copy.root else hub_caches()
     columns = {ours: benchmark.card.fields.get(ours, ours) for ours in MANIFEST_FIELDS}
     return Source(
-        name, place, "row", columns, rows, roots, absolute_paths=True, strip_brackets=benchmark.strip_brackets, about=about
+        name,
+        place,
+        "row",
+        columns,
+        rows,
+        roots,
+        absolute_paths=True,
+        strip_brackets=benchmark.strip_brackets,
+        stands_in=_stands_in(benchmark.card, copy.split),
+        about=about,
     )
 
 
@@ -86,6 +96,13 @@ def _count(card: Card, copy: Copy, rows: list[RawRow], place: str, partial: bool
             raise ManifestError(f"{place}: {copy.ref.benchmark} {copy.split} has {whole} {what}, found {here}; {advice}")
     words = [f"{here} of {whole or 'an unknown number of'} {what}" for what, (here, whole) in found.items()]
     return f"{card.title}, {copy.split}: {', '.join(words)}; {card.licence}"
+
+
+def _stands_in(card: Card, split: str) -> bool:
+    """Whether the card says that the instruction is the target text of this split; a card may say it of some, `dev: ...`."""
+    words = card.fields.get("target_text", "")
+    own = words.partition(f"{split}: ")[2].partition(";")[0] if any(f"{each}: " in words for each in card.splits) else words
+    return STANDS_IN in own
 
 
 def _name(picture: object) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fixtures_manifest import row, write_folder
 
 from bench import registry
 from bench.analysis.published import Beside, Column, Printed, beside, published
@@ -24,6 +25,51 @@ def test_methods_and_metrics_have_names_that_exist() -> None:
     assert {each.benchmark for each in EVERY} <= benchmarks().keys() | {"tedbench"}
     assert all(each.column.metric or each.column.why for each in EVERY if each.editor)
     assert all(each.source for each in EVERY)
+
+
+def test_values_against_the_true_edit_name_the_metrics_that_compare_with_it() -> None:
+    single, chain = (
+        {each.column.name: each.column for each in published("magicbrush") if words in each.table}
+        for words in ("every turn", "last turn")
+    )
+    assert {name: column.metric for name, column in single.items()} == {
+        "L1": "l1_truth",
+        "L2": "l2_truth",
+        "CLIP-I": "clip_image",
+        "DINO": "dino_image",
+        "CLIP-T": "",
+    }
+    assert {column.metric for column in chain.values()} == {""}, "no run here edits from its own outputs"
+    emu = {each.column.name: each.column.metric for each in published("emu-edit")}
+    assert emu == {"CLIPdir": "", "CLIPim": "", "CLIPout": "", "L1": "l1", "DINO": ""}, "their backbones are not stated"
+
+
+def test_printed_words_of_a_card_are_words_of_some_card() -> None:
+    """A word that no card has would make a column silently incomparable."""
+    from bench.scoring import open_metrics
+    from bench.spec import MetricSpec, load_spec
+    from bench.toybox.embedded import TOYBOX
+
+    networks = {"clip_image": {"model": f"local-dir:{TOYBOX / 'judge'}"}}
+    base = load_spec("ci")
+    asked = {each.column for each in EVERY if each.column.masking}
+    known = {"pie_bench_structure", "dino_image"}  # want a ViT, see their own tests
+    for column in asked:
+        if column.metric in known:
+            continue
+        region = "edited" if "edited" in column.masking else "background" if "background" in column.masking else None
+        whole = {"region": "whole"} if column.name == "CLIP whole" else {}
+        params = networks.get(column.metric, {}) | ({"region": region} if region else whole)
+        spec = base.model_copy(update={"metrics": [MetricSpec(name=column.metric, params=params)]})
+        (metric,) = open_metrics(spec, "cpu").values()
+        assert column.masking in metric.card.masking, column
+
+
+def test_numbers_of_a_set_of_several_splits_name_theirs() -> None:
+    for each in EVERY:
+        splits = benchmarks()[each.benchmark].card.splits if each.benchmark in benchmarks() else {}
+        both = each.benchmark == "kris-bench"  # an overall of all its items, which a language model scored
+        assert (each.split in splits) == (len(splits) > 1 and not both), each
 
 
 def test_a_total_that_is_not_the_mean_of_its_row_is_marked() -> None:
@@ -61,8 +107,7 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
 
     spec = {
         "name": "mine",
-        "manifest": "toybox-mini",
-        "limit": 3,
+        "manifest": {"path": str(write_folder(tmp_path / "theirs", [row(0), row(1), row(2)]))},
         "device": "cpu",
         "editors": ["copy"],
         "metrics": ["mse"],
@@ -71,19 +116,26 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
     run = api.run(tmp_path / "mine.yaml", tmp_path / "run")
     api.score(run)
     (other,) = laid(run, a(0.0, PSNR))
-    assert (other.verdict, other.reason) == ("not comparable", "the run edits toybox-mini")
+    assert (other.verdict, other.reason) == ("not comparable", "the run edits theirs")
     head = asdict(run.head)
     run.write_json("manifest.json", head | {"name": "hub/mine"})
-    (same, off, absent, elsewhere) = laid(
+    (same, off, absent, elsewhere, eye, split) = laid(
         run,
         a(0.4, PSNR),
         a(0.6, PSNR),
         a(0.0, Column("x", "lower", metric="lpips")),
         a(0.0, Column("judge", "higher", why="judged by people")),
+        a(0.0, Column("x", "lower", metric="mse", masking="whole", network="ViT-B-32")),
+        a(0.0, PSNR, split="test"),
     )
     assert (same.verdict, same.mean, same.n) == ("agrees", 0.0, 3)
     assert off.verdict == "differs"
     assert (absent.verdict, absent.reason) == ("not comparable", "the run has no lpips")
     assert (elsewhere.verdict, elsewhere.reason) == ("not comparable", "judged by people")
+    assert (eye.verdict, eye.reason) == ("not comparable", "the run has no mse of which the card says 'whole' and 'ViT-B-32'")
+    assert (split.verdict, split.reason) == ("not comparable", "printed of the split test, the run edits one without a name")
+    run.spec = run.spec.model_copy(update={"limit": 3})
+    (part,) = laid(run, a(0.4, PSNR))
+    assert (part.verdict, part.reason[:32]) == ("not comparable", "the run is limited to 3 samples,")
     with pytest.raises(EtabenchError, match="no editor of it has printed numbers on mine"):
         laid(run)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_copies import write_json, write_picture
 from fixtures_manifest import encoded, huge_png, mask, picture, row, write_folder, write_tedbench
 from PIL import Image
 
-from bench.manifest import lint as module
+from bench.manifest import lint_texts as module
 from bench.manifest.lint import Finding, lint
 from bench.spec import ManifestRef
 
@@ -237,3 +238,86 @@ def test_findings_are_plain_values(tmp_path: Path) -> None:
 
     assert json.loads(json.dumps([asdict(f) for f in lint(target)]))[0]["row"] == 1
     assert np.unique([f.severity for f in lint(target)]).tolist() == ["error"]
+
+
+@pytest.mark.parametrize("text", ["None", "n/a", " NULL ", "...", "caption"])
+def test_a_text_that_nobody_wrote_is_a_placeholder(tmp_path: Path, text: str) -> None:
+    findings = lint(write_folder(tmp_path / "m", [row(0, source_text=text), row(1, target_text="an image of nothing")]))
+    assert any("says nothing; a placeholder?" in message for message in found(findings, 1, "source_text", "warning"))
+    assert not found(findings, 2, "target_text", "warning")
+
+
+def test_one_caption_of_many_pictures_is_a_placeholder(tmp_path: Path) -> None:
+    def captioned(text: str, pictures: int) -> list[str]:
+        lines = [row(i, id=f"s{i}", file_name=f"{i % pictures}.png") for i in range(6)]
+        bare = [{key: line[key] for key in ("id", "file_name", "target_text")} | {"source_text": text} for line in lines]
+        target = write_folder(tmp_path / f"{text}-{pictures}", bare, pictures)
+        return found(lint(target), None, "source_text", "warning")
+
+    (message,) = captioned("A train station in city.", 5)
+    assert message == (
+        "'A train station in city.' is the caption of 5 different pictures, first of row 1 (id 's0'); a placeholder?"
+    )
+    assert captioned("a train station in city", 4) == []
+    assert captioned("golden retriever", 5) == [], "a class has a name"
+
+
+def test_the_instruction_that_a_card_declares_is_said_once(tmp_path: Path) -> None:
+    write_picture(tmp_path / "000.png", 0)
+    write_json(tmp_path / "basic_edit.json", {"1": {"id": "000.png", "prompt": "Remove it", "edit_type": "remove"}})
+    findings = lint(ManifestRef(benchmark="imgedit-bench", root=str(tmp_path)))
+    assert not found(findings, 1, "instruction", "warning")
+    message = one(findings, None, "target_text", "info")
+    assert message == "the instruction stands in for a caption in 1 of 1 rows, as the card of the set says"
+    lines = [row(0, target_text="Remove it", instruction="Remove it")]
+    assert one(lint(write_folder(tmp_path / "own", lines)), 1, "instruction", "warning").startswith("is one of the captions")
+
+
+def test_a_card_declares_by_split() -> None:
+    from bench.manifest.benchmarks import _stands_in, benchmarks
+
+    cards = {name: each.card for name, each in benchmarks().items()}
+    assert [_stands_in(cards["magicbrush"], split) for split in ("dev", "test")] == [True, False]
+    assert _stands_in(cards["gedit-bench"], "cn")
+    assert not _stands_in(cards["pie-bench"], "v1")
+
+
+def test_rows_of_two_scripts_about_one_picture(tmp_path: Path) -> None:
+    lines = [
+        row(0, instruction="paint it red"),
+        row(1, file_name="0.png", instruction="\u628a\u5b83\u6d82\u6210\u7ea2\u8272", target_text="a red zebra"),
+        row(2, file_name="0.png", instruction="paint it blue"),
+        row(3, file_name="1.png", instruction="\u53d8\u7ea2"),
+    ]
+    findings = lint(write_folder(tmp_path / "m", lines, 4))
+    message = one(findings, 2, "instruction", "warning")
+    assert message.startswith("in CJK script, for the picture of row 1 (id 'sample-0'), which is in LATIN; a translation")
+    assert [f.row for f in findings if "script" in f.message] == [2], "another picture is another edit"
+
+
+def test_one_picture_in_two_clusters(tmp_path: Path) -> None:
+    lines = [
+        row(0, cluster="a"),
+        row(1, file_name="0.png", cluster="b"),
+        row(2, file_name="0.png", cluster="a"),
+        row(3, file_name="0.png"),
+    ]
+    findings = lint(write_folder(tmp_path / "m", lines, 4))
+    where = "the same pixels as in row 1 (id 'sample-0')"
+    advice = "they count as independent; give them one cluster"
+    assert one(findings, 2, "cluster", "warning") == f"{where}, which is in cluster 'a', this row in cluster 'b': {advice}"
+    assert one(findings, 3, "image", "info") == f"{where}; they count as one cluster"
+    assert "this row in no cluster of its own" in one(findings, 4, "cluster", "warning")
+    assert not found(findings, 2, "image", "info")
+
+
+def test_a_mask_of_the_border_alone(tmp_path: Path) -> None:
+    target = write_folder(tmp_path / "m", [row(0), row(1)])
+    ring = np.zeros((40, 40), dtype=np.uint8)
+    ring[[0, -1]] = ring[:, [0, -1]] = 255
+    Image.fromarray(ring).save(target / "0-mask.png")
+    ring[20, 20] = 255
+    Image.fromarray(ring).save(target / "1-mask.png")
+    findings = lint(target)
+    assert "marks nothing but pixels of the outermost ring" in one(findings, 1, "mask", "warning")
+    assert not any("ring" in message for message in found(findings, 2, "mask", "warning"))
