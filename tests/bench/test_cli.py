@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fake_specs import ALL_METRICS, PAIR_METRICS, editor
 
+from bench import cli
 from bench.scoring import read_scores
 from bench.scoring.tables import write_table
 
