@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from emulated import on_card, unavailable
+from bench.benchmarks.emulated import on_card, unavailable
 
 from metrics.base import PairBatch, PairMetric
 
