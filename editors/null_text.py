@@ -15,7 +15,6 @@ from editors.base import EditTask, Image, Knob
 from editors.prompt_to_prompt import Inverted, PromptToPrompt
 from editors.toolbox.attention import PromptToPromptParams
 from editors.toolbox.limits import fixed_order
-from editors.toolbox.schedule import Schedule
 
 __all__ = ["NullText", "NullTextParams", "NullTextState"]
 
@@ -90,21 +89,19 @@ class NullText(PromptToPrompt[NullTextState]):
     def _optimise(self, pivot: list[Tensor], source: Tensor, empty: Tensor) -> tuple[list[Tensor], list[Tensor], int]:
         """Path and embeddings by level, and the number of updates."""
         model, n = self.model, self.params.steps
-        schedule = model.schedule(n)
         path, unconds, updates = list(pivot), [empty] * (n + 1), 0
         null = empty
         for level in range(n, 0, -1):
             with model.guarded_together():
-                null, path[level - 1], taken = self._level(schedule, path[level], pivot[level - 1], null, source, level)
+                null, path[level - 1], taken = self._level(level, path[level], pivot[level - 1], null=null, source=source)
             unconds[level] = null
             updates += taken
         return path, unconds, updates
 
-    def _level(
-        self, schedule: Schedule, x: Tensor, goal: Tensor, null: Tensor, source: Tensor, level: int
-    ) -> tuple[Tensor, Tensor, int]:
+    def _level(self, level: int, x: Tensor, goal: Tensor, *, null: Tensor, source: Tensor) -> tuple[Tensor, Tensor, int]:
         """The embedding of a level that leads x (1, c, h, w) next to ``goal``, where it leads, and the number of updates."""
-        model, p, i = self.model, self.params, (schedule.steps - level) * 50 / schedule.steps
+        model, p, n = self.model, self.params, self.params.steps
+        schedule, i = model.schedule(n), (n - level) * 50 / n
         timestep = schedule.timestep(level)
         times = torch.full((1,), timestep, device=model.device)
         conditional = model.predict(x, timestep, source)

@@ -94,5 +94,5 @@ def fixed_order(device: torch.device) -> Iterator[None]:
 
 
 def sent(x: Tensor, device: torch.device) -> Tensor:
-    """``x``, made on the host, on the device. A CUDA device is not waited for: pinned memory is copied when its turn comes, and kept until then."""
+    """``x``, made on the host, on the device. A CUDA device is not waited for: pinned memory is copied when its turn comes."""
     return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

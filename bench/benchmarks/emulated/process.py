@@ -65,7 +65,13 @@ def on_card(function: Callable[..., Any], *, gib: float = 80, dry: bool = False,
     with tempfile.TemporaryDirectory(prefix="emulated-job-") as folder:
         result = Path(folder) / "result.json"
         done = subprocess.run(
-            [sys.executable, "-m", "bench.benchmarks.emulated", f"{function.__code__.co_filename}:{function.__name__}", str(result)],
+            [
+                sys.executable,
+                "-m",
+                "bench.benchmarks.emulated",
+                f"{function.__code__.co_filename}:{function.__name__}",
+                str(result),
+            ],
             input=json.dumps(arguments),
             env={
                 **os.environ,
