@@ -60,10 +60,9 @@ def made(folder: str) -> dict[str, Any]:
         "peaks": [record.peak_memory for record in records],
         "edits": edits,
         "scores": sorted(
-            [row["editor"], row["sample"], row["value"], row["metric"], row["score"]]
-            for row in read_scores(run).samples.to_dict("records")
+            [f"{row.metric} {row.editor} {row.sample_id} {row.value}", row.score] for row in read_scores(run).pairs.itertuples()
         ),
-        "page": (Path(folder) / "report.html").stat().st_size,
+        "page": (Path(folder) / "report" / "index.html").stat().st_size,
     }
 
 
@@ -90,6 +89,6 @@ def test_a_run_on_two_cards_has_the_edits_and_scores_of_one_on_a_cpu(tmp_path: P
         assert found["edits"].keys() == expected["edits"].keys()
         gaps = {key: np.abs(np.subtract(edit, expected["edits"][key])).mean() for key, edit in found["edits"].items()}
         assert max(gaps.values()) <= grey, gaps
-        assert [row[:-1] for row in found["scores"]] == [row[:-1] for row in expected["scores"]]
-        ours, theirs = ([row[-1] for row in rows["scores"]] for rows in (found, expected))
+        assert [name for name, _ in found["scores"]] == [name for name, _ in expected["scores"]]
+        ours, theirs = ([score for _, score in rows["scores"]] for rows in (found, expected))
         assert ours == pytest.approx(theirs, rel=SCORES[dtype])
