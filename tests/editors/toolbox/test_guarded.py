@@ -11,14 +11,14 @@ FINE, BAD = torch.zeros(2), torch.tensor([0.0, float("nan")])
 
 def test_what_is_guarded_together_is_looked_at_at_the_end_and_the_first_is_named(model: DiffusionModel) -> None:
     reached = []
-    with pytest.raises(NotFinite, match="at second$"), model.guarded_together():
+    with pytest.raises(NotFinite, match=r"at second$"), model.guarded_together():
         model.guard(FINE, "first")
         with model.guarded_together():  # a part of the outer one
             model.guard(BAD, "second")
         model.variant().guard(BAD, "third")
         reached.append("the end")
     assert reached == ["the end"]
-    with pytest.raises(NotFinite, match="at once$"):
+    with pytest.raises(NotFinite, match=r"at once$"):
         model.guard(BAD, "once")
 
 
@@ -41,8 +41,8 @@ def test_a_stop_is_asked_for_at_once(model: DiffusionModel) -> None:
 
 def test_a_number_is_guarded_and_names_what_was_not_finite_before_it(model: DiffusionModel) -> None:
     assert model.number(torch.tensor(0.5, requires_grad=True), "loss") == 0.5
-    with pytest.raises(NotFinite, match="at loss$"):
+    with pytest.raises(NotFinite, match=r"at loss$"):
         model.number(torch.tensor(float("inf")), "loss")
-    with pytest.raises(NotFinite, match="at prediction$"), model.guarded_together():
+    with pytest.raises(NotFinite, match=r"at prediction$"), model.guarded_together():
         model.guard(BAD, "prediction")
         model.number(torch.tensor(float("nan")), "loss")
