@@ -42,7 +42,7 @@ def deterministic(threads: int | None = None) -> Iterator[None]:
     mkldnn: Any = torch.backends.mkldnn
     # torch's older switches, `cudnn.flags` among their users, are an error where a caller has used the newer ones; these are the newer
     exact = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
-    switches = [(place, "fp32_precision", "ieee") for place in exact]
+    switches: list[tuple[Any, str, Any]] = [(place, "fp32_precision", "ieee") for place in exact]
     switches += [(cudnn, "enabled", True), (cudnn, "benchmark", False), (cudnn, "deterministic", True)]
     before = [(place, name, getattr(place, name)) for place, name, _ in switches]
     count, mode = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
