@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,19 +38,29 @@ def deterministic(threads: int | None = None) -> Iterator[None]:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    count, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    mode = torch.are_deterministic_algorithms_enabled()
+    cudnn: Any = torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
+    # torch's older switches, `cudnn.flags` among their users, are an error where a caller has used the newer ones; these are the newer
+    exact = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    switches: list[tuple[Any, str, Any]] = [(place, "fp32_precision", "ieee") for place in exact]
+    switches += [(cudnn, "enabled", True), (cudnn, "benchmark", False), (cudnn, "deterministic", True)]
+    before = [(place, name, getattr(place, name)) for place, name, _ in switches]
+    count, mode = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.set_num_threads(threads or count)
-    torch.set_float32_matmul_precision("highest")
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
+        _switch(switches)
+        yield
     finally:
+        _switch(before)
         torch.set_num_threads(count)
-        torch.set_float32_matmul_precision(precision)
         torch.use_deterministic_algorithms(mode, warn_only=warns)
+
+
+def _switch(switches: Sequence[tuple[Any, str, Any]]) -> None:
+    for place, name, value in switches:
+        setattr(place, name, value)
 
 
 class PeakMemory:

@@ -149,7 +149,8 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
 
         for level in range(max((start for start, _ in items), default=0), 0, -1):
             present = [i for i, (start, _) in enumerate(items) if start >= level]
-            self.model.limits.each("guided candidates", room, present, partial(step, level))
+            with self.model.guarded_together():
+                self.model.limits.each("guided candidates", room, present, partial(step, level))
         pictures = self.model.guard(self.model.decode_tensor(torch.cat(latents)), "VAE decoding").clamp(-1, 1)
         if self.params.final_paste:
             pictures = torch.where(state.pixels, pictures, state.picture)

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, Params
+from editors.toolbox.limits import sent
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import Sweep, ddim_invert
 
@@ -74,6 +75,6 @@ class DDIB(Editor[DDIBState]):
         model, schedule = self.model, self.model.schedule(self.params.steps)
         edits = Sweep(model, [(w, schedule.steps, state.x_T) for w in values])
         for t, x, w in edits:
-            eps = model.predict(x, schedule.timestep(t), state.target, torch.tensor(w, device=model.device), state.empty)
+            eps = model.predict(x, schedule.timestep(t), state.target, sent(torch.tensor(w), model.device), state.empty)
             edits.x = schedule.ddim_step(x, eps, t)
         return model.decode(edits.latents)

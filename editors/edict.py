@@ -126,8 +126,9 @@ class EDICT(Editor[EDICTState]):
         x0 = self.model.encode(task.image).double()
         trajectory = [(x0, x0)]
         for level in range(1, self.params.steps + 1):
-            x, y = coupling.invert(*trajectory[-1], level)
-            trajectory.append((self.model.guard(x, f"inversion to level {level}"), y))
+            with self.model.guarded_together():
+                x, y = coupling.invert(*trajectory[-1], level)
+                trajectory.append((self.model.guard(x, f"inversion to level {level}"), y))
         return EDICTState(target, empty, trajectory)
 
     @torch.no_grad()
@@ -138,8 +139,9 @@ class EDICT(Editor[EDICTState]):
         for level in range(max(starts, default=0), 0, -1):
             items = [i for i, start in enumerate(starts) if start >= level]
             x, y = torch.stack([pairs[i] for i in items], dim=1)
-            x, y = coupling.denoise(x, y, level)
-            self.model.guard(x, f"decoding to level {level - 1}")
+            with self.model.guarded_together():
+                x, y = coupling.denoise(x, y, level)
+                self.model.guard(x, f"decoding to level {level - 1}")
             for k, i in enumerate(items):
                 pairs[i] = torch.stack([x[k], y[k]])
         return self.model.decode(torch.stack([pair[0] for pair in pairs]).float())

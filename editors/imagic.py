@@ -14,7 +14,7 @@ from torch import Tensor
 
 from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, seeded
-from editors.toolbox.limits import fixed_order
+from editors.toolbox.limits import fixed_order, sent
 from editors.toolbox.sweep import decode_sweep
 
 __all__ = ["Imagic", "ImagicParams", "ImagicState", "interpolate"]
@@ -205,8 +205,8 @@ class Imagic(Editor[ImagicState]):
         with torch.enable_grad(), fixed_order(x0.device):
             for step in range(steps):
                 model.stop_if_cancelled(f"{stage} optimisation, step {step}")
-                t = torch.randint(times, shape[:1], generator=generator).to(model.device)
-                eps = torch.randn(shape, generator=generator).to(model.device)
+                t = sent(torch.randint(times, shape[:1], generator=generator), model.device)
+                eps = sent(torch.randn(shape, generator=generator), model.device)
                 loss = model.denoising_loss(x0, t, eps, e)
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)

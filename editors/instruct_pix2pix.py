@@ -93,8 +93,9 @@ class InstructPix2Pix(Editor[InstructPix2PixState]):
         image_guidance = torch.tensor([1 / value for value in values], device=model.device).view(-1, 1, 1, 1)
         x = state.noise.expand(len(values), -1, -1, -1)
         for level in range(schedule.steps, 0, -1):
-            output = self._predict(model, state, x, schedule.timestep(level), image_guidance)
-            x = model.guard(schedule.ddim_step(x, output, level), f"decoding to level {level - 1}")
+            with model.guarded_together():
+                output = self._predict(model, state, x, schedule.timestep(level), image_guidance)
+                x = model.guard(schedule.ddim_step(x, output, level), f"decoding to level {level - 1}")
         return model.decode(x)
 
     def _predict(self, model: DiffusionModel, state: InstructPix2PixState, x: Tensor, t: int, image_guidance: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torchvision.transforms.functional import gaussian_blur  # type: ignore[impo
 
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, Params
 from editors.toolbox.attention import align, attention_maps
+from editors.toolbox.limits import sent
 from editors.toolbox.schedule import Schedule
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import independent_levels, predict_levels
@@ -128,13 +129,15 @@ class LEditsPP(Editor[LEditsPPState]):
 
         for level in range(max(starts, default=0), 0, -1):
             items = [i for i, start in enumerate(starts) if start >= level]
-            model.limits.each("pairs of predictions", model.max_batch // 2, items, partial(step, level))
+            with model.guarded_together():
+                model.limits.each("pairs of predictions", model.max_batch // 2, items, partial(step, level))
         return model.decode(torch.cat([latents[i] for i in range(len(starts))]))
 
     def _predictor(self, state: LEditsPPState) -> Callable[[Tensor, int], Tensor]:
         """What predicts for latents x (m, c, h, w) at a timestep, with guidance inside the mask."""
         height, width = (-(-side // self.params.mask_reduction) for side in state.latents[0].shape[-2:])
         model, maps, sizes = attention_maps(self.model, height * width)
+        words = sent(state.words.nonzero().flatten(), model.device)
 
         def predict(x: Tensor, timestep: int) -> Tensor:
             m = len(x)
@@ -148,7 +151,7 @@ class LEditsPP(Editor[LEditsPPState]):
                     f"ledits_pp: mask_reduction: no attention layer has {height}x{width} cells; the U-Net has layers of "
                     + ", ".join(sorted(str(size) for size in sizes))
                 )
-            attention = torch.stack([layer[m:] for layer in maps]).mean(0)[:, :, state.words.to(x.device)].sum(2)
+            attention = torch.stack([layer[m:] for layer in maps]).mean(0)[:, :, words].sum(2)
             mask = self._attention_mask(attention.view(-1, 1, height, width), x)
             if timestep <= INTERSECT_BELOW * len(model.scheduler.alphas_cumprod):
                 mask = mask & top_cells(guidance.abs().sum(1, keepdim=True), self.params.threshold)

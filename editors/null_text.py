@@ -88,34 +88,39 @@ class NullText(PromptToPrompt[NullTextState]):
 
     def _optimise(self, pivot: list[Tensor], source: Tensor, empty: Tensor) -> tuple[list[Tensor], list[Tensor], int]:
         """Path and embeddings by level, and the number of updates."""
-        model, p, n = self.model, self.params, self.params.steps
-        schedule = model.schedule(n)
+        model, n = self.model, self.params.steps
         path, unconds, updates = list(pivot), [empty] * (n + 1), 0
         null = empty
         for level in range(n, 0, -1):
-            x, i = path[level], (n - level) * 50 / n
-            timestep = schedule.timestep(level)
-            times = torch.tensor([timestep], device=model.device)
-            conditional = model.predict(x, timestep, source)
-            null = null.clone().requires_grad_(True)
-            optimiser = torch.optim.Adam([null], lr=p.learning_rate * (1 - i / 100))
-            for _ in range(p.inner_steps):
-                with torch.enable_grad(), fixed_order(model.device):
-                    unconditional = model.unet_output(x, times, null)
-                    guided = unconditional + p.guidance * (conditional - unconditional)
-                    loss = mse_loss(schedule.ddim_step(x, guided, level), pivot[level - 1])
-                    model.guard(loss, f"null-text optimisation at level {level}")
-                    optimiser.zero_grad()
-                    torch.autograd.backward(loss)
-                optimiser.step()
-                updates += 1
-                if float(loss.detach()) < p.stop * (1 + 2 * i):
-                    break
-            null = null.detach()
-            unconditional = model.predict(x, timestep, null)
+            with model.guarded_together():
+                null, path[level - 1], taken = self._level(level, path[level], pivot[level - 1], null=null, source=source)
             unconds[level] = null
-            path[level - 1] = schedule.ddim_step(x, unconditional + p.guidance * (conditional - unconditional), level)
+            updates += taken
         return path, unconds, updates
+
+    def _level(self, level: int, x: Tensor, goal: Tensor, *, null: Tensor, source: Tensor) -> tuple[Tensor, Tensor, int]:
+        """The embedding of a level that leads x (1, c, h, w) next to ``goal``, where it leads, and the number of updates."""
+        model, p, n = self.model, self.params, self.params.steps
+        schedule, i = model.schedule(n), (n - level) * 50 / n
+        timestep = schedule.timestep(level)
+        times = torch.full((1,), timestep, device=model.device)
+        conditional = model.predict(x, timestep, source)
+        null, updates = null.clone().requires_grad_(True), 0
+        optimiser = torch.optim.Adam([null], lr=p.learning_rate * (1 - i / 100))
+        while updates < p.inner_steps:
+            with torch.enable_grad(), fixed_order(model.device):
+                unconditional = model.unet_output(x, times, null)
+                guided = unconditional + p.guidance * (conditional - unconditional)
+                loss = mse_loss(schedule.ddim_step(x, guided, level), goal)
+                optimiser.zero_grad()
+                torch.autograd.backward(loss)
+            optimiser.step()
+            updates += 1
+            if model.number(loss, f"null-text optimisation at level {level}") < p.stop * (1 + 2 * i):
+                break
+        null = null.detach()
+        unconditional = model.predict(x, timestep, null)
+        return null, schedule.ddim_step(x, unconditional + p.guidance * (conditional - unconditional), level), updates
 
     def render(self, state: NullTextState, values: Sequence[float]) -> list[Image]:
         return self._decode(state.given, values, state.path, state.unconds)

@@ -120,8 +120,13 @@ class RePaint(Editor[RePaintState]):
             if not items:
                 continue
             x = torch.cat([latents[i] for i in items])
-            x = self._down(state, schedule, x, move) if move.end < move.start else self._up(state, schedule, x, move)
-            self.model.guard(x, f"level {move.start} to {move.end}, visit {move.visit}")
+            where = f"level {move.start} to {move.end}, visit {move.visit}"
+            self.model.stop_if_cancelled(where)
+            if move.end < move.start:
+                with self.model.guarded_together():
+                    x = self.model.guard(self._down(state, schedule, x, move), where)
+            else:  # nothing is predicted, so what was finite stays so
+                x = self._up(state, schedule, x, move)
             for i, latent in zip(items, torch.split(x, 1), strict=True):
                 latents[i] = latent
         return self.model.decode(torch.cat(latents))

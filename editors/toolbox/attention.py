@@ -32,6 +32,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from editors.base import EditorError, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
+from editors.toolbox.limits import sent
 from editors.toolbox.schedule import Schedule, share_of_steps
 
 __all__ = [
@@ -138,7 +139,7 @@ class AttentionControl:
             new = new * self._weights.to(maps.dtype)
         else:
             new = source.expand_as(own)
-        return torch.cat([maps[: 1 + m], torch.where(active.to(maps.device).view(-1, 1, 1, 1), new, own)])
+        return torch.cat([maps[: 1 + m], torch.where(sent(active, maps.device).view(-1, 1, 1, 1), new, own)])
 
 
 class _Attention:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from editors.toolbox.limits import sent
+
 __all__ = ["Warp", "order_of_views", "views"]
 
 
@@ -41,7 +43,7 @@ def views(x: Tensor, count: int, warp: Warp, generator: torch.Generator, *, keep
     drawn = torch.stack([_homography(warp, generator) for _ in range(count - int(keep_first))]) if count > keep_first else None
     parts = [x] if keep_first else []
     if drawn is not None:
-        grid = _grid(drawn, x.shape[-2], x.shape[-1]).to(x.device, x.dtype)
+        grid = sent(_grid(drawn, x.shape[-2], x.shape[-1]).to(x.dtype), x.device)
         repeated = x.repeat(len(drawn), 1, 1, 1)
         parts.append(
             grid_sample(repeated, grid.repeat_interleave(len(x), 0), mode="bilinear", padding_mode="border", align_corners=False)

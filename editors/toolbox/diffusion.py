@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from editors.task import Cancelled, EditorError, Image, MissingInput, NotFinite
+from editors.task import EditorError, Image, MissingInput
 from editors.toolbox.checkpoint import CheckpointError, digest, load_components, locate
-from editors.toolbox.limits import DECODED_PIXELS, Limits
+from editors.toolbox.guarded import Guarded, Shared
+from editors.toolbox.limits import DECODED_PIXELS, sent
 from editors.toolbox.schedule import Schedule, noise_scheduler
 
 __all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures", "to_tensor"]
@@ -39,17 +40,7 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed((seed ^ (seed >> 32)) & 0xFFFFFFFF)
 
 
-class _Shared:
-    """What a model and its variants have in common."""
-
-    unet_evaluations = 0
-
-    def __init__(self) -> None:
-        self.limits = Limits()
-        self.cancelled: Callable[[], bool] = lambda: False
-
-
-class DiffusionModel:
+class DiffusionModel(Guarded):
     """A text-to-image latent diffusion model of the Stable Diffusion family."""
 
     def __init__(
@@ -69,7 +60,7 @@ class DiffusionModel:
         self.scheduler = noise_scheduler(scheduler_config)
         self.digest = digest
         self.max_batch = max_batch
-        self._shared = _Shared()
+        self._shared = Shared()
         self._check()
         for network in (vae, unet, text_encoder):
             network.eval().requires_grad_(False)
@@ -122,20 +113,6 @@ class DiffusionModel:
         return self._shared.unet_evaluations
 
     @property
-    def cancelled(self) -> Callable[[], bool]:
-        """Hook asked between steps; when it says True the editor raises ``Cancelled``. Shared with all variants."""
-        return self._shared.cancelled
-
-    @cancelled.setter
-    def cancelled(self, hook: Callable[[], bool]) -> None:
-        self._shared.cancelled = hook
-
-    @property
-    def limits(self) -> Limits:
-        """How many items were found to fit into one call where memory was out. Shared with all variants."""
-        return self._shared.limits
-
-    @property
     def extra_channels(self) -> int:
         """Input channels of the U-Net beside the latent: 0, 5 of an inpainting model (mask and masked latent), 4 of
         InstructPix2Pix (source latent).
@@ -156,20 +133,6 @@ class DiffusionModel:
     def schedule(self, steps: int) -> Schedule:
         """The noise levels of ``steps`` DDIM steps. Raises ``EditorError`` on more steps than the model has timesteps."""
         return Schedule.of(self.scheduler, steps)
-
-    # between steps
-
-    def stop_if_cancelled(self, step: str) -> None:
-        """Raise ``Cancelled`` naming ``step`` when asked to stop; cheap, it looks at no tensor."""
-        if self.cancelled():
-            raise Cancelled(f"cancelled at {step}")
-
-    def guard(self, x: Tensor, step: str) -> Tensor:
-        """Pass ``x`` on; raise ``Cancelled`` when asked to stop, ``NotFinite`` naming ``step`` on NaN or infinity."""
-        self.stop_if_cancelled(step)
-        if not bool(torch.isfinite(x).all()):
-            raise NotFinite(f"NaN or infinity at {step}")
-        return x
 
     # pictures, texts, noise
 
@@ -219,7 +182,7 @@ class DiffusionModel:
 
     def noise(self, seed: int, shape: Sequence[int]) -> Tensor:
         """Standard normal noise from a generator of its own on the CPU, so that every device gets the same numbers."""
-        return torch.randn(tuple(shape), generator=seeded(seed)).to(self.device)
+        return sent(torch.randn(tuple(shape), generator=seeded(seed)), self.device)
 
     # the U-Net
 
@@ -275,7 +238,7 @@ class DiffusionModel:
 
         Keeps gradients to the U-Net and to ``context`` (1, l, d).
         """
-        alpha_bar = self.scheduler.alphas_cumprod.to(self.device)[timesteps].view(-1, 1, 1, 1)
+        alpha_bar = sent(self.scheduler.alphas_cumprod, self.device)[timesteps].view(-1, 1, 1, 1)
         signal, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         target = signal * noise - sigma * x0 if self.scheduler.config.prediction_type == "v_prediction" else noise
         output = self.unet_output(signal * x0 + sigma * noise, timesteps, context.expand(len(noise), -1, -1))

@@ -1,4 +1,6 @@
-"""How much a device computes at once, and in what order it sums: batches that shrink where memory is out, gradients that come out alike."""
+"""What a device computes at once, in what order it sums, and what the host sends it: batches that shrink where memory is out, gradients that
+come out alike, copies that nobody waits for.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["DECODED_PIXELS", "GUIDED_PIXELS", "Limits", "fixed_order"]
+__all__ = ["DECODED_PIXELS", "GUIDED_PIXELS", "Limits", "fixed_order", "sent"]
 
 DECODED_PIXELS = 2**20
 """Pixels that the VAE decodes in one call: four pictures of 512 x 512, one of 1,024 x 1,024; in float16 they take some 2 GiB."""
@@ -89,3 +91,8 @@ def fixed_order(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """``x``, made on the host, on the device. A CUDA device is not waited for: pinned memory is copied when its turn comes."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

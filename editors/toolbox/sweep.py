@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from editors.toolbox.diffusion import DiffusionModel, derive_seed
+from editors.toolbox.limits import sent
 from editors.toolbox.schedule import Schedule
 
 __all__ = [
@@ -163,5 +164,5 @@ def predict_levels(
 
     They take as few calls as ``max_batch`` allows: no level waits for another, because none is computed from another.
     """
-    times = torch.tensor(schedule.timesteps, device=model.device)
+    times = sent(torch.tensor(schedule.timesteps), model.device)
     return list(torch.split(model.predict(torch.cat(latents[1:]), times, context, guidance, uncond), 1))

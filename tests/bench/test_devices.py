@@ -58,3 +58,35 @@ def test_a_device_that_is_not_there_is_named() -> None:
         assert pick_device("auto") in {"cpu", "mps"}
         with pytest.raises(ModelError, match="'cuda:1' was asked for but torch sees no CUDA device"):
             pick_device("cuda:1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("used", ["none", "older", "newer"])
+def test_whatever_switches_the_caller_used_for_precision_hold_again(used: str) -> None:
+    """In a process of its own: torch keeps in mind which of its two kinds of switches were used."""
+    code = f"""
+import json
+import torch
+from bench.devices import deterministic
+
+matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+if {used!r} == "older":
+    torch.set_float32_matmul_precision("high")
+    cudnn.allow_tf32 = False
+if {used!r} == "newer":
+    matmul.fp32_precision = cudnn.conv.fp32_precision = "tf32"
+
+def state():
+    older = [] if {used!r} == "newer" else [torch.get_float32_matmul_precision(), cudnn.allow_tf32, matmul.allow_tf32]
+    places = (matmul, cudnn.conv, cudnn.rnn)
+    return [*older, cudnn.enabled, cudnn.benchmark, cudnn.deterministic, *(place.fp32_precision for place in places)]
+
+before = state()
+with deterministic(1):
+    within = [place.fp32_precision for place in (matmul, cudnn.conv, cudnn.rnn)] + [cudnn.deterministic]
+assert within == ["ieee", "ieee", "ieee", True], within
+assert state() == before, (before, state())
+"""
+    path = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False, env=path)
+    assert done.returncode == 0, done.stderr

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from emulated import on_card, unavailable
 from torch.nn.functional import grid_sample
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from bench.benchmarks.emulated import on_card, unavailable
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(unavailable()), reason=unavailable())]
 
 QUICK: Mapping[str, Any] = {
-    "steps": 2,
     "draws": 1,
     "embedding_steps": 1,
     "unet_steps": 1,
@@ -46,6 +47,30 @@ def names() -> list[str]:
     ]
 
 
+@contextmanager
+def steps_of(card: Any, unet: Any, again: bool) -> Iterator[Callable[[], int]]:
+    """How many steps were taken within: calls of the U-Net in a row at one timestep (``again``: each of them), and steps of optimisers."""
+    taken: list[float] = []
+    optimised: list[None] = []
+
+    def called(_module: Any, given: tuple[Any, ...]) -> None:  # deep copies of the U-Net keep it
+        events = card.events.copy()
+        t = float(given[1].flatten()[0])
+        card.events = events  # without the wait for this number
+        if again or taken[-1:] != [t]:
+            taken.append(t)
+
+    hooks = (
+        unet.register_forward_pre_hook(called),
+        register_optimizer_step_post_hook(lambda *_: optimised.append(None)),
+    )
+    try:
+        yield lambda: len(taken) + len(optimised)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def edits(card: Any, dtypes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """Of every editor in its dtypes: how far its edits lie from the CPU's in float32, and what the card saw."""
     from embedded_model import tasks
@@ -61,29 +86,38 @@ def edits(card: Any, dtypes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     host = DiffusionModel.load(TOYBOX / "generator")
     for name, wanted in dtypes.items():
         cls = registry.load_editor(name)
-        own = {key: value for key, value in QUICK.items() if key in cls.Params.model_fields}
-        params = with_ranker(cls, cls.resolve(preset_of(cls.presets), own))
-        values = (2,) if name == "flexit" else (1.0,) if cls.knob else (0.0,)
 
-        def edit(model: Any, cls: Any = cls, params: Any = params, values: Any = values) -> tuple[Any, Any]:
-            editor = cls(model, params)
+        def edit(model: Any, steps: int = 2, cls: Any = cls) -> tuple[Any, Any]:
+            own = {key: value for key, value in {**QUICK, "steps": steps}.items() if key in cls.Params.model_fields}
+            editor = cls(model, with_ranker(cls, cls.resolve(preset_of(cls.presets), own)))
+            values = (steps,) if cls.name == "flexit" else (1.0,) if cls.knob else (0.0,)
             with deterministic(1):
                 state = editor.prepare(task)
                 return np.stack(editor.render(state, values)).astype(int), editor.facts(state)
 
         expected, _ = edit(host)
         for dtype in wanted:
-            card.clear()
-            pictures, facts = edit(models[dtype])
+            paces = []
+            for number in (1, 2) if dtype == "float32" else (2,):
+                card.clear()
+                with steps_of(card, models[dtype].unet, again=name == "repaint") as steps:
+                    pictures, facts = edit(models[dtype], number)
+                    paces.append((steps() + number * (name == "flexit"), waits(card)))
             gap = np.abs(pictures - expected)
             found[f"{name} {dtype}"] = {
                 "most": int(gap.max()),
                 "mean": float(gap.mean()),
                 "unordered": card.seen("no fixed order"),
+                "paces": paces,
                 "global": card.seen("global generator"),
                 "not_reproducible": "not_reproducible" in facts,
             }
     return found
+
+
+def waits(card: Any) -> int:
+    """How often the host waited for the device: for a value or a copy."""
+    return sum(sum(card.seen(kind).values()) for kind in ("wait", "copy"))
 
 
 @pytest.fixture(scope="module")
@@ -114,76 +148,15 @@ def test_sums_have_a_fixed_order_or_the_record_says_that_they_have_none(seen: di
     assert {name.split()[0] for name, each in seen.items() if each["not_reproducible"]} == VARY
 
 
-def memory(card: Any) -> dict[str, Any]:
-    """GiB at the peak of a model of Stable Diffusion 1's sizes in float16: of its weights, and beyond them by what is done."""
-    from sd_sized import stable_diffusion, task_of
-
-    from bench import registry
-    from bench.devices import deterministic
-    from bench.toybox.embedded import with_ranker
-
-    model = stable_diffusion(torch.float16)
-    weights = torch.cuda.memory_allocated() / 2**30
-    found: dict[str, Any] = {"weights": weights}
-
-    def peak_of(work: Callable[[], Any]) -> float:
-        gc.collect()
-        card.clear()
-        model.limits.forget()
-        with deterministic(1):
-            work()
-        return card.peak - weights
-
-    def edit(name: str, side: int, values: Sequence[float], **params: Any) -> Callable[[], Any]:
-        cls = registry.load_editor(name)
-        editor = cls(model, with_ranker(cls, cls.resolve("", params)))
-        return lambda: editor.render(editor.prepare(task_of(side)), values)
-
-    latents = torch.zeros(64, 4, 64, 64, device="cuda")
-    text = torch.zeros(1, 77, 768, device="cuda")
-    found["decode 64 of 512"] = peak_of(lambda: model.decode(latents))
-    found["decode 4 of 1024"] = peak_of(lambda: model.decode(torch.zeros(4, 4, 128, 128, device="cuda")))
-    found["imagic"] = peak_of(edit("imagic", 512, (1.0,), steps=1, embedding_steps=1, unet_steps=1))
-    found["direct_inversion at 1024"] = peak_of(edit("direct_inversion", 1024, (0.5, 1.0), steps=2))
-    found["ledits_pp at 1024"] = peak_of(edit("ledits_pp", 1024, (0.5, 1.0), steps=2))
-    guided = edit("blended_diffusion", 512, (1.0,), steps=1, candidates=4)
-    found["blended_diffusion"] = peak_of(guided)
-    found["64 predictions"] = peak_of(lambda: model.predict(latents, 500, text))
-    torch.cuda.set_per_process_memory_fraction(11 / 24)
-    found["blended_diffusion on 11"] = peak_of(guided)
-    found["halved gradients"] = model.limits.facts()
-    torch.cuda.set_per_process_memory_fraction(4 / 24)
-    found["64 predictions on 4"] = peak_of(lambda: model.predict(latents, 500, text))
-    found["halved predictions"] = model.limits.facts()
-    return found
-
-
-@pytest.fixture(scope="module")
-def gib() -> dict[str, Any]:
-    return on_card(memory, gib=24, dry=True)
-
-
-@pytest.mark.parametrize(
-    ("what", "most", "before"),
-    [
-        ("decode 64 of 512", 2.5, 24),
-        ("decode 4 of 1024", 2.5, 24),
-        ("imagic", 13.5, 16),
-        ("direct_inversion at 1024", 8, 73),
-        ("ledits_pp at 1024", 4, 81),
-        ("blended_diffusion", 14, 27),
-        ("blended_diffusion on 11", 9, 27),
-    ],
-)
-def test_what_is_computed_at_once_fits_a_card(gib: dict[str, Any], what: str, most: float, before: float) -> None:
-    """``before`` is what it took without limits by pixels, parts and fused attention; a tenth is left for another torch's blocks."""
-    assert 0.5 < gib[what] < most < before
-
-
-def test_what_is_out_of_memory_is_done_in_halves(gib: dict[str, Any]) -> None:
-    assert gib["halved gradients"] == {"batch_halved_to": "guided candidates 1"}
-    assert gib["halved predictions"]["batch_halved_to"].startswith("U-Net ")
-    assert gib["64 predictions on 4"] < 4 - gib["weights"] < gib["64 predictions"]
+def test_the_device_is_waited_for_once_a_step(seen: dict[str, Any]) -> None:
+    """Of two runs, one of one step, the other of two: a step more costs one wait, and what is no step a few."""
+    paces = {name: each["paces"] for name, each in seen.items() if name.endswith("float32")}
+    more = {name: (two[0] - one[0], two[1] - one[1]) for name, (one, two) in paces.items()}
+    assert {name: (steps, waits) for name, (steps, waits) in more.items() if waits > steps} == {}
+    assert sum(steps for steps, _ in more.values()) >= len(more)
+    # picture, texts and mask go to the device, three guards and the pictures come back; the weights of text2live's generator go too
+    beside = {name.split()[0]: two[1] - two[0] for name, (_, two) in paces.items()}
+    assert {name: waits for name, waits in beside.items() if waits > 16} == {"text2live": beside["text2live"]}
 
 
 def faults(card: Any) -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from emulated import on_card, unavailable
 
+from bench.benchmarks.emulated import on_card, unavailable
 from metrics.base import PairBatch, PairMetric
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(unavailable()), reason=unavailable())]

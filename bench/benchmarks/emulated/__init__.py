@@ -19,6 +19,6 @@ the allocator tells its peak, less the workspaces of cuDNN and cuBLAS. Pictures 
 It cannot find a fault within a CUDA kernel, and says nothing of speed.
 """
 
-from emulated.process import on_card, unavailable
+from bench.benchmarks.emulated.process import on_card, unavailable
 
 __all__ = ["on_card", "unavailable"]

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent.parent
 MINUTES = 15
 """How long a process may take before it is taken for one that hangs: a minute of work, on a machine that has ten others in hand."""
 
@@ -56,25 +55,32 @@ def _library() -> Path:
     return library
 
 
-def on_card(function: Callable[..., Any], *, gib: float = 80, dry: bool = False, **arguments: Any) -> Any:
-    """What ``function(card, **arguments)`` returns in a process of its own with a card of so many GiB.
+def on_card(function: Callable[..., Any], *, gib: float = 80, dry: bool = False, devices: int = 1, **arguments: Any) -> Any:
+    """What ``function(card, **arguments)`` returns in a process of its own with ``devices``, each of so many GiB.
 
     ``function`` stands at the top of a module; ``card`` is the `Card` that counts. Arguments and result are plain data, as JSON has them.
+    Workers that it starts on this machine have the same devices.
     """
     assert not unavailable(), unavailable()
     with tempfile.TemporaryDirectory(prefix="emulated-job-") as folder:
         result = Path(folder) / "result.json"
-        paths = [str(ROOT), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
-            [sys.executable, "-m", "emulated", f"{function.__code__.co_filename}:{function.__name__}", str(result)],
-            input=json.dumps({"dry": dry, "arguments": arguments}),
+            [
+                sys.executable,
+                "-m",
+                "bench.benchmarks.emulated",
+                f"{function.__code__.co_filename}:{function.__name__}",
+                str(result),
+            ],
+            input=json.dumps(arguments),
             env={
                 **os.environ,
                 "LD_PRELOAD": str(_library()),
                 "EMULATED_CUDA_MEMORY": str(int(gib * 2**30)),
-                "EMULATED_CUDA_COUNT": "1",
+                "EMULATED_CUDA_COUNT": str(devices),
+                "EMULATED_CUDA_DRY": "yes" if dry else "",
                 "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-                "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+                "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path),
                 "OMP_NUM_THREADS": "1",
             },
             capture_output=True,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-from emulated.operators import IN_FLOAT32, aten
+from bench.benchmarks.emulated.operators import IN_FLOAT32, aten
 
-__all__ = ["Call", "attention", "computed", "form_only", "on_cuda"]
+__all__ = ["Call", "attention", "computed", "form_only", "leaves", "on_cuda"]
 
 HALVES = (torch.float16, torch.bfloat16)
 
@@ -28,21 +27,31 @@ class Call:
     kwargs: dict[str, Any]
     target: torch.device
 
-    @cached_property
-    def flat(self) -> list[Any]:
-        """All arguments in one row."""
-        return tree_flatten((self.args, self.kwargs))[0]
-
-    @cached_property
-    def spec(self) -> Any:
-        """How ``flat`` becomes arguments again."""
-        return tree_flatten((self.args, self.kwargs))[1]
-
     @property
     def bound(self) -> dict[str, Any]:
         """The arguments by name."""
         names = (argument.name for argument in self.func._schema.arguments)
         return dict(zip(names, self.args, strict=False)) | self.kwargs
+
+
+def leaves(x: Any) -> Iterator[Any]:
+    """What stands in arguments and results of operators: torch's own trees know more kinds, and take as long as a small kernel."""
+    if isinstance(x, (tuple, list)):
+        for each in x:
+            yield from leaves(each)
+    elif isinstance(x, dict):
+        yield from leaves(tuple(x.values()))
+    else:
+        yield x
+
+
+def _mapped(work: Callable[[Any], Any], x: Any) -> Any:
+    """The same with ``work`` done on each of the leaves."""
+    if isinstance(x, (tuple, list)):
+        return type(x)([_mapped(work, each) for each in x])
+    if isinstance(x, dict):
+        return {key: _mapped(work, each) for key, each in x.items()}
+    return work(x)
 
 
 def on_cuda(x: Any) -> bool:
@@ -77,16 +86,16 @@ def _overlaps(t: Tensor) -> bool:
 
 def computed(call: Call) -> Any:
     """The CPU's kernel over device memory."""
-    func, name, flat, target = call.func, call.name, call.flat, call.target
+    func, name, target = call.func, call.name, call.target
     aliases: dict[int, Tensor] = {}
-    given = [aliases.setdefault(id(x), _host(x)) if on_cuda(x) else x for x in flat]
-    dtypes = [x.dtype for x in given if isinstance(x, Tensor)]
+    given = _mapped(lambda x: aliases.setdefault(id(x), _host(x)) if on_cuda(x) else x, (call.args, call.kwargs))
+    dtypes = [x.dtype for x in leaves(given) if isinstance(x, Tensor)]
     low = next((dtype for dtype in dtypes if dtype in HALVES), None)
     statistics = ("native_group_norm_backward", "native_layer_norm_backward")  # theirs are float32 beside halves
     widened = low is not None and name in IN_FLOAT32 and (name in statistics or torch.float32 not in dtypes)
     if widened:
-        given = [x.float() if isinstance(x, Tensor) and x.dtype == low else x for x in given]
-    new_args, new_kwargs = tree_unflatten(given, call.spec)
+        given = _mapped(lambda x: x.float() if isinstance(x, Tensor) and x.dtype == low else x, given)
+    new_args, new_kwargs = given
     if "device" in new_kwargs:
         new_kwargs["device"] = torch.device("cpu")
     if new_kwargs.get("pin_memory"):
@@ -98,14 +107,11 @@ def computed(call: Call) -> Any:
     else:
         out = func(*new_args, **new_kwargs)
     if widened:
-        out = tree_map(lambda x: x.to(low) if isinstance(x, Tensor) and x.dtype == torch.float32 else x, out)
+        out = _mapped(lambda x: x.to(low) if isinstance(x, Tensor) and x.dtype == torch.float32 else x, out)
     if func._schema.is_mutable:
         return _written(call, out)
-    given_back = {
-        alias.untyped_storage().data_ptr(): next(x for x in flat if on_cuda(x) and id(x) == key)
-        for key, alias in aliases.items()
-        if alias.numel()
-    }
+    there = {id(x): x for x in leaves((call.args, call.kwargs)) if on_cuda(x)}
+    given_back = {alias.untyped_storage().data_ptr(): there[key] for key, alias in aliases.items() if alias.numel()}
 
     def up(x: Any) -> Any:
         if not isinstance(x, Tensor) or target.type != "cuda":
@@ -113,7 +119,7 @@ def computed(call: Call) -> Any:
         own = given_back.get(x.untyped_storage().data_ptr()) if x.numel() else None
         return _to_device(x, target) if own is None else own.as_strided(x.size(), x.stride(), x.storage_offset())
 
-    return tree_map(up, out)
+    return _mapped(up, out)
 
 
 def _written(call: Call, out: Any) -> Any:
@@ -134,7 +140,7 @@ def _written(call: Call, out: Any) -> Any:
         if alias is not None and alias.is_write:
             results.append(written[next(iter(alias.before_set))])
         else:
-            results.append(tree_map(lambda x: _to_device(x, call.target) if isinstance(x, Tensor) else x, value))
+            results.append(_mapped(lambda x: _to_device(x, call.target) if isinstance(x, Tensor) else x, value))
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -151,10 +157,9 @@ def form_only(call: Call) -> Any:
         return torch.empty((0, args[0].dim()), dtype=torch.int64, device=target)
     if call.func._schema.is_mutable:
         return _written(call, (None,) * len(call.func._schema.returns))
-    tensors = [x for x in call.flat if isinstance(x, Tensor)]
+    tensors = [x for x in leaves((call.args, call.kwargs)) if isinstance(x, Tensor)]
     masked = name == "index" and any(t.dtype == torch.bool for t in tensors[1:])
-    given = [_form(x, masked) if isinstance(x, Tensor) else x for x in call.flat]
-    new_args, new_kwargs = tree_unflatten(given, call.spec)
+    new_args, new_kwargs = _mapped(lambda x: _form(x, masked) if isinstance(x, Tensor) else x, (call.args, call.kwargs))
     if "device" in new_kwargs:
         new_kwargs["device"] = torch.device("meta")
     for key in ("non_blocking", "pin_memory"):
@@ -167,7 +172,7 @@ def form_only(call: Call) -> Any:
             return torch.empty(x.size(), dtype=x.dtype, device=target)
         return torch.empty_strided(x.size(), x.stride(), dtype=x.dtype, device=target)
 
-    return tree_map(take, call.func(*new_args, **new_kwargs))
+    return _mapped(take, call.func(*new_args, **new_kwargs))
 
 
 def _answer(call: Call) -> bool | float | int:
@@ -178,13 +183,13 @@ def _answer(call: Call) -> bool | float | int:
 
 
 def _copied(call: Call) -> Tensor | None:
-    """A copy that the host sees, or a small one to the device; None for another."""
+    """A copy that the host sees, of zeros or, where it asks whether all is well, of yes; or a small one to the device; None for another."""
     source = call.args[0]
     if call.name == "copy_":
         return None if on_cuda(source) else source.zero_()
     dtype = call.kwargs.get("dtype") or source.dtype
     if call.target.type == "cpu":
-        return torch.zeros(source.size(), dtype=dtype)
+        return torch.full(source.size(), dtype == torch.bool, dtype=dtype)
     small = not on_cuda(source) and source.numel() <= 1024
     return _to_device(source.to(dtype), call.target) if small else None
 

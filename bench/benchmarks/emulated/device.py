@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
-from emulated.kernels import Call, attention, computed, form_only, on_cuda
-from emulated.operators import (
+from bench.benchmarks.emulated.kernels import Call, attention, computed, form_only, leaves, on_cuda
+from bench.benchmarks.emulated.operators import (
     FIXED_WHERE_STRICT,
     MIXED,
     NATIVE,
@@ -28,6 +27,8 @@ from emulated.operators import (
 __all__ = ["Card"]
 
 OURS = ("editors", "metrics", "bench")
+NOT_OURS = ("site-packages", "tests", "emulated")
+"""Folders of the lines that can cause an event, and of those within them that cannot."""
 MIXED_DEVICES = "Expected all tensors to be on the same device, but found at least two devices"
 
 
@@ -66,7 +67,7 @@ class Card(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        flat, _ = tree_flatten((args, kwargs))
+        flat = list(leaves((args, kwargs)))
         tensors = [x for x in flat if isinstance(x, Tensor)]
         asked = kwargs.get("device")
         wanted = torch.device(asked) if asked is not None else None
@@ -145,7 +146,7 @@ def _place() -> str:
     if threading.current_thread() is not threading.main_thread():
         frame = sys._current_frames().get(threading.main_thread().ident or 0, frame)
     for file, line, name in _lines(frame):
-        if any(f"/{part}/" in file for part in OURS) and not any(f"/{part}/" in file for part in ("site-packages", "tests")):
+        if any(f"/{part}/" in file for part in OURS) and not any(f"/{part}/" in file for part in NOT_OURS):
             return f"{'/'.join(file.split('/')[-2:])}:{line} {name}"
     return "elsewhere"
 
