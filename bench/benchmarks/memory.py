@@ -50,8 +50,8 @@ card has less, batches are halved until they fit, down to one item.
 
 {table}
 
-Stable Diffusion XL is not supported: its U-Net wants conditions beside the text. `blended_diffusion` has the embedded CLIP in its loop; ViT-B/32
-takes 0.6 GiB more.
+Stable Diffusion XL is not supported: its U-Net wants conditions beside the text. `blended_diffusion` has the small embedded CLIP in its
+loop; a larger one comes on top.
 """
 
 
