@@ -83,7 +83,7 @@ def run(
         console.log.print("interrupted; what is finished is kept, run the same command again to continue", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
     if not no_score:
-        show_report(finished)
+        show_report(finished, anew=False)
     last_words(failed, strict)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import math
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
 from bench.scoring.axes import Axes, anchor_ends, balance, operating_points
-from bench.store import Record, Run
+from bench.store import Record, Run, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,19 +35,37 @@ SET_INTERVAL = (
 )
 
 
-def report_run(run: Run) -> tuple[Path, ReportData]:
+def report_run(run: Run, *, anew: bool = True) -> tuple[Path, ReportData]:
     """Write `report/` from the scores of the run; its index.html and what that shows.
 
+    Unless `anew`, a page that this version made of the same records and scores is left as it is.
     Raises RunError where nothing is scored, or where another spec is at work in the folder.
     """
     from reports import ReportError, write_report
 
+    stamp = run.report / ".made-of"
     with run.hold(run.spec, run.plan):
-        data = report_data(run)
+        data, made_of = report_data(run), _made_of(run)
+        page = run.report / "index.html"
+        if not anew and page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == made_of:
+            return page, data
         try:
-            return write_report(run.report, data), data
+            page = write_report(run.report, data)
         except ReportError as error:
             raise RunError(str(error)) from error
+        write_atomically(stamp, made_of.encode())
+        return page, data
+
+
+def _made_of(run: Run) -> str:
+    """What changes when a record, a score, the spec or this package does: 64 hex."""
+    total = hashlib.sha256(f"{version('etabench')} {run.plan.digest(run.spec)}".encode())
+    for file in sorted(path for kind in ("*.parquet", "*.json") for path in run.scores.glob(kind)):
+        total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    for unit in run.plan.units:
+        record = run.units / unit.key / "record.json"
+        total.update(f"{unit.key} {record.stat().st_mtime_ns if record.is_file() else 0}".encode())
+    return total.hexdigest()
 
 
 def report_data(run: Run) -> ReportData:

@@ -449,6 +449,25 @@ def test_a_picture_that_was_changed_is_named_by_score_report_and_check_and_made_
     assert etabench("check", run, "--baseline", baseline)[0] == 0
 
 
+@pytest.mark.slow
+def test_a_finished_run_leaves_its_page_and_report_draws_it_again(
+    etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path
+) -> None:
+    path, run = spec_file(editor("Fade")), tmp_path / "run"
+    page = run / "report" / "index.html"
+
+    def written(*arguments: str | Path) -> int:
+        assert etabench(*arguments)[0] == 0
+        return page.stat().st_mtime_ns
+
+    first = written("run", path, "--out", run, "--workers", "1")
+    assert written("run", path, "--out", run, "--workers", "1") == first
+    assert written("report", run) > first
+    fresh = page.stat().st_mtime_ns
+    shutil.rmtree(next((run / "units").iterdir()))
+    assert written("run", path, "--out", run, "--workers", "1") > fresh, "a unit was made anew"
+
+
 def test_code_that_exits_inside_a_command_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
