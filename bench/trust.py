@@ -36,6 +36,8 @@ def code_of_spec(spec: Spec) -> list[str]:
     editors = [name for name in (*(editor.name for editor in spec.editors), *spec.anchors) if _is_code(name)]
     model = spec.model if spec.model and spec.model.allow_pickle else None
     pickled = [f"pickled weights of {model.path or model.hub or model.name}"] if model else []
+    own = [item for item in spec.editors if item.params.get("allow_pickle")]
+    pickled += [f"pickled weights of {item.params.get('checkpoint', item.name)}" for item in own]
     return [*editors, *code_of_metrics(spec), *pickled]
 
 

@@ -134,13 +134,14 @@ def fetch(
     *,
     settings: Settings = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="fetch without asking")] = False,
+    trust: Trust = False,
 ) -> None:
     """Bring checkpoints, data set and metric weights of a spec to this machine, once it is told what they are and how large."""
+    from bench import api
     from bench.commands.fetch import bring, wanted, whole
     from bench.progress import shown
-    from bench.spec import load_spec
 
-    downloads = wanted(load_spec(spec, settings or []))
+    downloads = wanted(api.open_spec(spec, settings or [], trust=trust))
     console.out.print("\n".join([*map(str, downloads), whole(downloads)]), markup=False, highlight=False, soft_wrap=True)
     if downloads and (yes or typer.confirm("fetch? (--yes does not ask)", abort=True)):
         bring(downloads, shown(console.log))

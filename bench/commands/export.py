@@ -104,8 +104,8 @@ def _write(run: Run, scratch: Path, folders: Sequence[str], link: bool) -> Expor
             file = place + names.within(place, "-".join(called[part] for part in rest) or "edit", ".png")
             if sample.digest not in copied:
                 copied[sample.digest] = f"{SOURCES}/{names.within(f'{SOURCES}/', sample.id, '.png')}"
-                _place(run.keep(sample)["source"], scratch / copied[sample.digest], link)
-            _place(run.edit_path(record, index), scratch / file, link, record.edits[index].sha256)
+                _place(run, run.keep(sample)["source"], scratch / copied[sample.digest], link)
+            _place(run, run.edit_path(record, index), scratch / file, link, record.edits[index].sha256)
             row = called | {"file": file, "source": copied[sample.digest], "knob": entry.knob}
             row |= {name: getattr(sample, name) or "" for name in ("source_text", "target_text", "category")}
             table.writerow([_cell(row[column]) for column in COLUMNS])
@@ -122,16 +122,18 @@ def _edits(run: Run) -> Iterator[tuple[Unit, Record, int]]:
             yield from ((unit, record, index) for index in range(len(record.edits)))
 
 
-def _place(picture: Path, to: Path, link: bool, sha256: str = "") -> None:
-    """Bring a picture of the run to a place that is free; of an edit only what its record says."""
+def _place(run: Run, picture: Path, to: Path, link: bool, sha256: str = "") -> None:
+    """Bring a picture of the run, a PNG that lies in it, to a place that is free; of an edit only what its record says."""
     from editors.toolbox.files import MOST_BYTES, read_regular
 
     try:
-        data = read_regular(picture, MOST_BYTES)
+        data = read_regular(run.own(picture), MOST_BYTES)
     except OSError as error:
         raise RunError(f"{picture} cannot be read ({error.strerror or error}); delete {picture.parent} and run again") from error
     if sha256 and hashlib.sha256(data).hexdigest() != sha256:
         raise RunError(f"{picture} differs from its record; delete {picture.parent} and run again")
+    if not data.startswith(b"\x89PNG"):
+        raise RunError(f"{picture} is no PNG; delete {picture.parent} and run again")
     to.parent.mkdir(parents=True, exist_ok=True)
     if link:
         os.link(picture, to)

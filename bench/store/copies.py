@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import ManifestError, RunError
-from bench.store.files import json_bytes, png_bytes, write_atomically
+from bench.store.files import json_bytes, own, png_bytes, write_atomically
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample
@@ -56,6 +56,8 @@ def keep(run: Path, info: SampleInfo, manifest: Callable[[], Manifest]) -> dict[
     folder = run / "samples" / info.digest[:24]
     wanted = {"source": True, "truth": info.has_truth, "mask": info.has_mask}
     paths = {name: folder / f"{name}.png" for name, there in wanted.items() if there}
+    for path in paths.values():
+        own(run, path)
     there = all(path.is_file() for path in paths.values())
     if there and _whole(folder, paths):
         return paths

@@ -9,10 +9,12 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.errors import RunError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TEMPORARY", "json_bytes", "png_bytes", "write_atomically", "write_flushed"]
+__all__ = ["TEMPORARY", "json_bytes", "own", "png_bytes", "write_atomically", "write_flushed"]
 
 TEMPORARY = ".tmp-"
 """How names begin that a reader must not look at."""
@@ -36,6 +38,13 @@ def png_bytes(image: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", compress_level=6, optimize=False)
     return buffer.getvalue()
+
+
+def own(folder: Path, path: Path) -> Path:
+    """A path in `folder`, if it stays there when links are followed; RunError that names it otherwise."""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise RunError(f"{path} leads out of {folder} by a link; put what it leads to in its place, or delete it")
+    return path
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench import trust
 from bench.errors import RunError, SpecError
 from bench.store import claims, copies, holders
-from bench.store.files import TEMPORARY, json_bytes, write_atomically, write_flushed
+from bench.store.files import TEMPORARY, json_bytes, own, write_atomically, write_flushed
 from bench.store.record import Record
 from bench.store.shapes import Head, flaw_of_plan, flaw_of_record, read_as
 
@@ -181,9 +181,7 @@ class Run:
 
     def own(self, path: Path) -> Path:
         """A path of the run, if it stays one when links are followed; RunError that names it otherwise."""
-        if not path.resolve().is_relative_to(self.path.resolve()):
-            raise RunError(f"{path} leads out of {self.path} by a link; put what it leads to in its place, or delete it")
-        return path
+        return own(self.path, path)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, atomically and without NaN."""
@@ -236,32 +234,38 @@ class Run:
         import numpy as np
         from PIL import Image
 
-        data = self._as_recorded(record, index)
+        data = self.edit_bytes(record, index)
         if data is None:
             raise RunError(
                 f"{self.edit_path(record, index)} is gone or differs from its record; `etabench run` on the folder makes it anew"
             )
-        with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            return np.asarray(picture.convert("RGB"))
+        try:
+            with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+                return np.asarray(picture.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            path = self.edit_path(record, index)
+            raise RunError(
+                f"{path} cannot be decoded, though it is what its record says; delete {path.parent} and run again"
+            ) from error
 
     def damaged(self, record: Record) -> Path | None:
         """The first picture of a unit that is gone or, if it is an edit, differs from its record; None where all is as it was committed.
 
         Reads every byte of the edits and decodes none.
         """
-        wrong = (self.edit_path(record, index) for index in range(len(record.edits)) if self._as_recorded(record, index) is None)
+        wrong = (self.edit_path(record, index) for index in range(len(record.edits)) if self.edit_bytes(record, index) is None)
         gone = (path for name in record.pictures.values() if not (path := self.units / record.key / name).is_file())
         return next(chain(wrong, gone), None)
 
-    def _as_recorded(self, record: Record, index: int) -> bytes | None:
-        """The file of an edit; None where it is gone or is not the one that was committed."""
+    def edit_bytes(self, record: Record, index: int) -> bytes | None:
+        """The file of an edit; None where it is gone, lies outside the run, is no PNG, or is not the one that was committed."""
         from editors.toolbox.files import MOST_BYTES, read_regular
 
         try:
-            data = read_regular(self.edit_path(record, index), MOST_BYTES)
-        except OSError:
+            data = read_regular(self.own(self.edit_path(record, index)), MOST_BYTES)
+        except (OSError, RunError):
             return None
-        return data if hashlib.sha256(data).hexdigest() == record.edits[index].sha256 else None
+        return data if data.startswith(b"\x89PNG") and hashlib.sha256(data).hexdigest() == record.edits[index].sha256 else None
 
     def discard(self, key: str) -> None:
         """Remove a unit's folder in one step: it is renamed first."""

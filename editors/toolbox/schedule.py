@@ -29,10 +29,13 @@ def noise_scheduler(config: Mapping[str, Any]) -> DDIMScheduler:
 
     It is used for its tables, ``alphas_cumprod`` and timesteps, only. Options that are not tables, such as
     ``clip_sample``, have no effect here: latents have no range to be clipped to.
-    Raises ``EditorError`` on a prediction type other than ``epsilon`` and ``v_prediction``.
+    Raises ``EditorError`` on a prediction type other than ``epsilon`` and ``v_prediction``, and on tables that cannot be made.
     """
     known = {key: value for key, value in config.items() if key in DDIMScheduler._get_init_keys(DDIMScheduler)}
-    scheduler = DDIMScheduler.from_config(known)
+    try:
+        scheduler = DDIMScheduler.from_config(known)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise EditorError(f"scheduler_config.json makes no schedule: {str(error).splitlines()[0][:200]}") from error
     if scheduler.config.prediction_type not in ("epsilon", "v_prediction"):
         raise EditorError(f"prediction_type {scheduler.config.prediction_type!r}: expected 'epsilon' or 'v_prediction'")
     return scheduler

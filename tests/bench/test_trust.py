@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from fake_specs import HERE, SpecMaker, editor
+from typer.testing import CliRunner
 
 from bench import api, trust
+from bench.cli.app import app
 from bench.errors import RunError
 from bench.store import Run
 from bench.workers.crew import Options
@@ -77,6 +79,16 @@ def test_neither_a_dry_run_nor_a_resumption_runs_it(strange: tuple[Run, Path]) -
     assert api.open_spec(run.path / "spec.yaml", trust=True).name == "test"
 
 
+def test_fetching_for_it_runs_no_code(strange: tuple[Run, Path]) -> None:
+    run, mark = strange
+    said = CliRunner().invoke(app, ["fetch", str(run.path / "spec.yaml")])
+    assert isinstance(said.exception, RunError)
+    assert "spec.yaml would run code" in str(said.exception)
+    assert not mark.exists()
+    assert CliRunner().invoke(app, ["fetch", str(run.path / "spec.yaml"), "--trust"]).exit_code == 0
+    assert mark.exists()
+
+
 def test_a_spec_given_by_path_is_trusted(strange: tuple[Run, Path], tmp_path: Path) -> None:
     run, mark = strange
     mine = Path(shutil.copy(run.path / "spec.yaml", tmp_path / "mine.yaml"))
@@ -97,13 +109,14 @@ def test_what_is_code(make_spec: SpecMaker) -> None:
         {"name": "copy"},
         {"name": "package.module:Class"},
         editor("Fade"),
+        {"name": "pipeline", "params": {"checkpoint": "y", "allow_pickle": True}},
         model={"path": "x", "allow_pickle": True},
         metrics=[{"name": "clip"}, {"name": "lpips"}, {"name": "file.py:M"}],
         anchors=["oracle", "other.py:Anchor"],
     )
     assert trust.code_of_metrics(spec) == ["file.py:M"]
-    code = ["package.module:Class", editor("Fade")["name"], "other.py:Anchor", "file.py:M", "pickled weights of x"]
-    assert trust.code_of_spec(spec) == code
+    code = ["package.module:Class", editor("Fade")["name"], "other.py:Anchor", "file.py:M"]
+    assert trust.code_of_spec(spec) == [*code, "pickled weights of x", "pickled weights of y"]
     assert trust.code_of_spec(make_spec({"name": "copy"}, metrics=[{"name": "clip"}, {"name": "lpips"}])) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import api
+from bench.commands.export import export_run
 from bench.commands.report import report_data
 from bench.errors import EtabenchError, RunError
 from bench.spec import Spec
@@ -238,9 +240,63 @@ def test_a_link_out_of_the_run_is_refused(run: Run, tmp_path: Path) -> None:
     unit = next(path for path in run.units.iterdir() if (path / "001.png").is_file())
     elsewhere = Path(shutil.move(unit / "000.png", tmp_path / "private.png"))
     (unit / "000.png").symlink_to(elsewhere)
-    with pytest.raises(RunError, match=r"000\.png leads out of .*run by a link"):
+    with pytest.raises(RunError, match=r"000\.png is gone or differs from its record .* makes them anew"):
         report_data(run)
     shutil.move(run.report if run.report.exists() else run.scores, tmp_path / "outside")
     run.report.symlink_to(tmp_path / "outside")
     with pytest.raises(RunError, match=r"report leads out of .*run by a link; put what it leads to in its place, or delete it"):
         Run.open(run.path)
+
+
+def _replace(run: Run, file: Path, data: bytes) -> None:
+    """Put another file in the place of an edit, and its digest in the record."""
+    file.write_bytes(data)
+    record = json.loads((file.parent / "record.json").read_text())
+    next(edit for edit in record["edits"] if edit["file"] == file.name)["sha256"] = hashlib.sha256(data).hexdigest()
+    (file.parent / "record.json").write_text(json.dumps(record))
+
+
+def test_a_link_out_of_the_run_is_neither_scored_nor_exported_and_made_anew(run: Run, spec: Spec, tmp_path: Path) -> None:
+    unit = next(path for path in run.units.iterdir() if (path / "001.png").is_file())
+    private = tmp_path / "private.png"
+    shutil.copy(unit / "001.png", private)
+    (unit / "000.png").unlink()
+    (unit / "000.png").symlink_to(private)
+    _replace(run, unit / "000.png", private.read_bytes())
+    with pytest.raises(RunError, match=r"000\.png leads out of .*run by a link"):
+        export_run(run, tmp_path / "export")
+    record = run.record(unit.name)
+    assert record is not None
+    with pytest.raises(RunError, match=r"000\.png is gone or differs from its record"):
+        run.read_edit(record, 0)
+    api.run(spec, run.path, options=Options(executor="inline"))
+    assert not (unit / "000.png").is_symlink()
+    assert export_run(Run.open(run.path), tmp_path / "export").missing == 0
+
+
+def test_a_sample_that_leads_out_of_the_run_is_refused(run: Run, tmp_path: Path) -> None:
+    source = next(run.path.glob("samples/*/source.png"))
+    shutil.move(source, tmp_path / "private.png")
+    source.symlink_to(tmp_path / "private.png")
+    with pytest.raises(RunError, match=r"source\.png leads out of .*run by a link"):
+        export_run(run, tmp_path / "export")
+    with pytest.raises(RunError, match=r"source\.png leads out of .*run by a link"):
+        for info in run.plan.samples:
+            run.sample(info)
+
+
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x89PNG\r\n\x1a\n and no more"])
+def test_an_edit_that_is_no_picture_is_named(run: Run, content: bytes) -> None:
+    file = next(run.units.glob("*/001.png"))
+    _replace(run, file, content)
+    record = run.record(file.parent.name)
+    assert record is not None
+    with pytest.raises(RunError, match=r"001\.png (is gone or differs from its record|cannot be decoded)") as caught:
+        run.read_edit(record, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_export_holds_pngs_only(run: Run, tmp_path: Path) -> None:
+    _replace(run, next(run.units.glob("*/001.png")), b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    with pytest.raises(RunError, match=r"001\.png is no PNG"):
+        export_run(run, tmp_path / "export")

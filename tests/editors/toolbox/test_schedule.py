@@ -135,3 +135,10 @@ def test_the_way_up_arrives_at_the_noise_of_its_level(model: DiffusionModel, lev
     here = schedule.alpha_bars[level] if level else 1.0
     assert signal * math.sqrt(here) == pytest.approx(math.sqrt(schedule.alpha_bars[level + 1]), rel=1e-5)
     assert signal**2 * (1 - here) + noise**2 == pytest.approx(1 - schedule.alpha_bars[level + 1], rel=1e-5)
+
+
+@pytest.mark.parametrize("odd", [{"num_train_timesteps": "x"}, {"beta_schedule": "steep"}, {"beta_start": None}])
+def test_a_configuration_that_makes_no_schedule_is_refused_in_one_line(odd: dict[str, object]) -> None:
+    with pytest.raises(EditorError, match=r"scheduler_config\.json makes no schedule: ") as caught:
+        noise_scheduler({"num_train_timesteps": 1000} | odd)
+    assert "\n" not in str(caught.value)
