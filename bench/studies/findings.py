@@ -238,9 +238,9 @@ def page(findings: Sequence[PaperClaim]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for f in findings:
-        digits = 1 if abs(f.high - f.low) > 1 else 3
+        digits = 3 if abs(f.high - f.low) <= 1 else 1
         p = "" if np.isnan(f.p) else f"{f.p:.2g}"
-        interval = f"{f.low:+.{digits}f} to {f.high:+.{digits}f}"
+        interval = f"{f.low:+.{digits}f} to {f.high:+.{digits}f}" if np.isfinite(f.low) else "none"
         lines.append(
             f"| {f.paper} | {f.says} | {f.measure} | {f.difference:+.{digits}f} | {interval} | {p} | {f.n} | {f.verdict} |"
         )
