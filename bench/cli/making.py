@@ -61,12 +61,12 @@ def run(
         place = folder or api.default_folder(resolved)
         resolved, pins = api.pin(resolved, Run(place))
         planned, manifest = api.plan(resolved, pins)
-        ahead = forecast(resolved, planned, manifest, Run(place), threads)
-        console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
         if not no_score:
             from bench.scoring import preflight
 
             preflight(resolved, planned)
+        ahead = forecast(resolved, planned, manifest, Run(place), threads)
+        console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
     try:
