@@ -19,7 +19,7 @@ install: $(INSTALLED) ## make .venv with everything in it
 demo: $(INSTALLED) ## run four editors over their knobs on ToyBox, score them, write runs/demo/report/index.html
 	$(BIN)/etabench run demo --out runs/demo
 
-test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each (twelve minutes at most of two quiet cores)
+test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each (about a quarter of an hour of two quiet cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 quick: $(INSTALLED) ## before a commit: all tests that take less than a second or so, and every check of one editor (a minute and a half at most)
