@@ -7,6 +7,7 @@ with) is made once.
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,6 +29,12 @@ def group(nodeid: str) -> str:
     """The name of the group a test is in: its file, and in the file of the conformance checks the editor, as in ``[sdedit-cost]``."""
     file, _, test = nodeid.partition("::")
     return test.partition("-")[0] if file == "tests/test_conformance.py" and "[" in test else file
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is heard in tests of it, whoever started them: a job in the background of a script ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

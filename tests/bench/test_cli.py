@@ -122,7 +122,7 @@ def test_failures_are_shown_and_do_not_fail_the_command(
     code, _, err = etabench("run", spec_file(editor("FailsOnce")), "--out", tmp_path / "run", "--workers", "1")
     assert code == 0
     assert "failed (sample sample-0, editor FailsOnce, seed 0): EditorError: no zeros please" in err
-    assert "note: 1 of 3 units failed" in err
+    assert "note: of 3 units 1 failed" in err
 
 
 def test_a_run_in_which_all_failed_is_an_error(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
