@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "empty"]
+__all__ = ["COLUMNS", "EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "Statement", "empty"]
 
 EditRow = tuple[str, Sequence[tuple[float, Path]], Mapping[str, Path]]
 """Editor label, its edits as (knob value, PNG) in ascending order of the knob, further pictures by name."""
@@ -216,6 +216,18 @@ class Plane:
 
 
 @dataclass(frozen=True)
+class Statement:
+    """One sentence that a reader may quote, with the test that carries it."""
+
+    text: str
+    """The sentence, with difference, interval and n."""
+    test: str
+    """How it was tested, in a phrase: the test, its p value, and for how many comparisons that was corrected."""
+    part: str
+    """Name of the figure or table that shows it."""
+
+
+@dataclass(frozen=True)
 class ReportData:
     """All that a report shows. The columns of every frame are described in :data:`COLUMNS`."""
 
@@ -253,6 +265,12 @@ class ReportData:
     """Header lines in order: date, model, manifest, manifest_hash... Keys that begin with ``environment.`` are folded away."""
     gallery: Sequence[GalleryRow] = ()
     """Samples to show, in order."""
+    statements: Sequence[Statement] = ()
+    """What the run shows, most important first: the first screen of the page."""
+    methods: str = ""
+    """A paragraph for a paper: data, editors, metrics with their cards, counts, statistics, environment."""
+    references: str = ""
+    """BibTeX of the editors and metrics used."""
     warnings: Sequence[str] = ()
     """Sentences the reader must see before the figures."""
     interval: str = "95 % interval clustered by source image"

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.helpers.browser import browser, context, page
+
 if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
+
+__all__ = ["browser", "context", "page"]
 
 LONGEST = (
     "tests/test_ci_spec.py",
