@@ -26,7 +26,10 @@ _COUNTS = {
     "failed": "units that ended in an error",
     "scored": "units with every score, as far as the metrics define one",
 }
-_RANK = "by the mean of both axes, each on its scale, on the samples that all ranked editors have; between equals, who made more edits"
+_RANK = (
+    "by the mean of both axes, each on its scale, on the samples that all ranked editors have; between equals, who made more edits. "
+    "Several ranks where paired tests, corrected for all pairs of editors, leave them open"
+)
 _MADE = {"edits_percent": ("edits %", "share of the planned edits that were made, in per cent")}
 _FLAGS = {
     "uses_mask": ("mask", "is given the manifest's mask"),
@@ -139,9 +142,14 @@ def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
 
 
 def _rank_cells(frame: pd.DataFrame) -> list[Cell]:
-    """Ranks with what there is to say of them."""
-    words = frame["standing"] if "standing" in frame else [""] * len(frame)
-    return [replace(whole_cell(rank), note=str(said)) for rank, said in zip(frame["rank"], words, strict=True)]
+    """Ranks, or what tests leave open of them, with what there is to say of them."""
+    cells = []
+    for row in frame.to_dict("records"):
+        cell, said = whole_cell(row["rank"]), str(row.get("standing", ""))
+        low, high = (finite(row.get(f"rank_{end}")) for end in ("low", "high"))
+        open_ = low is not None and high is not None and low < high
+        cells.append(replace(cell, text=f"{low:.0f}–{high:.0f}" if open_ else cell.text, note=said))
+    return cells
 
 
 def board(data: ReportData, look: Mapping[str, Look]) -> Board:
@@ -162,6 +170,8 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
         "editor",
         "anchor",
         "rank",
+        "rank_low",
+        "rank_high",
         "standing",
         "knob",
         "value",
