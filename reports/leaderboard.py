@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -13,7 +14,7 @@ from reports.data import ReportData
 from reports.names import MetricName, metric_names
 from reports.style import Look, knob_name, number, swatch
 
-__all__ = ["Board", "BoardRow", "board"]
+__all__ = ["Board", "BoardRow", "badges_of", "board"]
 
 _COSTS = {
     "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
@@ -80,16 +81,19 @@ def _metric_cells(frame: pd.DataFrame, name: str, notes: Sequence[str]) -> list[
     return cells
 
 
+def badges_of(row: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
+    """Title and meaning of each fair-play flag that a row of the leaderboard has set."""
+    badges = [_FLAGS[key] for key in _FLAGS if key in row and row[key] == True]  # noqa: E712
+    candidates, selector = finite(row.get("candidates")), row.get("selector")
+    if candidates is not None and candidates > 1:
+        by = f" by {selector}" if isinstance(selector, str) and selector else ""
+        badges.append((f"best of {candidates:.0f}{by}", "makes several candidates and keeps one"))
+    return tuple(badges)
+
+
 def _flag_cells(frame: pd.DataFrame) -> list[Cell]:
-    cells = []
-    for row in frame.to_dict("records"):
-        badges = [_FLAGS[key] for key in _FLAGS if key in row and row[key] == True]  # noqa: E712
-        candidates, selector = finite(row.get("candidates")), row.get("selector")
-        if candidates is not None and candidates > 1:
-            by = f" by {selector}" if isinstance(selector, str) and selector else ""
-            badges.append((f"best of {candidates:.0f}{by}", "makes several candidates and keeps one"))
-        cells.append(Cell("", str(len(badges)), badges=tuple(badges)))
-    return cells
+    found = [badges_of(row) for row in frame.to_dict("records")]
+    return [Cell("", str(len(badges)), badges=badges) for badges in found]
 
 
 def _fair_play(frame: pd.DataFrame) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan
 
-__all__ = ["Check", "Verification", "verify"]
+__all__ = ["Check", "Draw", "Verification", "flaws_of_scores", "verify"]
 
 Verdict = Literal["agrees", "contradicts", "unchecked"]
 TOLERANCE = 1e-3
@@ -170,7 +170,7 @@ def _about_the_scores(bundle: Bundle, scores: Scores) -> Iterator[Check]:
     wrong = [str(scores.cards[print_]["name"]) for print_, fields in hashed.items() if fingerprint(fields) != print_]
     said = _some(wrong) or f"{len(hashed)} fingerprints are those of their cards"
     yield Check("cards", "contradicts" if wrong else "agrees", said)
-    flaws = list(_flaws_of_scores(bundle.run.plan, scores))
+    flaws = list(flaws_of_scores(bundle.run.plan, scores))
     number = f"{len(scores.pairs)} of edits, {len(scores.sets)} of sets"
     yield Check("scores", "contradicts" if flaws else "agrees", _some(flaws) or f"{number}, of the recorded pictures")
     if not bundle.listing.pictures:
@@ -179,7 +179,8 @@ def _about_the_scores(bundle: Bundle, scores: Scores) -> Iterator[Check]:
         yield Check("pictures", "agrees", "every edit is there, as its record has it")
 
 
-def _flaws_of_scores(plan: Plan, scores: Scores) -> Iterator[str]:
+def flaws_of_scores(plan: Plan, scores: Scores) -> Iterator[str]:
+    """Why the scores are not those of the plan's edits by their metrics, a phrase each."""
     if scores.stale:
         yield f"{scores.stale} are of other pictures than the records name"
     about = {(entry.label, value) for entry in plan.entries for value in entry.values}

@@ -10,7 +10,7 @@ import typer
 from bench.cli.app import Json, RunArgument, app
 from bench.commands import console
 
-__all__ = ["pack", "verify"]
+__all__ = ["leaderboard", "pack", "verify"]
 
 
 @app.command()
@@ -53,3 +53,31 @@ def verify(
     verdict = {0: "verified", 1: "contradicts itself", 2: "cannot be verified"}[found.exit_code]
     console.log.print(f"{bundle}: {verdict}; --draw {found.draw} draws the same units again", markup=False, soft_wrap=True)
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def leaderboard(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="run folders, and bundles of `etabench pack`")],
+    *,
+    folder: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="a new folder, or that of a board, which keeps its history")
+    ],
+    title: Annotated[str, typer.Option(help="heading of the board")] = "",
+) -> None:
+    """Rank the editors of runs that were made anywhere, and write a page and tables; exit 2, with all that differs, if they do not compare."""
+    from bench.boards.write import write_board
+    from bench.errors import BoardError
+
+    try:
+        board = write_board(runs, folder, title=title)
+    except BoardError as error:
+        console.print_rows([dict(row) for row in error.differences], as_json=False)
+        raise
+    for division in board.data.divisions:
+        console.out.print(f"{division.name}:", markup=False, highlight=False, soft_wrap=True)
+        console.print_leaderboard(division.data)
+    for note in board.data.notes:
+        console.log.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    said = f"version {board.latest.version} ({'; '.join(board.latest.why)})"
+    console.log.print(console.visible(said), markup=False, highlight=False, soft_wrap=True)
+    console.out.print(f"board: {folder / 'index.html'}", markup=False, soft_wrap=True)
