@@ -168,7 +168,7 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     cells: list[list[Cell]] = []
     texts = [""] * len(names)
     given = [str(c) for c in frame.columns]
-    metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given)]
+    metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given) - {"rank_low"}]
     metrics.sort(key=lambda n: data.plane.columns.index(n) if n in data.plane.columns else len(data.plane.columns))
     used = {
         "editor",

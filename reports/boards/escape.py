@@ -25,7 +25,6 @@ _SPECIAL = {
     '"': r"\textquotedbl{}",
     "'": r"\textquotesingle{}",
     "`": r"\textasciigrave{}",
-    "-": r"{-}",
     "[": r"{[}",
     "]": r"{]}",
     "−": r"$-$",

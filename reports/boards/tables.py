@@ -52,7 +52,8 @@ def categories(division: DivisionData, look: Mapping[str, Look]) -> list[Grid]:
         better = names[metric].better
         columns = tuple(Column(str(category), "", better) for category in shown)
         lines = []
-        for editor in dict.fromkeys(rows["editor"]):
+        known_editors = set(rows["editor"])
+        for editor in (name for name in division.data.leaderboard["editor"] if name in known_editors):
             cells = tuple(_category_cell(at.get((editor, category)), digits, span) for category in shown)
             lines.append(BoardRow(str(editor), swatch(look[str(editor)]), look[str(editor)].anchor, "", cells))
         grids.append(Grid(names[metric].title, columns, tuple(lines)))

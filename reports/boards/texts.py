@@ -58,7 +58,7 @@ def _markdown_rows(grid: Grid, owners: Mapping[str, str]) -> Iterator[str]:
 
 def _markdown_cell(cell: Cell) -> str:
     mean = f"**{markdown(cell.text)}**" if cell.best else markdown(cell.text)
-    parts = [mean, markdown(cell.interval), f"({markdown(cell.note)})" if cell.note else ""]
+    parts = [mean, cell.interval, f"({markdown(cell.note)})" if cell.note else ""]
     return " ".join(filter(None, parts))
 
 
