@@ -95,7 +95,7 @@ def _entrant(run: Run, place: Path, *, pictures: bool) -> Entrant:
     if flaw := next(flaws_of_scores(plan, scores), ""):
         raise BoardError(f"{place}: {flaw}; score it again")
     page = run.report / "index.html"
-    model = (spec.model.name or spec.model.path or spec.model.hub or "") if spec.model and plan.model else ""
+    model = (spec.model.name or spec.model.hub or Path(spec.model.path or "").name) if spec.model else ""
     return Entrant(
         name=spec.name,
         place=place,

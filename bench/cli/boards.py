@@ -63,11 +63,18 @@ def leaderboard(
         Path, typer.Option("--out", metavar="DIR", help="a new folder, or that of a board, which keeps its history")
     ],
     title: Annotated[str, typer.Option(help="heading of the board")] = "",
+    hub: Annotated[
+        Path | None,
+        typer.Option("--hub", metavar="DIR", help="also write a data set, a Space and results for the hub; pushes nothing"),
+    ] = None,
+    dataset: Annotated[str, typer.Option("--dataset", metavar="OWNER/NAME", help="what the data set is called on the hub")] = "",
 ) -> None:
     """Rank the editors of runs that were made anywhere, and write a page and tables; exit 2, with all that differs, if they do not compare."""
     from bench.boards.write import write_board
     from bench.errors import BoardError
 
+    if bool(hub) != bool(dataset):
+        raise typer.BadParameter("--hub DIR and --dataset OWNER/NAME go together")
     try:
         board = write_board(runs, folder, title=title)
     except BoardError as error:
@@ -81,3 +88,8 @@ def leaderboard(
     said = f"version {board.latest.version} ({'; '.join(board.latest.why)})"
     console.log.print(console.visible(said), markup=False, highlight=False, soft_wrap=True)
     console.out.print(f"board: {folder / 'index.html'}", markup=False, soft_wrap=True)
+    if hub is not None:
+        from bench.boards.hub import write_hub
+
+        files = write_hub(board, hub, dataset)
+        console.out.print(f"for the hub: {len(files)} files in {hub}", markup=False, soft_wrap=True)

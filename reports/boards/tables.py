@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reports.boards.data import BoardData, DivisionData
@@ -15,6 +15,10 @@ from reports.style import Look, looks, swatch
 __all__ = ["Grid", "categories", "looks_of", "ranking", "told_apart"]
 
 
+_LEFT_OUT = ("fair play", "peak MB", "expected", "done", "scored")
+"""Columns for which there is no room."""
+
+
 @dataclass(frozen=True)
 class Grid:
     """A table whose rows are editors, or pairs of them."""
@@ -22,6 +26,8 @@ class Grid:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[BoardRow, ...]
+    lead: tuple[str, ...] = ()
+    """What a reader must know of ranks, a sentence each."""
 
 
 def looks_of(data: BoardData) -> dict[str, Look]:
@@ -32,9 +38,21 @@ def looks_of(data: BoardData) -> dict[str, Look]:
 
 
 def ranking(division: DivisionData, look: Mapping[str, Look]) -> Grid:
-    """The leaderboard of a division."""
+    """The leaderboard of a division, without the flags that its name tells and the counts that a table file has."""
     found = board(division.data, look)
-    return Grid(division.name, found.columns, found.rows)
+    shown = [place for place, column in enumerate(found.columns) if column.title not in _LEFT_OUT]
+    rank = next(place for place, column in enumerate(found.columns) if column.title == "rank")
+    said: dict[str, list[str]] = {}
+    for row in found.rows:
+        if row.cells[rank].note:
+            said.setdefault(row.cells[rank].note, []).append(row.editor)
+    rows = []
+    for row in found.rows:
+        cells = [replace(cell, note="") if place == rank else cell for place, cell in enumerate(row.cells)]
+        rows.append(replace(row, cells=tuple(cells[place] for place in shown)))
+    ranked = sum(row.cells[rank].sort != "" for row in found.rows)
+    lead = tuple(f"Ranked {note}." if len(who) == ranked else f"{', '.join(who)}: {note}." for note, who in said.items())
+    return Grid(division.name, tuple(found.columns[place] for place in shown), tuple(rows), lead)
 
 
 def categories(division: DivisionData, look: Mapping[str, Look]) -> list[Grid]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from reports.boards.data import BoardData
 from reports.boards.escape import SENTENCES, latex, markdown
 from reports.boards.tables import Grid, categories, looks_of, ranking
-from reports.cells import Cell, Column
+from reports.cells import Cell
 
 __all__ = ["as_latex", "as_markdown"]
 
-_LEFT_OUT = ("expected", "done", "failed", "scored", "peak MB", "fair play")
-"""Columns that the page alone has room for; flags name the division."""
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
 RULE = (
     "Editors are ranked by the mean of both axes, each on its scale, on the samples that all ranked editors of the division have. "
@@ -31,6 +29,7 @@ def as_markdown(data: BoardData) -> str:
     for division in data.divisions:
         grid = ranking(division, look)
         parts.append(f"## {markdown(division.name)}")
+        parts += [markdown(sentence, SENTENCES) for sentence in grid.lead]
         parts.append("\n".join(_markdown_rows(grid, data.owners)))
         parts += [markdown(sentence, SENTENCES) for sentence in division.data.powerless]
         for each in categories(division, look):
@@ -46,13 +45,12 @@ def as_markdown(data: BoardData) -> str:
 
 
 def _markdown_rows(grid: Grid, owners: Mapping[str, str]) -> Iterator[str]:
-    shown = _shown(grid.columns)
-    heads = ["editor", *(grid.columns[i].title + _ARROWS[grid.columns[i].better] for i in shown), *(["run"] if owners else [])]
+    heads = ["editor", *(column.title + _ARROWS[column.better] for column in grid.columns), *(["run"] if owners else [])]
     yield f"| {' | '.join(map(markdown, heads))} |"
-    yield f"|---|{''.join('---:|' if grid.columns[i].numeric else '---|' for i in shown)}{'---|' if owners else ''}"
+    yield f"|---|{''.join('---:|' if column.numeric else '---|' for column in grid.columns)}{'---|' if owners else ''}"
     for row in grid.rows:
         name = f"{row.editor}, anchor" if row.anchor else f"{row.editor}, {row.point}" if row.point else row.editor
-        cells = [_markdown_cell(row.cells[i]) for i in shown] + ([markdown(owners.get(row.editor, ""))] if owners else [])
+        cells = [_markdown_cell(cell) for cell in row.cells] + ([markdown(owners.get(row.editor, ""))] if owners else [])
         yield f"| {' | '.join([markdown(name), *cells])} |"
 
 
@@ -68,23 +66,22 @@ def as_latex(data: BoardData) -> str:
     parts = ["% \\usepackage{booktabs, graphicx, textcomp}; labels that are not Latin want LuaLaTeX or XeLaTeX"]
     for number, division in enumerate(data.divisions, 1):
         grid = ranking(division, look)
-        caption = f"{latex(data.title)}: {latex(division.name)}. {latex(RULE, SENTENCES)}"
+        caption = f"{latex(data.title)}: {latex(division.name)}. {latex(' '.join([*grid.lead, RULE]), SENTENCES)}"
         parts.append(_latex_table(grid, caption, f"tab:board-{number}"))
     return "\n".join(parts)
 
 
 def _latex_table(grid: Grid, caption: str, label: str) -> str:
-    shown = _shown(grid.columns)
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", rf"\label{{{label}}}", r"\resizebox{\linewidth}{!}{%"]
-    lines.append(rf"\begin{{tabular}}{{l{''.join('r' if grid.columns[i].numeric else 'l' for i in shown)}}}")
-    heads = ["editor", *(grid.columns[i].title + _ARROWS[grid.columns[i].better] for i in shown)]
+    lines.append(rf"\begin{{tabular}}{{l{''.join('r' if column.numeric else 'l' for column in grid.columns)}}}")
+    heads = ["editor", *(column.title + _ARROWS[column.better] for column in grid.columns)]
     lines += [r"\toprule", rf"{' & '.join(map(latex, heads))} \\", r"\midrule"]
     ranked = [row for row in grid.rows if not row.anchor]
     anchors = [row for row in grid.rows if row.anchor]
     for rows, rule in ((ranked, r"\midrule" if anchors and ranked else ""), (anchors, "")):
         for row in rows:
             name = f"{row.editor}, {row.point}" if row.point else row.editor
-            lines.append(rf"{' & '.join([latex(name), *(_latex_cell(row.cells[i]) for i in shown)])} \\")
+            lines.append(rf"{' & '.join([latex(name), *map(_latex_cell, row.cells)])} \\")
         lines += [rule] if rule else []
     lines += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
     return "\n".join(lines)
@@ -93,7 +90,3 @@ def _latex_table(grid: Grid, caption: str, label: str) -> str:
 def _latex_cell(cell: Cell) -> str:
     mean = rf"\textbf{{{latex(cell.text)}}}" if cell.best else latex(cell.text)
     return rf"{mean} {{\scriptsize {latex(cell.interval)}}}" if cell.interval else mean
-
-
-def _shown(columns: Sequence[Column]) -> list[int]:
-    return [place for place, column in enumerate(columns) if column.title not in _LEFT_OUT]
