@@ -254,7 +254,7 @@ def _held_against(metric: str, stated: pd.DataFrame, again: pd.DataFrame) -> Che
     wrong = int((~same).sum())
     if not wrong:
         return Check(f"scores by {metric}", "agrees", f"{len(both)} of {len(stated)} recomputed")
-    worst = both[~same].iloc[0]
+    worst = both.iloc[int(np.argmax(np.where(same, -1.0, np.nan_to_num(np.abs(mine - theirs), nan=np.inf))))]
     place = f"{worst['editor']} at {worst['value']:g} on {worst['sample_id']}"
     told = f"is {worst['score']:.6g} and not {worst['score_stated']:.6g}"
     more = f", {lacking} of them not stated at all" if lacking else ""
