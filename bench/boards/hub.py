@@ -30,7 +30,7 @@ WHOLE_CURVES = "hypervolume"
 
 
 def write_hub(board: Board, folder: Path, dataset: str) -> list[Path]:
-    """Write the files for the hub below `folder`, a new or empty one or that of an earlier export; their paths.
+    """Write the files for the hub below `folder`, a new or empty one or that of an earlier export, whose results it replaces; their paths.
 
     `dataset` is what the data set is or will be called there, owner/name. Raises BoardError where that is no such name, and where the
     folder has other content.
@@ -42,6 +42,9 @@ def write_hub(board: Board, folder: Path, dataset: str) -> list[Path]:
     files = dict(_dataset(board, dataset)) | dict(_space(board, dataset)) | dict(_models(board, dataset))
     for name, content in files.items():
         write_atomically(folder / name, content)
+    for old in folder.glob("models/*/.eval_results/*.yaml"):
+        if old.relative_to(folder).as_posix() not in files:
+            old.unlink()
     return [folder / name for name in files]
 
 
