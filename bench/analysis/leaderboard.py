@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,15 @@ class Ground:
     all of them have.  pairs: scores of ranked editors and anchors on these, of the others on what they have.
     """
 
+    axes: Axes
     had: Mapping[str, set[str]]
     field: Field
     pairs: pd.DataFrame
+
+    @cached_property
+    def tests(self) -> pd.DataFrame:
+        """What sets pairs of ranked editors apart, as `Field.tests` has it."""
+        return self.field.tests(self.axes)
 
     @classmethod
     def of(
@@ -50,7 +57,7 @@ class Ground:
         coverage = dict(zip(counts["editor"], counts["coverage"], strict=True))
         aside, shared = scores.pairs["editor"].isin(set(editors) - set(ranked)), scores.pairs["sample_id"].isin(common)
         field = Field(plan, scores.pairs[~aside & shared], scores, points, ranked, sorted(common), coverage)
-        return cls(had, field, scores.pairs[aside | shared] if ranked else scores.pairs)
+        return cls(axes, had, field, scores.pairs[aside | shared] if ranked else scores.pairs)
 
 
 def leaderboard(
@@ -62,6 +69,7 @@ def leaderboard(
     units: pd.DataFrame,
     counts: pd.DataFrame,
     curve_table: pd.DataFrame,
+    ground: Ground | None = None,
 ) -> pd.DataFrame:
     """One row per editor at its operating point: rank, metrics with intervals, fair-play flags, costs, counts; anchors last.
 
@@ -71,7 +79,7 @@ def leaderboard(
     to `rank_high` are the ranks that the tests between editors leave open, and `standing` says in words on what it stands. A
     metric that an axis turns round is there as the axis shows it and not a second time as it was scored.
     """
-    ground = Ground.of(plan, scores, records, axes, counts=counts, curve_table=curve_table)
+    ground = ground or Ground.of(plan, scores, records, axes, counts=counts, curve_table=curve_table)
     had, field = ground.had, ground.field
     points, ranked, coverage = field.points, field.ranked, field.coverage
     whole = len(ground.pairs) == len(scores.pairs)
@@ -84,7 +92,7 @@ def leaderboard(
         best |= {metric: firsts(standings) for metric, standings in _of_sets(scores, at, ranked, coverage).items()}
     standings = field.balanced(axes)
     ranks = {name: 1 + sum(ahead(other, own) for other in standings.values()) for name, own in standings.items()}
-    ranges = rank_ranges(field.tests(axes), ranks)
+    ranges = rank_ranges(ground.tests, ranks)
     metrics = [name for name in dict.fromkeys(curve_table["metric"]) if name not in axes.made_of.values()]
     columns = {axis.column for axis in axes}
     rows = []

@@ -70,9 +70,8 @@ def _division(merged: Merged, name: str, title: str) -> DivisionData:
     plan, scores, records, axes = merged.plan, merged.scores, merged.records, merged.axes
     units = summary.units(plan, records)
     counts, curves = summary.counts(plan, units, scores), summary.curves(plan, scores, axes)
-    table = leaderboard(plan, scores, records, axes, units=units, counts=counts, curve_table=curves)
     ground = Ground.of(plan, scores, records, axes, counts=counts, curve_table=curves)
-    tests = ground.field.tests(axes)
+    table = leaderboard(plan, scores, records, axes, units=units, counts=counts, curve_table=curves, ground=ground)
     table = _of_curves(table, merged, replace(scores, pairs=ground.field.pairs))
     table["device"] = [merged.runs[str(label)].device for label in table["editor"]]
     data = ReportData(
@@ -85,9 +84,9 @@ def _division(merged: Merged, name: str, title: str) -> DivisionData:
         leaderboard=table,
         counts=counts,
         cards=scores.cards,
-        powerless=powerless(tests.assign(metric="ranks")),
+        powerless=powerless(ground.tests.assign(metric="ranks")),
     )
-    return DivisionData(name, data, tests, _by_category(ground, merged))
+    return DivisionData(name, data, ground.tests, _by_category(ground, merged))
 
 
 def _of_curves(table: pd.DataFrame, merged: Merged, shared: Scores) -> pd.DataFrame:

@@ -62,12 +62,12 @@ class Earlier:
     values: Mapping[str, tuple[float, float, float]]
 
 
-def read_history(folder: Path, title: str) -> History:
-    """The history in a board's folder, an empty one where there is none. BoardError where it cannot be read."""
+def read_history(folder: Path) -> History | None:
+    """The history in a board's folder, None where there is none. BoardError where it cannot be read."""
     if not (folder / FILE).exists():
-        return History(title)
+        return None
     try:
-        return replace(read_as(folder / FILE, History, "move it away, and a new history begins"), title=title)
+        return read_as(folder / FILE, History, "move it away, and a new history begins")
     except RunError as error:
         raise BoardError(str(error)) from error
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -51,7 +52,7 @@ class _Place:
     def entry(self) -> Entry:
         return self.entrant.plan.entries[self.index]
 
-    @property
+    @cached_property
     def keys(self) -> frozenset[str]:
         return frozenset(unit.key for unit in self.entrant.plan.units if unit.entry == self.index)
 
@@ -102,6 +103,8 @@ def _places(entrants: Sequence[Entrant]) -> tuple[list[_Place], list[str]]:
     named = [
         replace(place, label=f"{place.label} ({place.entrant.name})") if taken[place.label] > 1 else place for place in editors
     ]
+    if not named:
+        raise BoardError("the runs have anchors only; a board ranks editors")
     found = [*named, *anchors.values()]
     if same_name := next((name for name, count in Counter(each.label for each in found).items() if count > 1), ""):
         raise BoardError(f"two editors are called {same_name}; give one another label in its spec")

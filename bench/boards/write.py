@@ -47,9 +47,10 @@ def write_board(paths: Sequence[Path], folder: Path, *, title: str = "") -> Boar
         raise BoardError(f"{folder} has content and is no board (no {FILE}); choose another with --out")
     entrants = read_entrants(paths)
     whole = merged(entrants)
-    title = title or f"Editors on {entrants[0].manifest}"
-    tables = divisions(whole, title)
-    history = with_version(read_history(folder, title), _version(whole, entrants, tables))
+    before = read_history(folder) or History(f"Editors on {entrants[0].manifest}")
+    before = replace(before, title=title or before.title)
+    tables = divisions(whole, before.title)
+    history = with_version(before, _version(whole, entrants, tables))
     data = _shown(whole, entrants, tables, history, folder)
     buffer = io.BytesIO()
     flat_table(data).to_parquet(buffer, index=False)

@@ -83,10 +83,14 @@ def verify(
     """
     drawn = Draw(units, random.SystemRandom().randrange(2**32) if draw is None else draw, device, progress)
     with opened(path) as bundle:
-        checks = [_files(bundle)]
-        axes = ("", "")
+        checks, axes = [_files(bundle)], ("", "")
         try:
-            axes = (bundle.run.spec.axes.editability, bundle.run.spec.axes.fidelity)
+            spec = bundle.run.spec
+        except RunError as error:
+            checks.append(Check("spec", "unchecked", _without_folder(message_of(error), bundle)))
+            return Verification(checks, axes, drawn.seed)
+        try:
+            axes = (spec.axes.editability, spec.axes.fidelity)
             checks += _about_the_run(bundle)
             scores = read_scores(bundle.run, pictures=bundle.listing.pictures)
             checks += _about_the_scores(bundle, scores)

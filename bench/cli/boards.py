@@ -26,7 +26,7 @@ def pack(
     from bench.bundles.pack import pack as pack_run
     from bench.store import Run
 
-    target = file or run.with_name(f"{run.resolve().name}.zip")
+    target = file or run.resolve().with_name(f"{run.resolve().name}.zip")
     made = pack_run(Run.open(run), target, pictures=pictures)
     console.out.print(
         f"{made.files} files, {made.bytes} bytes in {made.path}; sha256 of the list {made.digest}", markup=False, soft_wrap=True
