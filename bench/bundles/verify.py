@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +19,7 @@ import numpy as np
 
 from bench import registry
 from bench.bundles.opened import Bundle, BundledRun, opened
-from bench.errors import EtabenchError, RunError, ScoreError, message_of
+from bench.errors import EtabenchError, RegistryError, RunError, ScoreError, message_of
 from bench.progress import Progress, silent
 from bench.scoring import Scores, read_scores, score_run
 from bench.scoring.tables import PAIR_COLUMNS, frame, read_failed
@@ -227,11 +228,8 @@ def _recomputed(bundle: Bundle, scores: Scores, draw: Draw) -> Iterator[Check]:
 
 def _again(bundle: Bundle, draw: Draw) -> tuple[pd.DataFrame, dict[str, str]]:
     """Fresh scores of the edits of drawn units by the registered metrics of edits; and why there are none of a metric."""
-    from metrics.base import PairMetric
-
     run, spec = bundle.run, bundle.run.spec
-    known = [item for item in spec.metrics if item.name in registry.metrics()]
-    own = [item for item in known if issubclass(registry.load_metric(item.name), PairMetric)]
+    own = [item for item in spec.metrics if item.name in registry.metrics() and _is_of_edits(item.name)]
     done = [unit for unit in run.plan.units if (record := run.record(unit.key)) is not None and record.edits]
     drawn = random.Random(draw.seed).sample(done, min(draw.units, len(done)))
     fresh = BundledRun(run.path / "again")
@@ -246,6 +244,15 @@ def _again(bundle: Bundle, draw: Draw) -> tuple[pd.DataFrame, dict[str, str]]:
     except EtabenchError as error:
         reasons = dict.fromkeys((item.name for item in own), message_of(error)) | read_failed(fresh)
         return frame([], PAIR_COLUMNS), reasons
+
+
+def _is_of_edits(name: str) -> bool:
+    """Whether a registered metric scores edits one by one, and can be imported here."""
+    from metrics.base import PairMetric
+
+    with suppress(RegistryError):
+        return issubclass(registry.load_metric(name), PairMetric)
+    return False
 
 
 def _held_against(metric: str, stated: pd.DataFrame, again: pd.DataFrame) -> Check:

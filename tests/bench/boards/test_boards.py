@@ -216,3 +216,16 @@ def test_gains_are_over_the_editor_that_is_ranked_first(make_run: RunMaker) -> N
         assert sorted([second["matched_gain_low"], second["matched_gain_high"]]) == sorted(
             [sign * gain["low"], sign * gain["high"]]
         )
+
+
+def test_a_run_without_scores_on_both_axes_is_listed_and_not_ranked(make_run: RunMaker) -> None:
+    (division,) = divisions(merged(read_entrants([make_run("a", FADE, LOUD, metrics=[metric("Alignment")]).path])), "board")
+    table = division.data.leaderboard
+    assert table["rank"].isna().all()
+    assert table["clip"].notna().all()
+    assert set(table["standing"]) == {"not ranked: no scores on both axes"}
+
+
+def test_anchors_alone_are_no_board(make_run: RunMaker) -> None:
+    with pytest.raises(BoardError, match="anchors only"):
+        merged(read_entrants([make_run("a", {"name": "copy"}).path]))

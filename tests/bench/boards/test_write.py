@@ -186,3 +186,9 @@ def test_the_command_prints_ranks_or_all_that_differs(make_run: RunMaker, tmp_pa
     assert "fingerprint of lpips" in out
     assert err.startswith("etabench: the runs cannot share a board: they differ in seeds, fingerprint of lpips")
     assert not (tmp_path / "mixed").exists()
+
+
+def test_a_board_keeps_its_title_until_it_is_given_another(make_run: RunMaker, tmp_path: Path) -> None:
+    run = make_run("one", FADE)
+    titles = [write_board([run.path], tmp_path / "board", title=title).data.title for title in ("", "mine", "")]
+    assert titles == ["Editors on manifest", "mine", "mine"]

@@ -255,3 +255,9 @@ def test_the_command_tells_by_its_exit_code(run: Run, tmp_path: Path, etabench: 
     assert err.startswith("etabench: ")
     rows = json.loads(etabench("verify", f"{run.path}.zip", "--json")[1])
     assert {row["what"] for row in rows} >= {"files", "plan", "records", "samples", "cards", "scores", "pictures"}
+
+
+def test_a_spec_that_this_version_does_not_know_cannot_be_checked(run: Run) -> None:
+    found = verify(forged(run, lambda name, data: data + b"later_key: 1\n" if name == "spec.yaml" else data))
+    assert found.exit_code == 2
+    assert told(found)["spec"] == "unchecked"
