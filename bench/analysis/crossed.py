@@ -9,8 +9,9 @@ its kind: with a single rater, as a judge is, intervals are clustered by picture
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,9 @@ class Estimate:
 class Crossed:
     """Votes by rater and source picture: `raters` and `sources` (n,) name the clusters of each vote."""
 
-    def __init__(self, raters: Sequence[str], sources: Sequence[str]) -> None:
-        self.raters = np.unique(np.asarray(raters, dtype=object).astype(str), return_inverse=True)[1]
-        self.sources = np.unique(np.asarray(sources, dtype=object).astype(str), return_inverse=True)[1]
+    def __init__(self, raters: Iterable[Any], sources: Iterable[Any]) -> None:
+        self.raters = np.unique([str(name) for name in raters], return_inverse=True)[1]
+        self.sources = np.unique([str(name) for name in sources], return_inverse=True)[1]
         self.n = len(self.raters)
         self.groups = [group for group in (self.raters, self.sources) if self.n and group.max()]
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -160,7 +161,7 @@ def _design(votes: pd.DataFrame, names: list[str], told: dict[str, int]) -> Floa
     return design
 
 
-def _fit(design: Floats, chosen: NDArray[np.int64]) -> tuple[Floats, Floats] | None:
+def _fit(design: Floats, chosen: NDArray[Any]) -> tuple[Floats, Floats] | None:
     """Maximum likelihood (k,) and each vote's part in it (n, k); None where it does not exist.
 
     The sum of the strengths, which no vote tells, stays 0: the inverse is Moore and Penrose's.
