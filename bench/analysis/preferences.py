@@ -49,7 +49,7 @@ def raters(votes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for rater, own in votes.groupby("rater", sort=True):
         answered = own[own["failure"] == ""]
-        gold = answered[answered["kind"] == "gold"]
+        gold = answered[(answered["kind"] == "gold") & (answered["expected"] != "")]
         decided = answered[answered["answer"].isin(["first", "second"])]
         asked = answered[answered["question"] == PREFERENCE]
         rows.append(
