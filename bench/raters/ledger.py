@@ -181,14 +181,14 @@ class Ledger:
         return (shown[role], list(shown.values())) if role in shown else None
 
     def votes(self) -> list[dict[str, Any]]:
-        """All votes by number of the session and position: number, position, item, kind, first_side, answer, sc, pq, seconds, waited, received."""
+        """All votes, by session and position, each with its trial: what the query names."""
         return self._all(
             "select number, position, item, kind, first_side, answer, sc, pq, seconds, waited, received from votes "
             "join trials using (session, position) join sessions using (session) order by number, position"
         )
 
     def sessions(self) -> list[dict[str, Any]]:
-        """All sessions by number: number, participant, platform_study, platform_session, code, arrived, consented, finished, trials, answered."""
+        """All sessions in the order of arrival: what the query names."""
         return self._all(
             "select number, participant, platform_study, platform_session, code, arrived, consented, finished, "
             "(select count(*) from trials t where t.session = s.session) as trials, "
