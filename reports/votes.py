@@ -212,7 +212,9 @@ _SIDES = (
     _ends(("lean", "lean_low", "lean_high"), "log-odds of left against right between equal edits", "lean", (-2.0, 2.0)),
     _whole("n", "choices"),
 )
-_RATERS_LEAD = "Gold trials have an answer that cannot be missed; a contradiction is the opposite answer when the same came again, sides changed."
+_RATERS_LEAD = (
+    "Gold trials have an answer that cannot be missed; a contradiction is the opposite answer when the same came again."
+)
 _RATERS = (
     _text("rater", ""),
     (Column("counts", "whether the rule leaves the rater in", numeric=False), _rater_counts),

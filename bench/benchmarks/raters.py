@@ -210,7 +210,7 @@ class Rater:
             position, choice = int(found[1]), str(self.rng.choice(CHOICES))
             if position % 10 == 0:
                 for role in ("source", "left", "right"):
-                    await self._ask("GET", f"{session}/{position}/{role}.png")
+                    (await self._ask("GET", f"{session}/{position}/{role}.png")).raise_for_status()
             fields = {"position": found[1], "answer": choice, "seconds": "1.5"}
             stored = await self._timed("vote", "POST", f"{session}/vote", data=fields)
             if stored.status_code == 303:

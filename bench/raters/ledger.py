@@ -1,8 +1,8 @@
 """Who is shown what, and every vote: SQLite, so that a process may die at any instant and lose nothing that it has confirmed.
 
-Each change is one transaction that is on the disk before anyone hears of it (write-ahead log, `synchronous=FULL`). It begins by taking the
-write lock, so that servers side by side never draw the same trial or write over each other. A vote is inserted once and never updated:
-of two votes on one trial, as after a double click or in two tabs, the first stands.
+Each change is one transaction that is on the disk before anyone hears of it (write-ahead log, `synchronous=FULL`; a power cut may take only
+when a page was looked at). It begins by taking the write lock, so that servers side by side never draw the same trial or write over
+each other. A vote is inserted once and never updated: of two votes on one trial, as after a double click or in two tabs, the first stands.
 
 A session is drawn whole when its rater consents, and is what it is from then on. It takes the items that fewest have, chance deciding among
 equals, so that no item is ahead of another by more than one. The side of an edit alternates from rater to rater of the item, beginning
@@ -87,7 +87,6 @@ class Ledger:
         try:
             self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             self._db.execute("pragma journal_mode=wal")
-            self._db.execute("pragma synchronous=full")
             self._db.executescript(SCHEMA)
             sides = np.random.default_rng(study.seed).integers(2, size=len(study.items)).tolist()
             rows = [(item.id, 0, 0, side) for item, side in zip(study.items, sides, strict=True)]
@@ -125,7 +124,7 @@ class Ledger:
         if trial is None:
             total = self._one("select count(*) from trials where session = ?", session)[0]
             return Session("done" if total else "full", code=str(about[2]) if total else "")
-        with self._change():
+        with self._change(durable=False):
             now = time.time()
             self._db.execute(
                 "update trials set shown = coalesce(shown, ?) where session = ? and position = ?", (now, session, trial.position)
@@ -264,8 +263,12 @@ class Ledger:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     @contextmanager
-    def _change(self) -> Iterator[None]:
-        """One transaction that has the write lock from the start, and is on the disk when the block ends."""
+    def _change(self, *, durable: bool = True) -> Iterator[None]:
+        """One transaction that has the write lock from the start, and is on the disk when the block ends.
+
+        One that is not `durable` is on the disk with the next that is: a power cut may take it, a dying process does not.
+        """
+        self._db.execute(f"pragma synchronous={'full' if durable else 'normal'}")
         self._db.execute("begin immediate")
         try:
             yield
@@ -276,7 +279,7 @@ class Ledger:
 
 
 def roles(trial: Trial) -> dict[str, str]:
-    """What the trial shows: role to the name of the picture."""
+    """What the trial shows: role (source and left, right or edit) to the name of the picture."""
     item = trial.item
     if item.second is None:
         return {"source": item.source, "edit": item.first.picture}
