@@ -204,9 +204,8 @@ def _ones(true: pd.Series) -> Floats:
 
 def _contradictions(answered: pd.DataFrame) -> int:
     """On how many duplicates a rater answered the opposite: the other editor, or the other end of a rating."""
-    before = answered[answered["kind"] == "trial"].set_index(["item", "question"])
-    again = answered[answered["kind"] == "duplicate"].set_index(["item", "question"])
-    both = again.join(before, how="inner", lsuffix="_again")
+    before, again = (answered[answered["kind"] == kind] for kind in ("trial", "duplicate"))
+    both = again.merge(before, on=["item", "question"], suffixes=("_again", ""))
     opposite = (both["answer"] + both["answer_again"]).isin(["firstsecond", "secondfirst"])
     return int((opposite | ((both["score"] - both["score_again"]).abs() > 0.5)).sum())
 

@@ -44,6 +44,7 @@ PLATFORM = {"participant": "PROLIFIC_PID", "platform_study": "STUDY_ID", "platfo
 LONGEST_ID, LONGEST_BODY = 128, 4096
 PICTURES_KEPT = 512
 COOKIE = "rater"
+LACKING = "serving a study needs starlette and uvicorn: pip install 'etabench[study]'"
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -63,9 +64,11 @@ SCORES = {"0": 0.0, "0.5": 0.5, "1": 1.0}
 
 def application(folder: StudyFolder) -> Starlette:
     """The app of a study. Raises RunError where the study or its votes cannot be read."""
-    from starlette.applications import Starlette
-    from starlette.routing import Route
-
+    try:
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+    except ImportError as error:
+        raise RunError(LACKING) from error
     app = App(folder)
     routes = [
         Route("/", app.begin),
@@ -85,8 +88,11 @@ def serve_study(folder: StudyFolder, *, host: str, port: int, started: Callable[
     """
     import socket
 
-    import uvicorn
-
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise RunError(LACKING) from error
+    app = application(folder)
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048)
     except OSError as error:
@@ -94,7 +100,6 @@ def serve_study(folder: StudyFolder, *, host: str, port: int, started: Callable[
             f"{host}:{port} cannot be listened on ({error.strerror}): choose another with --host and --port"
         ) from error
     with listener:
-        app = application(folder)
         if started is not None:
             named = f"[{host}]" if ":" in host else host
             started(f"http://{named}:{listener.getsockname()[1]}/?token={folder.token()}")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_votes import rating, vote
+
+from bench.errors import ScoreError
+from bench.scoring.votes import COLUMNS, read_votes, votes_frame, write_votes
+
+
+def test_votes_come_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [vote(), vote(answer="", failure="refused"), rating(score=0.5), vote(category='a, "b"\nc', answer="both_bad")]
+    table = votes_frame(rows)
+    assert list(table.columns) == list(COLUMNS)
+    write_votes(tmp_path, table)
+    for name in ("votes.parquet", "votes.csv"):
+        pd.testing.assert_frame_equal(read_votes(tmp_path / name), table)
+
+
+def test_no_votes_are_a_frame_too() -> None:
+    assert list(votes_frame([]).columns) == list(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (vote(answer="maybe"), "row 1: answer is 'maybe'"),
+        (vote(answer=""), "an answer or a failure"),
+        (vote(failure="timed out"), "neither answer nor score"),
+        (vote(second="a"), "two editors"),
+        (vote(first_side=""), "first_side"),
+        (vote(kind="test"), "kind is 'test'"),
+        (rating(score=2.0), "score from 0 to 1"),
+        (rating(second="b"), "has no second"),
+        (rating(score=np.nan), "score from 0 to 1"),
+        (vote(seconds="soon"), "column seconds"),
+    ],
+)
+def test_what_is_no_vote_is_refused_by_row_and_rule(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ScoreError, match=said):
+        votes_frame([vote(), wrong])
+
+
+def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "votes.csv"
+    with pytest.raises(ScoreError, match="cannot be read as votes"):
+        read_votes(path)
+    path.write_text("rater\nr1\n")
+    with pytest.raises(ScoreError, match=r"votes\.csv: votes lack the column study"):
+        read_votes(path)
+    (tmp_path / "votes.parquet").write_bytes(b"no")
+    with pytest.raises(ScoreError, match="cannot be read as votes"):
+        read_votes(tmp_path / "votes.parquet")
