@@ -109,7 +109,7 @@ def crowd(folder: StudyFolder, raters: int, *, at_once: int = 200, kills: int = 
     server = Server(folder)
     try:
         begun = time.perf_counter()
-        asyncio.run(_come(server, outcome, told, at_once=at_once, kills=kills, seed=seed))
+        asyncio.run(_come(server, outcome, told, at_once=at_once, kills=kills, seed=seed, trials=folder.read().trials))
         outcome.seconds = time.perf_counter() - begun
     finally:
         server.stop()
@@ -164,7 +164,7 @@ class Server:
 
 
 async def _come(
-    server: Server, outcome: Outcome, told: dict[tuple[str, int], str], *, at_once: int, kills: int, seed: int
+    server: Server, outcome: Outcome, told: dict[tuple[str, int], str], *, at_once: int, kills: int, seed: int, trials: int
 ) -> None:
     import httpx2
 
@@ -178,7 +178,7 @@ async def _come(
                 await Rater(client, f"P{number}", np.random.default_rng([seed, number]), outcome, told).take_part(server.token)
 
         async def killer() -> None:
-            expected = outcome.raters * 20
+            expected = outcome.raters * trials
             for turn in range(1, kills + 1):
                 while len(told) < expected * turn / (kills + 1):
                     await asyncio.sleep(0.02)

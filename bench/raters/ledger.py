@@ -14,6 +14,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class Ledger:
         self._items = {item.id: item for item in study.items}
         try:
             self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+            weakref.finalize(self, self._db.close)
             self._db.execute("pragma journal_mode=wal")
             self._db.executescript(SCHEMA)
             sides = np.random.default_rng(study.seed).integers(2, size=len(study.items)).tolist()

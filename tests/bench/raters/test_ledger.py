@@ -79,7 +79,7 @@ def test_items_and_sides_are_dealt_evenly(folder: StudyFolder) -> None:
     trials = votes_of(study, ledger).query("kind == 'trial'")
     sides = trials.groupby(["item", "first_side"]).size().unstack(fill_value=0)
     assert (sides["left"] - sides["right"]).abs().max() <= 1
-    assert 0 < (trials.groupby("rater")["first_side"].nunique() == 2).mean(), "chance, not one side a rater"
+    assert (trials.groupby("rater")["first_side"].nunique() == 2).mean() > 0, "chance, not one side a rater"
 
 
 def test_the_draw_follows_the_seed(folder: StudyFolder, tmp_path: Path) -> None:
