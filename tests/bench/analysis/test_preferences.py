@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,3 +173,9 @@ def test_a_lean_to_the_left_is_seen() -> None:
     assert even["low"] < 0.5 < even["high"]
     assert leaning["low"] > 0.55
     assert leaning["n"] > 1000
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "krippendorff", None)
+    with pytest.raises(ScoreError, match=r"pip install 'etabench\[study\]'"):
+        agreement(votes_frame(answered(["first", "second"])))

@@ -148,6 +148,7 @@ def test_the_page_is_accessible_and_asks_nobody(page: Page, tmp_path: Path) -> N
     assert all(line.count(" | ") > 2 for line in markdown.splitlines() if line.startswith("| "))
 
 
+@pytest.mark.slow
 def test_the_commands_from_a_run_to_a_report(etabench: Etabench, make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Fade", grid=[0.2, 0.8]), editor("Fade", label="other", grid=[0.5]))
     api.run(spec, tmp_path / "run", options=Options(executor="inline"), scorable=False)

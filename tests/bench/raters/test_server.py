@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,3 +203,10 @@ def test_an_address_that_is_taken_is_named(folder: StudyFolder) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(RunError, match=f"127.0.0.1:{port} cannot be listened on"):
             serve_study(folder, host="127.0.0.1", port=port)
+
+
+@pytest.mark.parametrize("module", ["starlette.applications", "uvicorn"])
+def test_without_the_extra_it_says_what_to_install(folder: StudyFolder, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(RunError, match=r"pip install 'etabench\[study\]'"):
+        serve_study(folder, host="127.0.0.1", port=0)

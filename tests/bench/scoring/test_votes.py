@@ -55,3 +55,9 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "votes.parquet").write_bytes(b"no")
     with pytest.raises(ScoreError, match="cannot be read as votes"):
         read_votes(tmp_path / "votes.parquet")
+
+
+def test_the_page_says_what_every_column_is() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "studies.md").read_text(encoding="utf-8")
+    for name, meaning in COLUMNS.items():
+        assert f"| `{name}` | {meaning} |" in page
