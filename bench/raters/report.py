@@ -123,7 +123,9 @@ def _votes(source: Path, folder: Path | None) -> tuple[pd.DataFrame, Path]:
         votes, people = votes_of(study, ledger), participants(ledger)
     finally:
         ledger.close()
-    write_atomically(study_folder.path / "participants.csv", people.to_csv(index=False, lineterminator="\n").encode())
+    listed = study_folder.path / "participants.csv"
+    write_atomically(listed, people.to_csv(index=False, lineterminator="\n").encode())
+    listed.chmod(0o600)  # it has what a platform calls people
     return votes, folder or study_folder.report
 
 
