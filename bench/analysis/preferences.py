@@ -50,7 +50,7 @@ def raters(votes: pd.DataFrame) -> pd.DataFrame:
     for rater, own in votes.groupby("rater", sort=True):
         answered = own[own["failure"] == ""]
         gold = answered[(answered["kind"] == "gold") & (answered["expected"] != "")]
-        decided = answered[answered["answer"].isin(["first", "second"])]
+        decided = _sided(answered)
         asked = answered[answered["question"] == PREFERENCE]
         rows.append(
             {
@@ -167,8 +167,7 @@ def sides(votes: pd.DataFrame) -> pd.DataFrame:
 
     0.5 is no lean, as far as every pair was shown on both sides equally often.
     """
-    own = counted(votes)
-    own = own[own["answer"].isin(["first", "second"])]
+    own = _sided(counted(votes))
     found = crossed_share(_left(own), Crossed(own["rater"], own["source_id"]))
     plain = wilson(found.value, found.n, NORMAL) if found.n else (np.nan, np.nan)
     return pd.DataFrame(
@@ -191,6 +190,11 @@ def _pairs(votes: pd.DataFrame, by: str) -> Iterator[tuple[dict[str, Any], pd.Da
 def _right(gold: pd.DataFrame) -> pd.Series:
     given = gold["answer"].where(gold["question"] == PREFERENCE, gold["score"].map("{:g}".format))
     return given == gold["expected"]
+
+
+def _sided(votes: pd.DataFrame) -> pd.DataFrame:
+    """Choices of one of two edits whose sides are known."""
+    return votes[votes["answer"].isin(["first", "second"]) & (votes["first_side"] != "")]
 
 
 def _left(decided: pd.DataFrame) -> Floats:

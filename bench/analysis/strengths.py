@@ -148,7 +148,7 @@ def _fitted(votes: pd.DataFrame, names: list[str], clusters: Crossed) -> tuple[F
 def _design(votes: pd.DataFrame, names: list[str], told: dict[str, int]) -> Floats:
     """Linear predictors (n, 3, k) of the answers first, second and neither; (n, 2, k) where nobody answered neither."""
     place = {name: number for number, name in enumerate(names)}
-    side = np.where(votes["first_side"] == "left", 0.5, -0.5)
+    side = votes["first_side"].map({"left": 0.5, "right": -0.5}).fillna(0.0).to_numpy(dtype=np.float64)
     design, rows = np.zeros((len(votes), 3, len(names) + len(told))), np.arange(len(votes))
     one, other = (votes[column].map(place).to_numpy(dtype=int) for column in ("first", "second"))
     design[rows, 0, one] = design[rows, 1, other] = 1.0

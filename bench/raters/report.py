@@ -11,7 +11,8 @@
     ratings            the rows of `bench.analysis.preferences.ratings`
     agreement          the rows of `bench.analysis.preferences.agreement`
 
-A leaderboard takes `editors` by label: strength, low and high are columns of it.
+A leaderboard takes `editors` by label: strength, low and high are columns of it. `votes.parquet` has every answer,
+`counted-<question>.parquet` plainly those that count, both as CSV too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from bench.analysis.preferences import RULES, agreement, believed, counted, preferences, raters, ratings, sides
 from bench.analysis.strengths import Strengths, strengths_of
 from bench.errors import ScoreError
-from bench.scoring.votes import PREFERENCE, read_votes, write_votes
+from bench.scoring.votes import PREFERENCE, plain, read_votes, write_votes
 from bench.store import write_atomically
 from bench.store.files import json_bytes
 
@@ -45,6 +46,9 @@ def report_votes(source: Path, folder: Path | None = None, rule: str = "none") -
     data, results = results_of(votes, rule)
     target.mkdir(parents=True, exist_ok=True)
     write_votes(target, votes)
+    own = counted(believed(votes, rule))
+    for question in sorted(set(own["question"])):
+        write_votes(target, plain(own, question), f"counted-{question}")
     write_atomically(target / "study.json", json_bytes(results))
     for name, content in votes_report(data).items():
         write_atomically(target / name, content)

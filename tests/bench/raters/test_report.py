@@ -61,6 +61,9 @@ def test_a_study_is_reported_whole(tmp_path: Path) -> None:
     assert (path / "participants.csv").read_text().count("\n") == 7
     whole = (report / "index.html").read_text() + (report / "votes.csv").read_text() + (report / "study.json").read_text()
     assert "P3" not in whole, "no name of the platform's"
+    again, _ = report_votes(report / "counted-preference.parquet", tmp_path / "again")
+    of_both = [json.loads((folder / "study.json").read_text())["preferences"] for folder in (report, again.parent)]
+    assert of_both[0] == of_both[1], "the plain votes say the same"
     table = pd.read_csv(report / "preferences.csv")
     assert table[["wins", "losses", "ties", "both_bad"]].to_numpy().sum() == 24
 
@@ -99,6 +102,14 @@ def test_votes_of_a_judge_have_the_same_tables(tmp_path: Path) -> None:
     assert any("5 of 405 questions got no answer" in warning for warning in data.warnings)
     assert any("one rater" in warning for warning in data.warnings)
     assert data.preferences["low"].notna().all()
+
+
+def test_a_judge_that_saw_both_orders_leans_nowhere() -> None:
+    votes = drawn_votes(np.random.default_rng(0), 20, 20).assign(rater="judge", first_side="")
+    data, results = results_of(votes, "none")
+    assert results["lean"] == {"value": None, "low": None, "high": None}
+    assert np.isnan(data.sides["left"]).all()
+    assert data.strengths["strength"].notna().all()
 
 
 def test_ratings_have_a_page_without_strengths(tmp_path: Path) -> None:
