@@ -26,7 +26,7 @@ STAIRS = (
     ("store",),
     ("workers", "scoring"),
     ("analysis", "bundles"),
-    ("commands", "boards"),
+    ("commands", "raters", "boards"),
     ("api",),
     ("studies", "benchmarks"),
     ("cli",),
