@@ -250,12 +250,13 @@ class ReportData:
     leaderboard: pd.DataFrame = field(default_factory=lambda: empty("leaderboard"))
     """One row per editor at its operating point.
 
-    Known columns: ``value`` (operating point of the knob); ``rank``, empty where an editor has none, and ``standing``, what it stands on
-    or why there is none; metrics, each with optional ``<name>_low`` and ``<name>_high`` (95 %), ``<name>_n`` (edits in the mean) and
-    ``<name>_best`` (bool, whether the editor is the first in it, which is set in bold);
-    fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop, fine_tunes`` (bool), ``candidates`` (int) and
-    ``selector`` (how one candidate is picked); costs ``seconds_per_edit, unet_evaluations_per_edit, peak_memory_mb``; counts
-    ``expected, done, failed, scored`` (units). A column of another name is shown as it is.
+    Known columns: ``value`` (operating point of the knob); ``rank``, empty where an editor has none, ``rank_low`` and
+    ``rank_high``, the ranks that tests leave open, and ``standing``, what it stands on or why there is none; metrics, each with
+    optional ``<name>_low`` and ``<name>_high`` (95 %), ``<name>_n`` (edits in the mean) and ``<name>_best`` (bool, whether the
+    editor is the first in it, which is set in bold); fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop,
+    fine_tunes`` (bool), ``candidates`` (int) and ``selector`` (how one candidate is picked); costs ``seconds_per_edit,
+    unet_evaluations_per_edit, peak_memory_mb``; counts ``expected, done, failed, scored`` (units). A column of another name is
+    shown as it is.
     """
     counts: pd.DataFrame = field(default_factory=lambda: empty("counts"))
     """One row per editor; fills in the counts that the leaderboard lacks and gives the totals in the header."""

@@ -60,6 +60,16 @@ class NeedsMask(Fade):
     needs = frozenset({"mask"})
 
 
+class Masked(Fade):
+    """Is shown the mask."""
+
+    name = "masked"
+    needs = frozenset({"mask"})
+
+    def fair_play(self) -> FairPlay:
+        return FairPlay(uses_mask=True)
+
+
 class FailsOnce(Fade):
     """Raises on the sample whose text holds the word zero, unless the file `healed` lies in the current folder."""
 
