@@ -54,6 +54,8 @@ class Sample:
     """As the manifest has it, bracket markup included."""
     instruction: str | None = None
     """The edit as an order, for editors that were trained on orders."""
+    previous: str | None = None
+    """Id of the turn before, in a session of several."""
 
 
 def source_id(image: NDArray[np.uint8]) -> str:
@@ -159,6 +161,7 @@ class Manifest:
             digest=self.digest(i),
             raw_target_text=entry.raw_target_text,
             instruction=entry.instruction,
+            previous=entry.previous,
         )
 
     def _content(self, i: int) -> dict[str, object]:

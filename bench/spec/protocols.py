@@ -87,7 +87,7 @@ class Protocol:
     def metrics(self) -> list[dict[str, Any]]:
         """Every metric that it asks for and that is registered, once, as a spec has them."""
         columns = [each for column in self.columns for each in (column.metric, column.corrected) if each]
-        items = [each.as_item() for each in (*columns, *self.beside) if each.registered]
+        items = [each.as_item() for each in (*self.beside, *columns) if each.registered]
         return [item for number, item in enumerate(items) if item not in items[:number]]
 
     @property

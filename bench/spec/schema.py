@@ -39,6 +39,7 @@ MANIFEST_FIELDS = (
     "target_class",
     "category",
     "cluster",
+    "previous",
 )
 """What a sample can hold; the left side of a column mapping."""
 
