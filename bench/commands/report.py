@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.analysis import comparisons, judges, summary
+from bench.analysis import comparisons, judges, protocol, summary
 from bench.analysis.differences import differences, powerless
 from bench.analysis.leaderboard import leaderboard
+from bench.analysis.turns import turns
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
@@ -106,6 +107,10 @@ def report_data(run: Run) -> ReportData:
         gains=gained,
         attainment=comparisons.attained(plan, scores, axes),
         seeds=comparisons.seeds(plan, scores, points),
+        protocol=protocol.by_protocol(run.spec, plan, scores),
+        protocol_note=protocol.note(run.spec, plan),
+        turns=turns(plan, scores, points),
+        own_chain=run.spec.chain == "own",
         judges=judges.judges_of(plan, scores),
         judges_note=judges.note(plan),
     )
@@ -140,7 +145,13 @@ def _meta(run: Run) -> dict[str, str]:
         "seeds": ", ".join(map(str, spec.seeds)),
         "dtype": plan.dtype,
         "resolution": f"{plan.resolution} px" if plan.resolution else "as given",
-    }
+    } | _protocol(run)
+
+
+def _protocol(run: Run) -> dict[str, str]:
+    """The header's line on the protocol of the run, and on its chain where that is not the true one."""
+    said = {"protocol": protocol.note(run.spec, run.plan), "chain": "own: later turns edit the editor's own pictures"}
+    return {key: text for key, text in said.items() if text and (key != "chain" or run.spec.chain == "own")}
 
 
 def _environment(run: Run) -> dict[str, str]:

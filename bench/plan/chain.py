@@ -11,7 +11,6 @@ from bench.plan.entries import Entry
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample
-    from bench.plan.plan import Unit
     from bench.spec import Spec
 
 __all__ = ["Chain"]
@@ -44,8 +43,7 @@ class Chain:
             )
         return {"before": key}
 
-    def note(self, sample: Sample, unit: Unit) -> Unit:
-        """The unit, which later turns can now follow."""
+    def note(self, sample: Sample, entry: int, seed: int, key: str) -> None:
+        """Remember a unit, which later turns can now follow."""
         if self._own:
-            self._keys[sample.id, unit.entry, unit.seed] = unit.key
-        return unit
+            self._keys[sample.id, entry, seed] = key

@@ -164,7 +164,8 @@ def make_plan(
             for seed in [first] if entry.deterministic else spec.seeds:
                 identity, missing = _identified(entry, sample, seed, about[index], real)
                 unit = Unit.of(index, position, identity | chain.before(sample, index, seed), missing)
-                units.append(chain.note(sample, unit))
+                chain.note(sample, index, seed, unit.key)
+                units.append(unit)
     parts = (tuple(entries), tuple(infos), tuple(units))
     return Plan(manifest.content_hash, model, resolution, spec.dtype, first, *parts, hub=hub, pins=dict(pins or {}))
 

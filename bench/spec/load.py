@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from bench.errors import SpecError
 from bench.spec.messages import one_line
-from bench.spec.reader import read_yaml
 from bench.spec.protocols import GIVEN, expand_protocol
+from bench.spec.reader import read_yaml
 from bench.spec.schema import Spec
 from bench.spec.text import anchor_paths, apply_overrides, expand_shorthands, is_there
 from bench.suggest import did_you_mean

@@ -7,11 +7,13 @@ column whose metric is not registered stays a column without values, with the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
 
 from bench import registry
 from bench.errors import SpecError
@@ -36,6 +38,12 @@ class Asked:
     def registered(self) -> bool:
         """Whether it can be asked for at all."""
         return self.name in registry.metrics()
+
+    @property
+    def words(self) -> str:
+        """For a person: `psnr (region: background)`."""
+        params = ", ".join(f"{name}: {value}" for name, value in self.params.items())
+        return f"{self.name} ({params})" if params else self.name
 
     def as_item(self) -> dict[str, Any]:
         """As a spec has it."""
@@ -98,9 +106,7 @@ class Protocol:
 
     def as_dict(self) -> dict[str, Any]:
         """For a person, without what has no value."""
-        columns = [
-            {"column": column.name, **_words(column), **({"why": column.why} if column.why else {})} for column in self.columns
-        ]
+        columns = {column.name: _words(column) for column in self.columns}
         return {
             "title": self.title,
             "source": self.source,
@@ -114,9 +120,10 @@ class Protocol:
         }
 
 
-def _words(column: ProtocolColumn) -> dict[str, str]:
-    forms = {"as published": column.metric, "corrected": column.corrected}
-    return {name: f"{each.name} {dict(each.params) or ''}".strip() for name, each in forms.items() if each}
+def _words(column: ProtocolColumn) -> str:
+    forms = {"published": column.metric, "corrected": column.corrected}
+    said = [f"{name} {each.words}" + ("" if each.registered else " (not registered)") for name, each in forms.items() if each]
+    return "; ".join(filter(None, [*said, column.category and f"of {column.category}", column.why]))
 
 
 @cache
@@ -150,17 +157,12 @@ def expand_protocol(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _protocol(name: str, raw: Mapping[str, Any]) -> Protocol:
-    columns = tuple(_columns(raw["columns"]))
-    simple = {key: value for key, value in raw.items() if key not in ("columns", "beside", "seeds")}
-    seeds = {"seeds": tuple(raw["seeds"])} if "seeds" in raw else {}
-    return Protocol(name=name, columns=columns, beside=tuple(map(_asked, raw.get("beside", ()))), **seeds, **simple)
+    columns = [
+        {key: _long(value) if key in ("metric", "corrected") else value for key, value in each.items()} for each in raw["columns"]
+    ]
+    beside = [_long(each) for each in raw.get("beside", ())]
+    return TypeAdapter(Protocol).validate_python({"name": name, **raw, "columns": columns, "beside": beside})
 
 
-def _columns(raw: list[dict[str, Any]]) -> Iterator[ProtocolColumn]:
-    for each in raw:
-        metrics = {key: _asked(each[key]) for key in ("metric", "corrected") if key in each}
-        yield ProtocolColumn(**{key: value for key, value in each.items() if key not in metrics}, **metrics)
-
-
-def _asked(raw: str | Mapping[str, Any]) -> Asked:
-    return Asked(raw) if isinstance(raw, str) else Asked(**raw)
+def _long(metric: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": metric} if isinstance(metric, str) else metric

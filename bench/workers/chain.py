@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from bench.plan import Unit
     from bench.store import Run
     from editors.base import Editor, EditTask
+    from editors.task import Image
 
 __all__ = ["BrokenChain", "follow", "own_sources", "ready"]
 
 
-class BrokenChain(EtabenchError):
+class BrokenChain(EtabenchError):  # noqa: N818 - named after the state of the chain
     """The turn before gave nothing that this one could edit; a failure of the unit."""
 
 
@@ -47,17 +48,19 @@ def own_sources(run: Run, unit: Unit, task: EditTask) -> dict[float, EditTask]:
 
 def follow(
     editor: Editor[Any], tasks: Mapping[float, EditTask], values: Iterable[float]
-) -> tuple[list[Any], list[list[Any]]]:
+) -> tuple[list[Any], list[Sequence[Image | None]]]:
     """States and edits of one unit, as `prepare_many` and `render_many` give them; the state is that of the last value.
 
     Raises BrokenChain where no value has a source.
     """
-    states, edits = [], []
+    states: list[Any] = []
+    edits: list[Image | None] = []
     for value in values:
         if value in tasks:
             states = editor.prepare_many([tasks[value]])
-            ((edit,),) = editor.render_many(states, (value,))
-        edits.append(edit if value in tasks else None)
+            edits += editor.render_many(states, (value,))[0]
+        else:
+            edits.append(None)
     if not states:
         raise BrokenChain("the turn before has no edit at any knob value")
     return states, [edits]

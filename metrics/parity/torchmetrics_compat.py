@@ -114,7 +114,8 @@ def open_clip_pair(model: str, what: str, device: str, batch_size: int) -> ClipN
     if model.startswith(LOCAL):
         return OpenClip(model, device, batch_size)
     raise MetricError(
-        f"{what}: expected 'folder:/path' or 'hub:owner/name' (transformers CLIPModel and processor) or 'local-dir:/path' (open_clip), got {model!r}"
+        f"{what}: expected 'folder:/path' or 'hub:owner/name' (transformers CLIPModel and processor), or 'local-dir:/path' (open_clip), "
+        f"got {model!r}"
     )
 
 

@@ -22,7 +22,12 @@ INLINE = Options(executor="inline")
 @pytest.fixture
 def session(tmp_path: Path, make_spec: SpecMaker) -> SpecMaker:
     """Specs over a session of three turns and a sample by itself."""
-    rows = [row(0), row(1, previous="sample-0"), row(2, previous="sample-1"), row(3, file_name="0.png", mask_file_name=None, truth_file_name=None)]
+    rows = [
+        row(0),
+        row(1, previous="sample-0"),
+        row(2, previous="sample-1"),
+        row(3, file_name="0.png", mask_file_name=None, truth_file_name=None),
+    ]
     folder = write_folder(tmp_path / "session", rows)
 
     def make(*editors: object, **more: object) -> Spec:
@@ -61,7 +66,9 @@ def test_first_turns_keep_their_units_and_a_true_chain_knows_nothing_of_sessions
     assert true.turns == own.turns
 
 
-@pytest.mark.parametrize("options", [Options(executor="inline"), pytest.param(Options(executor="local", workers=2), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "options", [Options(executor="inline"), pytest.param(Options(executor="local", workers=2), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("batch", [1, 4])
 def test_a_chain_is_the_same_in_batches_and_by_several_workers(
     session: SpecMaker, tmp_path: Path, options: Options, batch: int
@@ -82,8 +89,10 @@ def test_what_follows_a_failure_fails_with_its_reason_and_the_rest_goes_on(sessi
 
 
 def test_a_chain_needs_sessions_whole(session: SpecMaker, make_spec: SpecMaker) -> None:
-    with pytest.raises(SpecError, match="chain: own: manifest .* has no sessions"):
+    with pytest.raises(SpecError, match=r"chain: own: manifest .* has no sessions"):
         api.plan(make_spec(chain="own"))
-    with pytest.raises(SpecError, match="sample 'sample-1' follows 'sample-0', which is not planned before it; add it to samples"):
+    with pytest.raises(
+        SpecError, match="sample 'sample-1' follows 'sample-0', which is not planned before it; add it to samples"
+    ):
         api.plan(session(chain="own", samples=["sample-1"]))
     api.plan(session(chain="own", limit=2))
