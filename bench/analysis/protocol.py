@@ -99,7 +99,7 @@ class _Run:
         """Metric, mean, interval, n, expected and reason of the published form."""
         metric, interval, reason = self._of(column.metric, column, editor, value)
         expected = len(self._units(column, editor))
-        if not reason and interval.n < expected:
+        if column.metric and not reason and interval.n < expected:
             reason = f"scored on {interval.n} of {expected} edits"
         return {
             "metric": metric,

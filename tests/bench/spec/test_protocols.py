@@ -43,8 +43,8 @@ def test_printed_columns_are_columns_of_the_protocol(name: str) -> None:
     split = protocol.manifest.get("split")
     printed = {
         each.column.name: each.column
-        for each in published(protocol.manifest["benchmark"])
-        if each.split in ("", split) and each.protocol in ("", name)
+        for each in published()
+        if each.benchmark == protocol.manifest["benchmark"] and each.split in ("", split) and each.protocol in ("", name)
     }
     for column, theirs in printed.items():
         assert column in own, column
