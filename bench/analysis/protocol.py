@@ -7,6 +7,7 @@ enters, and edits of one picture stay together whichever category they are in.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,8 @@ def departures(spec: Spec, plan: Plan) -> list[str]:
         found.append(f"seeds {', '.join(map(str, spec.seeds))} instead of {', '.join(map(str, protocol.seeds))}")
     if spec.chain != protocol.chain:
         found.append(f"turns from the {spec.chain} chain")
+    beside = Counter(name for sample in plan.samples for name in sample.provenance)
+    found += [f"{name} of {number} samples from a sidecar" for name, number in beside.items()]
     if spec.partial:
         found.append(f"{len(plan.samples)} samples, a part of the set")
     return found

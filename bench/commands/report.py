@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,7 +99,7 @@ def report_data(run: Run) -> ReportData:
         cards=scores.cards,
         meta=_meta(run) | {"operating_point": _choice(plan, curve_table, axes)} | _environment(run),
         gallery=_gallery(run, records),
-        warnings=_warnings(count_table, unit_table, scores, compared),
+        warnings=_written_beside(plan) + _warnings(count_table, unit_table, scores, compared),
         interval=_interval(plan),
         set_interval=_set_interval(scores),
         differences=compared,
@@ -180,6 +181,13 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in mapping.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def _written_beside(plan: Plan) -> list[str]:
+    """What of the samples a sidecar gave, a sentence a field and writer."""
+    written = Counter((name, words) for sample in plan.samples for name, words in sample.provenance.items())
+    every = len(plan.samples)
+    return [f"{name} of {number} of {every} samples is from a sidecar: {words}." for (name, words), number in written.items()]
 
 
 def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores, compared: pd.DataFrame) -> list[str]:

@@ -93,6 +93,8 @@ class SampleRow:
     """What samples share that are not independent; None where that is the source picture."""
     previous: str | None = None
     """Id of the turn before, in a session of several; None for a first turn."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Field to who wrote it, of what a sidecar gave."""
 
     @cached_property
     def mask_channel(self) -> MaskChannel | None:

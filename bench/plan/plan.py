@@ -51,6 +51,7 @@ class SampleInfo:
     has_truth: bool
     instruction: str | None = None
     previous: str | None = None
+    provenance: dict[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -268,4 +269,5 @@ def _identified(
 def _info(sample: Sample) -> SampleInfo:
     texts = (sample.target_text, sample.source_text, sample.source_class, sample.target_class, sample.category)
     has = (sample.mask is not None, sample.truth is not None)
-    return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, sample.instruction, sample.previous)
+    more = (sample.instruction, sample.previous, dict(sample.provenance))
+    return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, *more)

@@ -82,6 +82,7 @@ class ManifestRef(_Strict):
         default=None, description="split of a hub dataset or a benchmark; may be left out where there is one only"
     )
     columns: dict[str, str] = Field(default_factory=dict, description="our field: their column; unmapped columns are ignored")
+    sidecar: Text | None = Field(default=None, description="a file with what the manifest lacks, as `etabench caption` writes it")
     size: int | None = Field(default=None, ge=8, le=8192, description="side of the square in pixels; None is the model's own")
     fit: Literal["center-crop", "squash", "pad"] = Field(default="center-crop", description="how a picture becomes a square")
     alpha: Literal["white", "drop"] = Field(default="white", description="transparent pixels: over white, or alpha ignored")

@@ -44,6 +44,7 @@ def sample(run: Path, info: SampleInfo, manifest: Callable[[], Manifest]) -> Sam
         digest=info.digest,
         instruction=info.instruction,
         previous=info.previous,
+        provenance=info.provenance,
     )
 
 

@@ -236,6 +236,7 @@ class Worker:
             peak_memory={} if outside else cost.memory,
             facts=plain(editor.facts(state), "facts") | ({"prompt_tokens_cut": cut} if cut else {}) | halved,
             fair_play=plain(asdict(editor.fair_play()), "fair_play"),
+            provenance=sample.provenance,
             worker=self._about() | {"batch": cost.units},
         )
         record.encoded()  # what it cannot hold is a failure of this unit
