@@ -17,7 +17,7 @@ __all__ = ["protocol_table", "turns_table"]
 def protocol_table(data: ReportData, look: Mapping[str, Look]) -> Table:
     """A row a printed column, editor and knob value: as published, and in the corrected form."""
     frame = data.protocol
-    lines = []
+    lines, both = [], bool(len(frame)) and bool(frame["corrected_metric"].astype(bool).any())
     for column, rows in frame.groupby("column", sort=False):
         known = [
             v for row in rows.to_dict("records") for key in ("mean", "corrected_mean") if (v := finite(row[key])) is not None
@@ -25,14 +25,15 @@ def protocol_table(data: ReportData, look: Mapping[str, Look]) -> Table:
         digits = decimals(known)
         if not known:  # one line says for all editors why there is nothing
             reason = str(rows["reason"].iloc[0])
-            lines.append(Line((Cell(str(column), str(column)), *_BLANK[:3], Cell("–", ""), Cell(reason, reason)), str(column)))
+            blank = [Cell("–", "")] * (3 if both else 2)
+            lines.append(Line((Cell(str(column), str(column)), Cell("all", ""), *blank, Cell(reason, reason)), str(column)))
             continue
         for row in rows.to_dict("records"):
             cells = (
                 Cell(str(column), str(column)),
                 editor_cell(row["editor"], row["value"], look),
                 _valued(row, "", digits),
-                _valued(row, "corrected_", digits),
+                *([_valued(row, "corrected_", digits)] if both else []),
                 whole_cell(row["n"]) if row["metric"] else Cell("–", ""),
                 Cell(str(row["reason"]), str(row["reason"])),
             )
@@ -43,7 +44,7 @@ def protocol_table(data: ReportData, look: Mapping[str, Look]) -> Table:
         Column("printed column", "as the benchmark's tables call it, in their units", numeric=False),
         Column("editor", "", numeric=False),
         Column("as published", "by the published scorer's arithmetic, averaged as published"),
-        Column("corrected", "the same quantity without the scorer's defects; empty where it has none"),
+        *([Column("corrected", "the same quantity without the scorer's defects; empty where it has none")] if both else []),
         Column("n", "edits in the published mean"),
         Column("remark", "why there is no value, or what the mean lacks", numeric=False),
     )
@@ -81,9 +82,6 @@ def turns_table(data: ReportData, look: Mapping[str, Look], names: Mapping[str, 
     )
     titles = tuple(dict.fromkeys(line.category for line in lines))
     return Table("turns", "Turn by turn", lead, columns, tuple(lines), frame, titles)
-
-
-_BLANK = (Cell("all", ""), Cell("–", ""), Cell("–", ""))
 
 
 def _valued(row: Mapping[Any, Any], prefix: str, digits: int) -> Cell:

@@ -103,7 +103,7 @@ class _Run:
         metric, interval, reason = self._of(column.metric, column, editor, value)
         expected = len(self._units(column, editor))
         if column.metric and not reason and interval.n < expected:
-            reason = f"scored on {interval.n} of {expected} edits"
+            reason = f"{interval.n} of {expected} edits have a finite score"
         return {
             "metric": metric,
             **_scaled("", interval, column.scale),

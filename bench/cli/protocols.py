@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from bench.cli.app import Json, RunArgument, app
 from bench.commands import console
@@ -25,25 +26,23 @@ def protocol(run: RunArgument, as_json: Json = False) -> None:
         )
     table = by_protocol(opened.spec, opened.plan, read_scores(opened))
     rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-    console.print_rows(rows if as_json else [_brief(row) for row in rows], as_json)
+    console.print_rows(rows if as_json else _brief(rows), as_json)
     if not as_json:
         console.log.print(note(opened.spec, opened.plan), markup=False, highlight=False, soft_wrap=True)
 
 
-def _brief(row: dict[str, object]) -> dict[str, object]:
-    """What fits a terminal."""
+def _brief(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What fits a terminal; a column without any value is one line."""
 
-    def value(prefix: str) -> str:
-        mean, low, high = (float(str(row[f"{prefix}{name}"])) for name in ("mean", "low", "high"))
+    def value(row: dict[str, Any], prefix: str) -> str:
+        mean, low, high = (row[f"{prefix}{name}"] for name in ("mean", "low", "high"))
         ends = f" [{low:.4g}, {high:.4g}]" if math.isfinite(low) else ""
         return f"{mean:.4g}{ends}" if math.isfinite(mean) else ""
 
-    return {
-        "editor": row["editor"],
-        "knob": row["value"],
-        "column": row["column"],
-        "as published": value(""),
-        "corrected": value("corrected_"),
-        "n": row["n"],
-        "remark": row["reason"],
-    }
+    shown: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        values = {"as published": value(row, ""), "corrected": value(row, "corrected_")}
+        who = {"editor": row["editor"], "knob": row["value"]} if any(values.values()) else {"editor": "all", "knob": ""}
+        line = {"column": row["column"], **who, **values, "n": row["n"], "remark": row["reason"]}
+        shown.setdefault((row["column"], f"{who}"), line)
+    return list(shown.values())

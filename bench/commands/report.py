@@ -150,9 +150,11 @@ def _meta(run: Run) -> dict[str, str]:
 
 
 def _protocol(run: Run) -> dict[str, str]:
-    """The header's line on the protocol of the run, and on its chain where that is not the true one."""
-    said = {"protocol": protocol.note(run.spec, run.plan), "chain": "own: later turns edit the editor's own pictures"}
-    return {key: text for key, text in said.items() if text and (key != "chain" or run.spec.chain == "own")}
+    """The header's lines on the protocol of the run and where it departs from it, and on its chain where that is not the true one."""
+    own = ", ".join(protocol.departures(run.spec, run.plan))
+    name = f"{run.spec.protocol}{f'; departs from it: {own}' if own else ''}" if run.spec.protocol else ""
+    said = {"protocol": name, "chain": "own: later turns edit the editor's own pictures" if run.spec.chain == "own" else ""}
+    return {key: text for key, text in said.items() if text}
 
 
 def _environment(run: Run) -> dict[str, str]:

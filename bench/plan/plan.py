@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -269,5 +269,5 @@ def _identified(
 def _info(sample: Sample) -> SampleInfo:
     texts = (sample.target_text, sample.source_text, sample.source_class, sample.target_class, sample.category)
     has = (sample.mask is not None, sample.truth is not None)
-    more = (sample.instruction, sample.previous, dict(sample.provenance))
-    return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, *more)
+    info = SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, sample.instruction, sample.previous)
+    return replace(info, provenance=dict(sample.provenance)) if sample.provenance else info

@@ -15,7 +15,7 @@ __all__ = ["MagicBrush"]
 
 
 class MagicBrush(Benchmark):
-    """A row a turn, each from the true picture of the turn before it: the authors' all-turn protocol (their `inde_` outputs).
+    """A row a turn, with the true picture of the turn before it: the source of the authors' all-turn protocol (their `inde_` outputs).
 
     `dev` is read from the hub or a copy of it, `test` from the unpacked archive. Masks stand in the alpha channel: the
     transparent part is to be edited. Pictures are brought to the size of the true edit, as the official scorer does with outputs.
@@ -23,7 +23,7 @@ class MagicBrush(Benchmark):
 
     name = "magicbrush"
     card = Card(
-        title="MagicBrush, every turn from the true picture",
+        title="MagicBrush",
         where="osunlp/MagicBrush on the hub; its test archive, with a password, from the links of the README",
         licence="CC-BY-4.0",
         splits={"dev": Split(528), "test": Split(None)},
