@@ -54,7 +54,7 @@ def absent_weights(metric: type[Any], params: Mapping[str, Any]) -> list[RemoteW
         _inception(str(given.get("features", ""))),
         _open_clip(given.get("model"), given.get("pretrained")),
         _clip_features(str(given.get("features", ""))),
-        *(_repository(value) for value in given.values()),
+        *(_repository(name, value) for name, value in given.items()),
     ]
     return [each for each in found if each is not None]
 
@@ -105,13 +105,13 @@ def _open_clip(model: object, pretrained: object) -> RemoteWeights | None:
     )
 
 
-def _repository(value: object) -> RemoteWeights | None:
+def _repository(name: str, value: object) -> RemoteWeights | None:
     if not isinstance(value, str) or not value.startswith(HUB):
         return None
     from huggingface_hub import snapshot_download
 
     place, _, revision = value.removeprefix(HUB).partition("@")
-    files = ("*.json", "*.txt", "model.safetensors")
+    files = ("*.json", "*.txt", *([] if name == "processor" else ["model.safetensors"]))
     fetch = partial(snapshot_download, place, revision=revision or None, allow_patterns=list(files))
     return RemoteWeights(place, place, None, files, fetch)
 
