@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -119,13 +119,16 @@ class Beside:
     reason: str = ""
     metric: str = ""
     """Name in the run's tables of what is laid beside the printed value; empty where nothing is."""
+    beside: str = ""
+    """What of the run's samples is not the benchmark's own, and where the run departs from its protocol; empty where all is as it was."""
 
     def as_row(self) -> dict[str, Any]:
         """A row of a table for people."""
         ours = "" if math.isnan(self.mean) else f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
         printed = self.printed
         tolerance = f" ± {printed.column.tolerance:g}" if printed.column.tolerance else ""
-        said = "; ".join(filter(None, (self.reason, printed.doubt, "" if printed.certain else "not seen at its source")))
+        unseen = "" if printed.certain else "not seen at its source"
+        said = "; ".join(filter(None, (self.reason, self.beside, printed.doubt, unseen)))
         return {
             "editor": self.label,
             "knob": self.knob,
@@ -157,7 +160,7 @@ def beside(run: Run, benchmark: str) -> list[Beside]:
         labels = [entry.label for entry in scored.plan.entries if entry.name == DELIVERED]
         named = f"; of the label '{labels[0]}': {did_you_mean(labels[0], {each.method for each in numbers})}" if labels else ""
         raise EtabenchError(f"{run.path}: no editor of it has printed numbers on {benchmark}; there are some of {methods}{named}")
-    return found
+    return [replace(each, beside=scored.beside) for each in found]
 
 
 def _of(printed: Printed, label: str, values: tuple[float, ...], run: _Scored) -> Iterator[Beside]:
@@ -196,7 +199,7 @@ class _Scored:
     """The scored run as tables, and why it cannot be held against the benchmark at all."""
 
     def __init__(self, run: Run, benchmark: str) -> None:
-        from bench.analysis.protocol import by_protocol
+        from bench.analysis.protocol import by_protocol, departures
         from bench.analysis.summary import curves
         from bench.manifest.benchmarks import benchmarks
         from bench.scoring import read_scores
@@ -208,6 +211,9 @@ class _Scored:
         self._curves: pd.DataFrame = curves(self.plan, scores, Axes.of(run.spec.axes, scores))
         self._protocol, self._own_chain = run.spec.protocol or "", run.spec.chain == "own"
         self._by_protocol = by_protocol(run.spec, self.plan, scores)
+        written = sorted({name for sample in self.plan.samples for name in sample.provenance})
+        own = departures(run.spec, self.plan) if self._protocol else [f"{name} from a sidecar" for name in written]
+        self.beside = f"{'departs from its protocol: ' if self._protocol and own else ''}{', '.join(own)}"
         name, samples = run.head.name, len(self.plan.samples)
         known = benchmarks().get(benchmark)
         first = next(iter(known.card.splits)) if known else ""
