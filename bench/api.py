@@ -121,8 +121,11 @@ def open_spec(spec: str | Path, overrides: Sequence[str] = (), *, trust: bool = 
 def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
     """The spec with a commit in place of every branch of the hub, as the run in `folder` was planned with them, and what `plan` wants to
     know of them. Raises EtabenchError, EditorError."""
+    from bench.manifest import open_manifest
     from bench.plan import pins
 
+    if spec.manifest.root is not None:  # a copy that is not whole is told before gigabytes are fetched for it
+        open_manifest(spec.manifest, partial=spec.partial)
     try:
         known = folder.plan.pins if (folder.path / "plan.json").is_file() else {}
     except RunError:

@@ -6,6 +6,7 @@
         ManifestError           a manifest, or a file that it names
             PictureError            a picture (bench.manifest.pictures)
         NoRealPicture           a sample without a real picture of its class: the reason of a failed unit (bench.manifest.reference)
+        BrokenChain             a turn whose turn before gave nothing to edit: the reason of a failed unit (bench.workers.chain)
         ModelError              a checkpoint, or the device it should run on
         RunError                a run folder, or the work on it
         ScoreError              scores, and tables of them

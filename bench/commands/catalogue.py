@@ -19,7 +19,7 @@ from bench.store import write_atomically
 from bench.suggest import did_you_mean
 from bench.toybox import embedded
 
-__all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "specs", "write_facts"]
+__all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "protocols", "specs", "write_facts"]
 
 Rows = list[dict[str, Any]]
 DETAILS = frozenset({"grid", "presets", "checkpoint", "target"})
@@ -100,6 +100,10 @@ def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
         from bench.manifest.benchmarks import benchmarks
 
         row = {"name": name} | benchmarks()[name].card.as_dict() if name in benchmarks() else row
+    if kind == "protocols":
+        from bench.spec.protocols import protocol_of
+
+        row = {"name": name} | protocol_of(name).as_dict()
     if kind == "metrics":
         metric = registry.load_metric(name)
         taken = [parameter for key, parameter in inspect.signature(metric).parameters.items() if key != "device"]
@@ -151,6 +155,21 @@ def printed_of(benchmark: str) -> Rows:
             "doubt": each.doubt,
         }
         for each in published(benchmark)
+    ]
+
+
+def protocols() -> Rows:
+    """Published protocols: which printed columns are scored here, of how many."""
+    from bench.spec.protocols import protocols as known
+
+    return [
+        {
+            "name": each.name,
+            "title": each.title,
+            "columns": f"{sum(bool(c.metric and c.metric.registered) for c in each.columns)} of {len(each.columns)}",
+            "average": each.average,
+        }
+        for each in known().values()
     ]
 
 

@@ -12,6 +12,7 @@ import yaml
 import data_manifests
 from bench.errors import SpecError
 from bench.spec import EditorSpec, ManifestRef, Spec, load_spec, shipped_specs
+from bench.spec.protocols import protocols
 from bench.suggest import did_you_mean, kind_of
 
 MINIMAL: dict[str, Any] = {
@@ -60,7 +61,7 @@ def test_the_shipped_specs_are_what_they_promise() -> None:
         "tedbench",
         "validate",
         "calibration",
-        "pie-bench",
+        *protocols(),
     }
     fig9 = load_spec("imagic-fig9")
     assert fig9.manifest.name == "toybox"
