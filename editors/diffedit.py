@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from editors.base import SAMPLING_PRESETS, EditTask, FairPlay, Knob, SamplingParams
+from editors.base import ANY_FAMILY, SAMPLING_PRESETS, EditTask, FairPlay, Knob, SamplingParams
 from editors.partial_decode import PartialDecode
 from editors.toolbox.mask import AutoMask, MaskParams, auto_mask
 from editors.toolbox.source import Source
@@ -49,6 +49,7 @@ class DiffEdit(PartialDecode[DiffEditState]):
 
     name = "diffedit"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob.share("encode_ratio", "share of the schedule that is inverted and decoded anew")
     Params = DiffEditParams
     params: DiffEditParams

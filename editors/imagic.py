@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
+from editors.base import ANY_FAMILY, Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, seeded
 from editors.toolbox.limits import fixed_order, sent
 from editors.toolbox.sweep import decode_sweep
@@ -104,6 +104,7 @@ class Imagic(Editor[ImagicState]):
 
     name = "imagic"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob(
         "eta",
         0.0,
@@ -198,7 +199,7 @@ class Imagic(Editor[ImagicState]):
             return 0.0
         generator = seeded(seed)
         shape = (self.params.draws, *x0.shape[1:])
-        times = len(model.scheduler.alphas_cumprod)
+        times = model.train_levels
         # fused where there is a kernel: the usual form on CUDA holds another copy of all weights while it steps
         optimiser = torch.optim.Adam(over, lr=lr, fused=True if x0.is_cuda else None)
         losses: list[Tensor] = []

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import SAMPLING_PRESETS, EditTask, Knob, SamplingParams
+from editors.base import ANY_FAMILY, SAMPLING_PRESETS, EditTask, Knob, SamplingParams
 from editors.partial_decode import PartialDecode
 from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
@@ -36,6 +36,7 @@ class SDEdit(PartialDecode[SDEditState]):
 
     name = "sdedit"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob.share("strength", "share of the schedule that is noised and denoised")
     Params = SamplingParams
     params: SamplingParams

@@ -12,6 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "ANY_FAMILY",
+    "DIFFUSION",
+    "FAMILIES",
+    "FLOW",
     "SAMPLING_PRESETS",
     "Cancelled",
     "EditTask",
@@ -28,6 +32,17 @@ __all__ = [
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8 RGB, 0..255."""
+
+FAMILIES: Mapping[str, str] = {
+    "sd": "Stable Diffusion 1 and 2",
+    "sdxl": "Stable Diffusion XL",
+    "sd3": "Stable Diffusion 3 and 3.5",
+    "flux": "FLUX.1 dev",
+}
+"""Families of models that editors run on, and what people call them; ``editors.toolbox.backbones`` has one file for each."""
+DIFFUSION, FLOW = frozenset({"sd", "sdxl"}), frozenset({"sd3", "flux"})
+"""Those that were trained on the noise of a diffusion model, and those that are rectified flows."""
+ANY_FAMILY = DIFFUSION | FLOW
 
 
 class EditorError(Exception):

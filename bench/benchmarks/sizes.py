@@ -47,6 +47,7 @@ def stable_diffusion(size: Size, dtype: str) -> Any:
 
     from bench.toybox import embedded
     from editors import DiffusionModel
+    from editors.toolbox.backbones import StableDiffusion
 
     small = DiffusionModel.load(embedded.generator())
     tokenizer = copy.deepcopy(small.tokenizer)
@@ -63,12 +64,8 @@ def stable_diffusion(size: Size, dtype: str) -> Any:
             "unet": UNet2DConditionModel(sample_size=size.side // 8, cross_attention_dim=size.text["hidden_size"], **size.unet),
             "text_encoder": CLIPTextModel(CLIPTextConfig(max_position_embeddings=77, **size.text)),
         }
-    return DiffusionModel(
-        **{name: network.to(getattr(torch, dtype)).to_empty(device="cuda") for name, network in networks.items()},
-        tokenizer=tokenizer,
-        scheduler_config=dict(small.scheduler.config),
-        device="cuda",
-    )
+    on_card = {name: network.to(getattr(torch, dtype)).to_empty(device="cuda") for name, network in networks.items()}
+    return DiffusionModel(StableDiffusion(on_card | {"tokenizer": tokenizer}, small.scheduler.config), device="cuda")
 
 
 def task_of(side: int) -> Any:
