@@ -22,7 +22,7 @@ from editors.toolbox.backbones import Backbone
 from editors.toolbox.checkpoint import digest, load_backbone, locate
 from editors.toolbox.guarded import Guarded, Shared
 from editors.toolbox.limits import DECODED_PIXELS, sent
-from editors.toolbox.schedule import DiffusionSchedule, Schedule
+from editors.toolbox.schedule import DiffusionSchedule, FlowSchedule, Schedule
 
 __all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures", "to_tensor"]
 
@@ -164,6 +164,13 @@ class DiffusionModel(Guarded):
         schedule = self.schedule(steps)
         if not isinstance(schedule, DiffusionSchedule):
             raise EditorError(f"the model is of {self.backbone.title()}, a rectified flow; this needs a diffusion model")
+        return schedule
+
+    def flow_schedule(self, steps: int) -> FlowSchedule:
+        """The same for methods that are made for rectified flows. Raises ``EditorError`` where the model is none."""
+        schedule = self.schedule(steps)
+        if not isinstance(schedule, FlowSchedule):
+            raise EditorError(f"the model is of {self.backbone.title()}, a diffusion model; this needs a rectified flow")
         return schedule
 
     # pictures, texts, noise

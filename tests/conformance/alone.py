@@ -50,7 +50,7 @@ def _watched(case: Case, task: EditTask, model: DiffusionModel) -> tuple[list[Im
     asked = 0
 
     def count(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        batches.append(len(given[0] if given else named["sample"]))
+        batches.append(len(given[0] if given else named["sample"] if "sample" in named else named["hidden_states"]))
 
     def ask() -> bool:
         nonlocal asked
