@@ -12,6 +12,7 @@ from torch import Tensor
 
 from editors.base import FLOW, Editor, EditTask, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
+from editors.toolbox.limits import sent
 from editors.toolbox.schedule import FlowSchedule
 from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
@@ -91,6 +92,6 @@ class RFInversion(Editor[RFInversionState]):
         for t, x, free in edits:
             v = model.predict(x, schedule.timestep(t), state.target, self.params.guidance, state.empty)
             straight = (x - state.x0) / schedule.sigmas[t]
-            eta = torch.tensor([self.params.eta if t > level else 0.0 for level in free]).view(-1, 1, 1, 1).to(x)
+            eta = sent(torch.tensor([self.params.eta if t > level else 0.0 for level in free]), model.device).view(-1, 1, 1, 1)
             edits.x = schedule.ddim_step(x, v + eta * (straight - v), t)
         return model.decode(edits.latents)

@@ -67,8 +67,9 @@ class Flux(FlowBackbone):
         dtype, (m, c, h, w) = self.network.dtype, x.shape
         hidden, vector = unpooled(context.to(dtype), self.network.config.pooled_projection_dim)
         patches = x.view(m, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(m, h * w // 4, 4 * c)
-        rows, columns = torch.meshgrid(torch.arange(h // 2), torch.arange(w // 2), indexing="ij")
-        places = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).view(-1, 3).to(x.device, dtype)
+        sides = (torch.arange(side // 2, device=x.device, dtype=dtype) for side in (h, w))
+        rows, columns = torch.meshgrid(*sides, indexing="ij")
+        places = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).view(-1, 3)
         output = self.network(
             hidden_states=patches.to(dtype),
             timestep=timesteps.to(dtype) / 1000,

@@ -11,6 +11,7 @@ from torch import Tensor
 from editors.toolbox.backbones.base import Part, encoder, network, pooled, tokenizer, unpooled
 from editors.toolbox.backbones.stable_diffusion import DiffusionBackbone
 from editors.toolbox.backbones.texts import clip_hidden
+from editors.toolbox.limits import sent
 from editors.toolbox.untrusted import CheckpointError
 
 __all__ = ["StableDiffusionXL"]
@@ -64,7 +65,7 @@ class StableDiffusionXL(DiffusionBackbone):
         dtype = self.network.dtype
         hidden, vector = unpooled(context.to(dtype), self._vector)
         height, width = (self.factor * side for side in x.shape[-2:])
-        size = torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype).to(x.device).expand(len(x), -1)
+        size = sent(torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype), x.device).expand(len(x), -1)
         conditions = {"text_embeds": vector, "time_ids": size}
         output: Tensor = self.network(
             x.to(dtype), timesteps, encoder_hidden_states=hidden, added_cond_kwargs=conditions, **others
