@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from editors.base import ANY_FAMILY, SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, SamplingParams, State
+from editors.base import ANY_FAMILY, FAMILY_PRESETS, SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, SamplingParams, State
 from editors.toolbox.grid import to_grid
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import decode_sweep
@@ -133,7 +133,7 @@ class Regenerate(Anchor[RegenerateState]):
     families = ANY_FAMILY
     Params = SamplingParams
     params: SamplingParams
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = SAMPLING_PRESETS
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {**SAMPLING_PRESETS, **FAMILY_PRESETS}
 
     def prepare(self, task: EditTask) -> RegenerateState:
         self.check(task)

@@ -16,6 +16,7 @@ from editors.task import (
     ANY_FAMILY,
     DIFFUSION,
     FAMILIES,
+    FAMILY_PRESETS,
     FLOW,
     SAMPLING_PRESETS,
     Cancelled,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ANY_FAMILY",
     "DIFFUSION",
+    "FAMILY_PRESETS",
     "FLOW",
     "SAMPLING_PRESETS",
     "BatchEditor",

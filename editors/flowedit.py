@@ -42,7 +42,7 @@ class FlowEditState(Source):
 
 
 class FlowEdit(Editor[FlowEditState]):
-    """Algorithm 1: an ordinary differential equation from the source latent to the edit that never visits noise.
+    """FlowEdit, Algorithm 1: an ordinary differential equation from the source latent to the edit, without inversion.
 
     At each level sigma the source is noised, z_src = (1 - sigma) x_src + sigma N with fresh N, and so is the edit by the same noise,
     z_tar = z_FE + z_src - x_src. The edit moves by the difference of the two velocities, each under its own text and guidance,

@@ -39,7 +39,7 @@ class RFInversionState(Source):
 
 
 class RFInversion(Editor[RFInversionState]):
-    """The flow with a second velocity mixed in, which is known in closed form.
+    """RF-Inversion: the flow, both ways, with a second velocity mixed in that is known in closed form.
 
     1. Inversion (Algorithm 1): from the source latent x_0 to noise, dY = [u + gamma (u(. | y_1) - u)] d sigma. u is the network's
        velocity without text, and u(Y | y_1) = (y_1 - Y) / (1 - sigma) leads straight to a noise y_1 that was drawn.

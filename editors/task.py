@@ -15,6 +15,7 @@ __all__ = [
     "ANY_FAMILY",
     "DIFFUSION",
     "FAMILIES",
+    "FAMILY_PRESETS",
     "FLOW",
     "SAMPLING_PRESETS",
     "Cancelled",
@@ -169,11 +170,8 @@ class SamplingParams(Params):
     guidance: float = Field(7.5, ge=0, description="classifier-free guidance scale w of uncond + w (cond - uncond); 1 = none")
 
 
-SAMPLING_PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "fast": {"steps": 20},
-    "toybox": {"steps": 25, "guidance": 3.0},
-    "sd3": {"steps": 28, "guidance": 7.0},
-    "flux": {"steps": 28, "guidance": 3.5},
-}
-"""Of an editor whose preset ``fast`` only takes fewer steps, and that needs no more than the usual values on ToyBox and on other families:
-``sd3`` and ``flux`` have those of diffusers' pipelines of these models."""
+SAMPLING_PRESETS: Mapping[str, Mapping[str, Any]] = {"fast": {"steps": 20}, "toybox": {"steps": 25, "guidance": 3.0}}
+"""Of an editor whose preset ``fast`` only takes fewer steps, and that needs no more than the usual values on ToyBox."""
+
+FAMILY_PRESETS: Mapping[str, Mapping[str, Any]] = {"sd3": {"steps": 28, "guidance": 7.0}, "flux": {"steps": 28, "guidance": 3.5}}
+"""Of an editor that works on any family, the values of diffusers' pipelines of Stable Diffusion 3 and FLUX.1 dev."""

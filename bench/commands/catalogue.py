@@ -59,12 +59,16 @@ def _listed(points: Mapping[str, EntryPoint], kind: str, describe: Callable[[str
 
 
 def _editor(name: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "knob": "", "grid": [], "presets": [], "needs": [], "tested_on": "", "checkpoint": ""}
+    kinds = {"presets": [], "needs": [], "families": [], "tested_on": "", "checkpoint": ""}
+    row: dict[str, Any] = {"name": name, "knob": "", "grid": []} | kinds
     try:
         cls = registry.load_editor(name)
     except EtabenchError as error:
         return row | {"summary": str(error)}
+    from editors.base import FAMILIES
+
     row |= {"presets": sorted(cls.presets), "needs": sorted(cls.needs), "tested_on": cls.tested_on, "checkpoint": cls.checkpoint}
+    row |= {"families": [family for family in FAMILIES if family in cls.families] if cls.needs_model else []}
     row |= {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
     return row | {"summary": _summary(cls)}
 
