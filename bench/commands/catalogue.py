@@ -65,7 +65,7 @@ def _editor(name: str) -> dict[str, Any]:
         cls = registry.load_editor(name)
     except EtabenchError as error:
         return row | {"summary": str(error)}
-    from editors.base import FAMILIES
+    from editors.task import FAMILIES
 
     row |= {"presets": sorted(cls.presets), "needs": sorted(cls.needs), "tested_on": cls.tested_on, "checkpoint": cls.checkpoint}
     row |= {"families": [family for family in FAMILIES if family in cls.families] if cls.needs_model else []}
