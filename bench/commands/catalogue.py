@@ -13,6 +13,7 @@ from typing import Any
 
 import data_manifests
 from bench import environment, registry
+from bench.devices import best_dtype
 from bench.errors import EtabenchError
 from bench.spec import load_spec, shipped_specs
 from bench.store import write_atomically
@@ -190,7 +191,11 @@ def _devices() -> str:
         return ""
     import torch
 
-    return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return ", ".join(
+        f"{card.name} ({card.total_memory / 2**30:.0f} GiB, dtype auto is {best_dtype(f'cuda:{number}')})"
+        for number, card in enumerate(cards)
+    )
 
 
 def _summary(cls: type) -> str:

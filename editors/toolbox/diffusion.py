@@ -21,7 +21,7 @@ from editors.task import EditorError, Image, MissingInput
 from editors.toolbox.backbones import Backbone
 from editors.toolbox.checkpoint import digest, load_backbone, locate
 from editors.toolbox.guarded import Guarded, Shared
-from editors.toolbox.limits import DECODED_PIXELS, sent
+from editors.toolbox.limits import DECODED_PIXELS, TILE, sent
 from editors.toolbox.schedule import DiffusionSchedule, FlowSchedule, Schedule
 
 __all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures", "to_tensor"]
@@ -64,6 +64,8 @@ class DiffusionModel(Guarded):
         self._shared = Shared()
         for network in backbone.networks:
             network.eval().requires_grad_(False)
+        self.vae.enable_tiling()
+        self.vae.tile_sample_min_size, self.vae.tile_latent_min_size = TILE, TILE // self.factor
         self.to(device)
 
     @classmethod
@@ -189,7 +191,7 @@ class DiffusionModel(Guarded):
     def decode_tensor(self, latents: Tensor) -> Tensor:
         """Decode to float32 (m, 3, H, W) around -1..1, not clipped; keeps the gradient where one is asked for."""
         latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae.dtype)
-        room = min(self.max_batch, DECODED_PIXELS // (latents[0, 0].numel() * self.factor**2))
+        room = min(self.max_batch, DECODED_PIXELS // min(latents[0, 0].numel() * self.factor**2, TILE**2))
         return self.limits.rows("VAE decoding", room, lambda part: self.vae.decode(part).sample.float(), latents)
 
     @torch.no_grad()
