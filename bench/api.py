@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import RunError
 from bench.plan import Plan, make_plan, resolve_entries
+from bench.plan.entries import check_family
 from bench.progress import Progress, silent
 from bench.spec import Spec, anchored, load_spec, shipped_specs
 from bench.store import Run
@@ -143,8 +144,10 @@ def plan(spec: Spec, pins: Mapping[str, str] | None = None) -> tuple[Plan, Manif
 
     if pins is None:
         spec, pins = lookups.pin(spec)
-    users = [entry.label for entry in resolve_entries(spec) if entry.needs_model]
-    checkpoint = models.inspect(models.reference(spec, *users)) if users else None
+    users = [entry for entry in resolve_entries(spec) if entry.needs_model]
+    checkpoint = models.inspect(models.reference(spec, *(entry.label for entry in users))) if users else None
+    if checkpoint:
+        check_family(users, checkpoint.family)
     resolution = checkpoint.resolution if checkpoint else None
     manifest = open_manifest(spec.manifest, resolution, partial=spec.partial)
     digest = checkpoint.digest if checkpoint else ""

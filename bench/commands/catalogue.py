@@ -13,6 +13,7 @@ from typing import Any
 
 import data_manifests
 from bench import environment, registry
+from bench.devices import best_dtype
 from bench.errors import EtabenchError
 from bench.spec import load_spec, shipped_specs
 from bench.store import write_atomically
@@ -65,12 +66,16 @@ def _listed(points: Mapping[str, EntryPoint], kind: str, describe: Callable[[str
 
 
 def _editor(name: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "knob": "", "grid": [], "presets": [], "needs": [], "tested_on": "", "checkpoint": ""}
+    kinds = {"presets": [], "needs": [], "families": [], "tested_on": "", "checkpoint": ""}
+    row: dict[str, Any] = {"name": name, "knob": "", "grid": []} | kinds
     try:
         cls = registry.load_editor(name)
     except EtabenchError as error:
         return row | {"summary": str(error)}
+    from editors.task import FAMILIES
+
     row |= {"presets": sorted(cls.presets), "needs": sorted(cls.needs), "tested_on": cls.tested_on, "checkpoint": cls.checkpoint}
+    row |= {"families": [family for family in FAMILIES if family in cls.families] if cls.needs_model else []}
     row |= {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
     return row | {"summary": _summary(cls)}
 
@@ -211,7 +216,11 @@ def _devices() -> str:
         return ""
     import torch
 
-    return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return ", ".join(
+        f"{card.name} ({card.total_memory / 2**30:.0f} GiB, dtype auto is {best_dtype(f'cuda:{number}')})"
+        for number, card in enumerate(cards)
+    )
 
 
 def _summary(cls: type) -> str:

@@ -230,7 +230,9 @@ class Spec(_Strict):
     samples: list[str] | None = Field(default=None, min_length=1)
     model: ModelRef | None = Field(default=None, description="left out where no editor needs one")
     device: str = "auto"
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float16", "bfloat16", "auto"] = Field(
+        default="float32", description="of the networks; auto is the device's best, looked up once"
+    )
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[0], min_length=1)
     chain: Literal["truth", "own"] = Field(
         default="truth", description="what a later turn of a session edits: the true picture before it, or the editor's own"

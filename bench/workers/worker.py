@@ -74,9 +74,11 @@ class Worker:
 
     @cached_property
     def model(self) -> DiffusionModel:
-        spec = self.run.spec
-        model = models.load(models.reference(spec), device=self.device, dtype=self.run.plan.dtype, max_batch=spec.max_batch)
-        if model.digest != self.run.plan.model:
+        spec, plan = self.run.spec, self.run.plan
+        model = models.load(
+            models.reference(spec), device=self.device, dtype=plan.dtype, max_batch=spec.max_batch, side=spec.manifest.size
+        )
+        if model.digest != plan.model:
             raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
         model.cancelled = self.stop
         return model

@@ -50,7 +50,7 @@ def reference() -> str:
         text = "\n".join(line.rstrip() for line in text.strip().splitlines())
         parts.append(f"## etabench {name}\n\n```text\n{text}\n```\n")
     parts.append(
-        "## Editors\n\n| name | knob | needs | presets | tested on | what |\n|---|---|---|---|---|---|\n"
+        "## Editors\n\n| name | knob | needs | models | presets | tested on | what |\n|---|---|---|---|---|---|---|\n"
         + "".join(_editor_rows())
     )
     parts.append("## Metrics\n\n| name | of | what |\n|---|---|---|\n" + "".join(_metric_rows()))
@@ -61,7 +61,8 @@ def reference() -> str:
 def _editor_rows() -> Iterator[str]:
     for row in catalogue.editors(live=True):
         knob = f"`{row['knob']}`" if row["grid"] else "anchor"
-        cells = (f"`{row['name']}`", knob, ", ".join(row["needs"]), ", ".join(row["presets"]), row["tested_on"], row["summary"])
+        lists = (", ".join(row[key]) for key in ("needs", "families", "presets"))
+        cells = (f"`{row['name']}`", knob, *lists, row["tested_on"], row["summary"])
         yield f"| {' | '.join(cells)} |\n"
 
 
