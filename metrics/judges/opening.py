@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from metrics.base import MetricError
 from metrics.judges.answers import Judge
 
-__all__ = ["JudgeSpec", "Strict", "open_judge", "open_judges", "servers"]
+__all__ = ["JudgeSpec", "Strict", "open_judge", "open_judges"]
 
 JudgeSpec = str | Mapping[str, Any]
 """A judge in a spec: "local-dir:PATH", "folder:PATH", {folder: PATH, ...} or {server: URL, model: NAME, ...}."""
@@ -58,12 +58,6 @@ def open_judge(spec: JudgeSpec, device: str = "cpu") -> Judge:
 
         return ServerJudge(_checked(ServerParams, spec))
     raise MetricError(f"judge: expected {KINDS}, got {str(spec)[:120]!r}")
-
-
-def servers(spec: object) -> list[str]:
-    """Addresses of the servers that a judge parameter names, whatever else it holds: who reads it sends pictures and a key there."""
-    items = spec if isinstance(spec, list | tuple) else [spec]
-    return [str(item["server"]) for item in items if isinstance(item, Mapping) and "server" in item]
 
 
 def _checked(kind: type[Params], given: Mapping[str, Any]) -> Params:
