@@ -220,7 +220,7 @@ def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:
     """
     about: dict[str, Any] = {"bounds": list(metric.bounds), "binary": metric.binary}
     if is_judged(metric):
-        about |= {"doubt": validations.doubt(metric.judged_by)}
+        about |= {"doubt": validations.doubt(metric.card.fingerprint)}
     if reads_features(metric) and (extractor := metric.text_extractor) is not None:
         sides = [name.removesuffix("s") for name in ("target_texts", "source_texts") if name in metric.reads]
         texts = dict.fromkeys(text for sample in plan.samples for side in sides if (text := getattr(sample, side)) is not None)

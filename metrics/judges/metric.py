@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Embedded, MetricError, PairBatch, PairMetric, fingerprint
+from metrics.base import Bounds, Card, Embedded, MetricError, PairBatch, PairMetric
 from metrics.judges.forms import QUESTIONS, RUBRIC, VIE, Form, question_list
 from metrics.judges.opening import JudgeSpec, open_judges
 from metrics.judges.panel import Panel, Verdict
@@ -107,19 +107,15 @@ class JudgedMetric(PairMetric):
     def _form(self) -> Form:
         """What is asked."""
 
-    def verdicts(self, batch: PairBatch) -> list[Verdict]:
-        """The verdict on each row, with its failures."""
+    def verdicts(self, batch: PairBatch, *, before: int = 0) -> list[Verdict]:
+        """The verdict on each row, with its failures; anew where the same was asked `before` so many times."""
         edits, sources = check_images(batch.edits, "edits"), check_images(batch.sources, "sources")
         rows = zip(batch.target_texts, edits, sources, strict=True)
-        return self.panel.verdicts(self.form, [(text, {"edit": edit, "source": source}) for text, edit, source in rows])
+        shown = [(text, {"edit": edit, "source": source}) for text, edit, source in rows]
+        return self.panel.verdicts(self.form, shown, before=before)
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         return np.array([verdict.score for verdict in self.verdicts(batch)], dtype=np.float64)
-
-    @property
-    def judged_by(self) -> str:
-        """12 hex over who judges and how, whatever is asked: what a validation of the judges belongs to."""
-        return fingerprint({"judges": [judge.identity for judge in self.panel.judges], "panel": self.panel.rule})
 
 
 class JudgedVIE(JudgedMetric):

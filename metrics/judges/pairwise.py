@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from metrics.base import Image
 from metrics.judges.answers import Failure
 from metrics.judges.forms import PREFERENCE
-from metrics.judges.panel import Panel
+from metrics.judges.panel import Panel, Row
 
 __all__ = ["OUTCOMES", "Preference", "Trial", "majority", "preferences"]
 
@@ -52,8 +52,8 @@ class Preference:
 
 def preferences(panel: Panel, trials: Sequence[Trial]) -> list[list[Preference]]:
     """For each trial what every judge of the panel says in every repeat."""
-    given = [(t.text, {"source": t.source, "first": t.first, "second": t.second}) for t in trials]
-    swapped = [(t.text, {"source": t.source, "first": t.second, "second": t.first}) for t in trials]
+    given: list[Row] = [(t.text, {"source": t.source, "first": t.first, "second": t.second}) for t in trials]
+    swapped: list[Row] = [(t.text, {"source": t.source, "first": t.second, "second": t.first}) for t in trials]
     both = panel.answers([PREFERENCE], [*given, *swapped])
     found = []
     for there, back in zip(both[: len(trials)], both[len(trials) :], strict=True):

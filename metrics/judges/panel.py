@@ -13,14 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
 
-from metrics.base import MetricError
+from metrics.base import Image, MetricError
 from metrics.judges.answers import PASSING, Failure, Journal, Judge, Memory, Question, Reply
 from metrics.judges.forms import Answers, Ask, Form
 from metrics.judges.parsing import read
 
-__all__ = ["AGGREGATES", "Answered", "Panel", "Verdict"]
+__all__ = ["AGGREGATES", "Answered", "Panel", "Row", "Verdict"]
 
 AGGREGATES = ("mean", "median", "majority")
+Row = tuple[str, Mapping[str, Image]]
+"""What was asked of the editor, and the pictures by the names that a question shows."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Panel:
 
     Attributes:
         journal: where replies are kept and looked up; memory, unless someone sets another.
-        calls: questions that were put to judges so far.
+        calls: questions that were put to judges so far, those that the journal knew left out.
 
     Raises:
         MetricError: there is no judge, a name is there twice, or a number cannot be.
@@ -88,16 +90,16 @@ class Panel:
         """Repeats and aggregation in the words of a card."""
         return f"{self.aggregate} of {len(self.judges)} judges x {self.repeats} repeats, at least {self.least} valid"
 
-    def verdicts(self, form: Form, rows: Sequence[tuple[str, Mapping[str, object]]]) -> list[Verdict]:
-        """The verdict on each row: the text, and the pictures by the names that the form's questions show."""
-        return [self._verdict(form, answered) for answered in self.answers(form.asks, rows)]
+    def verdicts(self, form: Form, rows: Sequence[Row], *, before: int = 0) -> list[Verdict]:
+        """The verdict on each row, by the repeats that come after `before`."""
+        return [self._verdict(form, answered) for answered in self.answers(form.asks, rows, before=before)]
 
-    def answers(self, asks: Sequence[Ask], rows: Sequence[tuple[str, Mapping[str, object]]]) -> list[list[Answered]]:
-        """What every judge answers in every repeat to all of `asks`, for each row."""
+    def answers(self, asks: Sequence[Ask], rows: Sequence[Row], *, before: int = 0) -> list[list[Answered]]:
+        """What every judge answers in every repeat after `before` to all of `asks`, for each row."""
         found: list[list[Answered]] = [[] for _ in rows]
         for judge in self.judges:
             questions = [
-                Question(ask, text, tuple(pictures[name] for name in ask.shows), repeat)  # type: ignore[misc]
+                Question(ask, text, tuple(pictures[name] for name in ask.shows), before + repeat)
                 for text, pictures in rows
                 for repeat in range(self.repeats)
                 for ask in asks
@@ -106,7 +108,7 @@ class Panel:
             sets = [said[start : start + len(asks)] for start in range(0, len(said), len(asks))]
             for place, each in enumerate(sets):
                 row, repeat = divmod(place, self.repeats)
-                found[row].append(Answered(judge.name, repeat, _whole(each)))
+                found[row].append(Answered(judge.name, before + repeat, _whole(each)))
         return found
 
     def _replies(self, judge: Judge, questions: Sequence[Question]) -> list[Reply]:
