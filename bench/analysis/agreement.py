@@ -32,7 +32,7 @@ from bench.errors import ScoreError
 if TYPE_CHECKING:
     from bench.scoring import Scores
 
-__all__ = ["COLUMNS", "Rater", "agreement_table", "ordered", "raters_of_scores", "raters_of_votes"]
+__all__ = ["COLUMNS", "Rater", "agreement_table", "between", "edit_of", "ordered", "raters_of_scores", "raters_of_votes"]
 
 COLUMNS = {
     "first": "a metric, a judge or a group of raters",
@@ -104,7 +104,7 @@ def raters_of_scores(scores: Scores, anchors: Collection[str] = ()) -> list[Rate
             continue
         means = rows.dropna(subset="score").groupby(["sample_id", "editor", "value"])["score"].mean() * (1 if up else -1)
         sources = dict(zip(rows["sample_id"], rows["source_id"], strict=True))
-        found.append(Rater(str(name), sources, {_edit(key): float(score) for key, score in means.items()}))
+        found.append(Rater(str(name), sources, {edit_of(key): float(score) for key, score in means.items()}))
     return found
 
 
@@ -113,7 +113,7 @@ def raters_of_votes(votes: pd.DataFrame, name: str) -> Rater:
     sources = dict(zip(votes["sample_id"], votes["source_id"], strict=True))
     if not are_preferences(votes):
         means = votes.dropna(subset="score").groupby(["sample_id", "editor", "value"])["score"].mean()
-        return Rater(name, sources, {_edit(key): float(score) for key, score in means.items()}, _votes_of_scores(votes))
+        return Rater(name, sources, {edit_of(key): float(score) for key, score in means.items()}, _votes_of_scores(votes))
     found: dict[Pair, list[int]] = {}
     for row in votes[votes["vote"].isin(list(CODES))].to_dict("records"):
         first, second = ((row["sample_id"], row[side], float(row[f"{side}_value"])) for side in ("first", "second"))
@@ -126,7 +126,7 @@ def _votes_of_scores(votes: pd.DataFrame) -> dict[Pair, list[int]]:
     """The orders of each rater's own scores."""
     found: dict[Pair, list[int]] = {}
     for _, rows in votes.dropna(subset="score").groupby("rater"):
-        own = {_edit(key): float(score) for key, score in rows.groupby(["sample_id", "editor", "value"])["score"].mean().items()}
+        own = {edit_of(key): float(score) for key, score in rows.groupby(["sample_id", "editor", "value"])["score"].mean().items()}
         for pair in Rater("", {}, own).pairs():
             found.setdefault(pair, []).append(_order(own[pair[0]], own[pair[1]]))
     return found
@@ -149,14 +149,15 @@ def agreement_table(raters: Sequence[Rater], of: Collection[str]) -> pd.DataFram
     except ImportError:
         raise ScoreError("agreement needs the extra judges: pip install 'etabench[judges]'") from None
     both = ((one, two) if one.name in of else (two, one) for one, two in combinations(raters, 2) if {one.name, two.name} & set(of))
-    rows = [row for one, two in both if (row := _between(one, two))]
+    rows = [row for one, two in both if (row := between(one, two))]
     rows += [row for each in raters if (row := _within(each))]
     if not rows:
         raise ScoreError("no two of the metrics, judges and votes looked at the same pair of edits; score the run, or add votes on it")
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _between(one: Rater, two: Rater) -> dict[str, Any] | None:
+def between(one: Rater, two: Rater) -> dict[str, Any] | None:
+    """The row of two raters in `COLUMNS`, None where they looked at no common pair."""
     common = sorted(one.pairs() & two.pairs())
     first, second = one.orders(common), two.orders(common)
     bad_too = bool(one.votes) and bool(two.votes)
@@ -252,6 +253,7 @@ def _order(first: float, second: float) -> int:
     return TIE if first == second else FIRST if first > second else SECOND
 
 
-def _edit(key: Any) -> Edit:
+def edit_of(key: Any) -> Edit:
+    """The edit of a key (sample, editor, value) of a frame's index."""
     sample, editor, value = key
     return str(sample), str(editor), float(value)

@@ -31,15 +31,14 @@ def validate_judge(
 
     resolved = api.open_spec(spec, settings or ())
     found = judges.validate(resolved, folder, number=number, size=size, progress=shown(console.log))
-    for name, table in found.items():
-        if as_json:
-            console.print_rows([{"metric": name, **row} for row in judges.plain(table)], as_json)
-            continue
+    if as_json:
+        console.print_rows([{"metric": name, **row} for name, table in found.items() for row in judges.plain(table)], as_json)
+    for name, table in () if as_json else found.items():
         wrong = [row["check"] for row in judges.plain(table) if not row["passed"]]
         verdict = f"fails {', '.join(wrong)}" if wrong else f"passes all {len(table)} checks"
         console.out.print(f"{name}: {verdict}", markup=False, highlight=False, soft_wrap=True)
         rows = judges.brief(table, {"right": ("low", "high")})
-        console.print_rows([row | {"passed": "yes" if row["passed"] else "no"} for row in rows], as_json)
+        console.print_rows([row | {"passed": "yes" if row["passed"] else "no"} for row in rows], as_json=False)
     raise typer.Exit(int(any(not table["passed"].all() for table in found.values())))
 
 
@@ -66,7 +65,7 @@ def judge_pairs(
         raise ScoreError(f"--judge is not YAML: {error}") from error
     table = judges.compare_editors(Run.open(run), given, repeats=repeats, device=device, progress=shown(console.log))
     rows = judges.standings(table)
-    spans = {"first preferred": ("low", "high")}
+    spans = {"preferred": ("low", "high")}
     console.print_rows(judges.plain(rows) if as_json else judges.brief(rows, spans), as_json)
 
 

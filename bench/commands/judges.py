@@ -87,9 +87,9 @@ def compare_editors(run: Run, judge: Any, *, repeats: int, device: str | None, p
 
 
 def standings(table: pd.DataFrame) -> pd.DataFrame:
-    """How often either editor of a pair is preferred, a row a judge and pair: shares of the answered, flips and failures beside them.
+    """How often the first editor of a pair is preferred, a row a judge and pair, with the counts of every outcome.
 
-    The interval is that of the share of the first among preferences for either, clustered by source picture.
+    `preferred` is its share among preferences for either, its interval clustered by source picture; ties, flips and failures have no part in it.
     """
     rows = []
     for key, group in table.groupby(["rater", "first", "first_value", "second", "second_value"], sort=False):
@@ -98,9 +98,9 @@ def standings(table: pd.DataFrame) -> pd.DataFrame:
         clear = group[group["vote"].isin(["first", "second"])]
         wins = (clear["vote"] == "first").astype(float).tolist()
         interval = mean_interval(wins, clear["source_id"].tolist(), within=Range(0.0, 1.0, binary=True))
-        row = {"judge": rater, "first": first, "at": first_value, "second": second, "its": second_value}
-        row |= {"first preferred": interval.mean, "low": interval.low, "high": interval.high}
-        row |= {name.replace("_", " "): int(counts.get(name, 0)) for name in VOTES}
+        row = {"judge": rater, "editor": first, "value": first_value, "other": second, "its_value": second_value}
+        row |= {"preferred": interval.mean, "low": interval.low, "high": interval.high}
+        row |= {f"{name}_wins" if name in ("first", "second") else name: int(counts.get(name, 0)) for name in VOTES}
         rows.append(row | {"failed": int(group["failure"].notna().sum()), "asked": len(group)})
     return pd.DataFrame(rows)
 
