@@ -73,7 +73,11 @@ def demand(place: Path, names: Iterable[str], trust: bool = False) -> None:
 def _servers(judge: object) -> list[str]:
     """Addresses in a metric's parameter `judge`."""
     items = judge if isinstance(judge, list) else [judge]
-    return [f"{item['server']} with ${item.get('key', 'OPENAI_API_KEY')}" for item in items if isinstance(item, dict) and "server" in item]
+    return [
+        f"{item['server']} with ${item.get('key', 'OPENAI_API_KEY')}"
+        for item in items
+        if isinstance(item, dict) and "server" in item
+    ]
 
 
 def _is_code(name: str) -> bool:

@@ -126,7 +126,9 @@ def _votes_of_scores(votes: pd.DataFrame) -> dict[Pair, list[int]]:
     """The orders of each rater's own scores."""
     found: dict[Pair, list[int]] = {}
     for _, rows in votes.dropna(subset="score").groupby("rater"):
-        own = {edit_of(key): float(score) for key, score in rows.groupby(["sample_id", "editor", "value"])["score"].mean().items()}
+        own = {
+            edit_of(key): float(score) for key, score in rows.groupby(["sample_id", "editor", "value"])["score"].mean().items()
+        }
         for pair in Rater("", {}, own).pairs():
             found.setdefault(pair, []).append(_order(own[pair[0]], own[pair[1]]))
     return found
@@ -148,11 +150,15 @@ def agreement_table(raters: Sequence[Rater], of: Collection[str]) -> pd.DataFram
         import krippendorff  # noqa: F401
     except ImportError:
         raise ScoreError("agreement needs the extra judges: pip install 'etabench[judges]'") from None
-    both = ((one, two) if one.name in of else (two, one) for one, two in combinations(raters, 2) if {one.name, two.name} & set(of))
+    both = (
+        (one, two) if one.name in of else (two, one) for one, two in combinations(raters, 2) if {one.name, two.name} & set(of)
+    )
     rows = [row for one, two in both if (row := between(one, two))]
     rows += [row for each in raters if (row := _within(each))]
     if not rows:
-        raise ScoreError("no two of the metrics, judges and votes looked at the same pair of edits; score the run, or add votes on it")
+        raise ScoreError(
+            "no two of the metrics, judges and votes looked at the same pair of edits; score the run, or add votes on it"
+        )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -161,20 +167,18 @@ def between(one: Rater, two: Rater) -> dict[str, Any] | None:
     common = sorted(one.pairs() & two.pairs())
     first, second = one.orders(common), two.orders(common)
     bad_too = bool(one.votes) and bool(two.votes)
-    pairs = [
-        pair for pair in common if pair in first and pair in second and (bad_too or BAD not in (first[pair], second[pair]))
-    ]
+    pairs = [pair for pair in common if pair in first and pair in second and (bad_too or BAD not in (first[pair], second[pair]))]
     if not pairs:
         return None
     sources = [one.sources[pair[0][0]] for pair in pairs]
     codes = np.array([[first[pair], second[pair]] for pair in pairs])
     counts = np.stack([(codes == code).sum(axis=1) for code in range(4)], axis=1)
-    clear = (codes < TIE).all(axis=1)
+    clear = np.asarray((codes < TIE).all(axis=1))
     return {
         "first": one.name,
         "second": two.name,
         **_named("alpha", _clustered(lambda rows: _alpha(counts[rows]), sources, (-1.0, 1.0))),
-        **_named("agreement", _share(clear & (codes[:, 0] == codes[:, 1]), clear, sources)),
+        **_named("agreement", _share(np.logical_and(clear, codes[:, 0] == codes[:, 1]), clear, sources)),
         **_named("tau", _tau(one, two)),
         "pairs": len(pairs),
         "sources": len(set(sources)),
@@ -216,7 +220,9 @@ def _tau(one: Rater, two: Rater) -> tuple[float, float, float]:
         return np.nan, np.nan, np.nan
     values = np.array([[one.scores[edit], two.scores[edit]] for edit in edits])
     return _clustered(
-        lambda rows: float(kendalltau(values[rows, 0], values[rows, 1]).statistic), [one.sources[e[0]] for e in edits], (-1.0, 1.0)
+        lambda rows: float(kendalltau(values[rows, 0], values[rows, 1]).statistic),
+        [one.sources[e[0]] for e in edits],
+        (-1.0, 1.0),
     )
 
 

@@ -81,7 +81,10 @@ def judge_checks(metric: JudgedMetric, trials: Sequence[SceneEdit], size: int, p
     def close(other: float, own: float) -> bool:
         return abs(own - other) <= near
 
-    rows = [_row("black picture", scores["black picture"], truth, above), _row("source copied", scores["source copied"], truth, above)]
+    rows = [
+        _row("black picture", scores["black picture"], truth, above),
+        _row("source copied", scores["source copied"], truth, above),
+    ]
     rows += [
         _row("another text", scores["another text"], truth, above),
         _row("text removed", scores["text removed"], truth, above, declining=True),
@@ -167,7 +170,9 @@ def _preferred(metric: JudgedMetric, trials: Sequence[SceneEdit], size: int, pro
     """Both rows about preferences. A panel is right where more than half of its answers are, and turns where any of them does."""
     from metrics.judges.pairwise import Trial, majority, preferences
 
-    shown = [Trial(t.target.caption, _picture(t.source, size), _picture(t.target, size), _picture(t.source, size)) for t in trials]
+    shown = [
+        Trial(t.target.caption, _picture(t.source, size), _picture(t.target, size), _picture(t.source, size)) for t in trials
+    ]
     with progress("compare pairs", 1) as advance:
         said = preferences(metric.panel, shown)
         advance()

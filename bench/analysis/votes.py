@@ -81,14 +81,18 @@ def _checked(table: pd.DataFrame, where: str) -> pd.DataFrame:
             numbers = pd.to_numeric(found[name].replace("", np.nan), errors="coerce").astype(np.float64)
             wrong = found.index[~np.isfinite(numbers) & ~(found[name].isna() | (found[name] == "") if name == "score" else False)]
             if len(wrong):
-                raise ScoreError(f"{where}: row {_place(found, wrong[0])}: {name}: expected a number, got {found[name][wrong[0]]!r}")
+                raise ScoreError(
+                    f"{where}: row {_place(found, wrong[0])}: {name}: expected a number, got {found[name][wrong[0]]!r}"
+                )
             found[name] = numbers
         elif name == "vote":
             found[name] = found[name].replace("", None)
             wrong = found.index[found[name].notna() & ~found[name].isin(VOTES)]
             if len(wrong):
                 got = found[name][wrong[0]]
-                raise ScoreError(f"{where}: row {_place(found, wrong[0])}: vote: expected {', '.join(VOTES)} or nothing, got {got!r}")
+                raise ScoreError(
+                    f"{where}: row {_place(found, wrong[0])}: vote: expected {', '.join(VOTES)} or nothing, got {got!r}"
+                )
         else:
             found[name] = found[name].astype(str)
     return found.reset_index(drop=True)

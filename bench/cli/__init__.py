@@ -11,7 +11,7 @@ import sys
 from bench.cli import making  # noqa: F401 - which adds its commands: those of a run come first
 
 # isort: split
-from bench.cli import judging, judges, looking  # noqa: F401
+from bench.cli import judges, judging, looking  # noqa: F401
 from bench.cli.app import app
 from bench.commands import console
 from bench.interrupts import told_to_stop

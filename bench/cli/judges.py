@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import Json, RunArgument, Settings, Trust, app
+from bench.cli.app import Json, RunArgument, Settings, app
 from bench.commands import console
 
 __all__ = ["agreement", "judge_pairs", "validate_judge"]
@@ -16,6 +16,7 @@ __all__ = ["agreement", "judge_pairs", "validate_judge"]
 @app.command("validate-judge")
 def validate_judge(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec whose judged metrics are tried")] = "judged",
+    *,
     folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="where answers and tables are kept")] = Path(
         "runs/validate-judge"
     ),
@@ -73,7 +74,9 @@ def judge_pairs(
 def agreement(
     run: RunArgument,
     *,
-    votes: Annotated[list[Path] | None, typer.Option("--votes", metavar="FILE", help="votes on the run's edits; repeatable")] = None,
+    votes: Annotated[
+        list[Path] | None, typer.Option("--votes", metavar="FILE", help="votes on the run's edits; repeatable")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Who agrees with whom on a run: judges and people's votes with each other and with every metric."""

@@ -67,12 +67,14 @@ def export(
 @app.command("validate-metrics")
 def validate_metrics(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec on ToyBox whose metrics are judged")] = "validate",
+    *,
     folder: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="run folder (default: runs/<name>)")] = None,
     table: Annotated[
         Path | None, typer.Option("--table", metavar="FILE", help="also write a Markdown page and its figure")
     ] = None,
     votes: Annotated[
-        list[Path] | None, typer.Option("--votes", metavar="FILE", help="votes of people or judges on the edits, another truth; repeatable")
+        list[Path] | None,
+        typer.Option("--votes", metavar="FILE", help="votes of people or judges on the edits, another truth; repeatable"),
     ] = None,
     as_json: Json = False,
     trust: Trust = False,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench import registry
 from bench.analysis.agreement import Rater, agreement_table, raters_of_scores, raters_of_votes
 from bench.analysis.intervals import Range, mean_interval
 from bench.analysis.judge_checks import failed, judge_checks, samples
@@ -22,7 +23,6 @@ from bench.progress import Progress, silent
 from bench.scoring import read_scores
 from bench.scoring.answers import AnswerBook
 from bench.scoring.axes import Axes, operating_points
-from bench.scoring.pairs import is_judged
 from bench.scoring.preferences import judge_pairs, read_preferences
 from bench.scoring.score import open_metrics
 from bench.scoring.validations import Validation, remember
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["agreement", "brief", "compare_editors", "standings", "validate"]
 
-JUDGED = "judge"
-"""How the names of metrics begin that judges say."""
-
 
 def validate(spec: Spec, folder: Path, *, number: int, size: int, progress: Progress = silent) -> dict[str, pd.DataFrame]:
     """Put the judge of every judged metric of a spec to the test; the checks of each, by the metric's name in tables.
@@ -44,17 +41,14 @@ def validate(spec: Spec, folder: Path, *, number: int, size: int, progress: Prog
     Replies and tables are kept in `folder`, so that a second call asks nothing anew, and the outcome is remembered for every later scoring.
     Raises SpecError where the spec has no judged metric.
     """
-    from metrics.base import PairMetric
+    from metrics.judges.metric import JudgedMetric
 
-    judged = [item for item in spec.metrics if isinstance(item.params, dict)]
-    opened = open_metrics(spec.model_copy(update={"metrics": judged}), pick_device(spec.device))
-    metrics = {name: metric for name, metric in opened.items() if isinstance(metric, PairMetric) and is_judged(metric)}
-    if not metrics:
+    own = [item for item in spec.metrics if issubclass(registry.load_metric(item.name), JudgedMetric)]
+    if not own:
         raise SpecError(f"{spec.name}: no metric of the spec is said by a judge; add {{name: judge_vie, params: {{judge: ...}}}}")
     book, found = AnswerBook(folder / "answers.jsonl"), {}
-    for name, metric in metrics.items():
-        if not is_judged(metric):
-            continue
+    for name, metric in open_metrics(spec.model_copy(update={"metrics": own}), pick_device(spec.device)).items():
+        assert isinstance(metric, JudgedMetric)
         metric.panel.journal = book
         with deterministic():
             table = judge_checks(metric, samples(number), size, progress)

@@ -215,11 +215,15 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
 def _judged(scores: Scores) -> list[str]:
     """What speaks against the judges behind the scores, and how many edits they gave none."""
     names = scores.pairs.drop_duplicates("fingerprint").set_index("fingerprint")["metric"]
-    said = [f"{names[print_]} †: {card['doubt']}." for print_, card in scores.cards.items() if card.get("doubt") and print_ in names]
+    said = [
+        f"{names[print_]} †: {card['doubt']}." for print_, card in scores.cards.items() if card.get("doubt") and print_ in names
+    ]
     for metric, rows in scores.unanswered.groupby("metric", sort=False):
         kinds = ", ".join(f"{number} {str(kind).replace('_', ' ')}" for kind, number in rows["kind"].value_counts().items())
         scored = int((scores.pairs["metric"] == metric).sum())
-        said.append(f"{metric}: no verdict on {len(rows)} of {scored + len(rows)} edits ({kinds}), which are missing, not scored.")
+        said.append(
+            f"{metric}: no verdict on {len(rows)} of {scored + len(rows)} edits ({kinds}), which are missing, not scored."
+        )
     return said
 
 

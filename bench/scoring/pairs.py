@@ -93,7 +93,9 @@ class PairScoring:
         with locked(now.run):
             pairs = self._table(now, merged(read_table(now.run, "pairs", anew=True), self._new(), PAIR_KEY))
             write_table(now.run, "pairs", pairs)
-            unanswered = merged(read_table(now.run, "unanswered", anew=True), frame(self._unanswered, UNANSWERED_COLUMNS), PAIR_KEY)
+            unanswered = merged(
+                read_table(now.run, "unanswered", anew=True), frame(self._unanswered, UNANSWERED_COLUMNS), PAIR_KEY
+            )
             if len(unanswered) or (now.run.scores / "unanswered.parquet").is_file():
                 write_table(now.run, "unanswered", self._without_scores(now, unanswered, pairs))
 
@@ -177,10 +179,7 @@ class PairScoring:
         prints = {metric.card.fingerprint for metric in self._metrics.values()}
         unopened = self._failed.keys() - self._metrics.keys()
         rows = zip(*(unanswered[name] for name in (*key, "metric")), strict=True)
-        kept = [
-            row[:3] in edits and row[:4] not in scored and (row[3] in prints or row[4] in unopened)
-            for row in rows
-        ]
+        kept = [row[:3] in edits and row[:4] not in scored and (row[3] in prints or row[4] in unopened) for row in rows]
         return unanswered[kept].reset_index(drop=True)
 
     def _new(self) -> pd.DataFrame:

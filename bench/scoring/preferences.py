@@ -97,9 +97,7 @@ def read_preferences(run: Run, *, anew: bool = False) -> pd.DataFrame:
         if path.is_file():
             table = pd.read_parquet(path)[list(COLUMNS)]
             now = {(edit.info.id, edit.entry.label, edit.name[1]): edit.inputs for edit in Finished.of(run).edits if edit.first}
-            sides = (
-                zip(table["sample_id"], table[side], table[f"{side}_value"], strict=True) for side in ("first", "second")
-            )
+            sides = (zip(table["sample_id"], table[side], table[f"{side}_value"], strict=True) for side in ("first", "second"))
             inputs = [f"{now.get(one)} {now.get(two)}" for one, two in zip(*sides, strict=True)]
             return table[table["inputs"] == inputs].reset_index(drop=True)
     except Exception as error:

@@ -87,12 +87,13 @@ Kind = TypeVar("Kind")
 class Scores:
     """Score tables and the cards behind them: fingerprint to the fields of the card.
 
-    A card also has `bounds`, the ends of its metric's range, which are no part of the fingerprint. `set_pairs` holds the
-    swap tests of set metrics between editors at the operating points that their common samples give them on `axes`; those of a table
-    that does not say so are no longer known, as their points were held fixed. `unanswered` holds the edits of which a judge gave no score,
-    with the kind of the failure (`metrics.judges.answers.FAILURES`) and its reason; they have no row in `pairs`. `failed` holds metrics that the last scoring could not make
-    a column of, with the reason; no table has a row of them. `stale` is how many scores lie in the folder that are of other pictures than
-    the run has now, or do not say of which; no table has them either.
+    A card also has `bounds`, the ends of its metric's range, which are no part of the fingerprint, and where a judge says the scores the
+    `doubt` about it, "" for none. `set_pairs` holds the swap tests of set metrics between editors at the operating points that their
+    common samples give them on `axes`; those of a table that does not say so are no longer known, as their points were held fixed.
+    `failed` holds metrics that the last scoring could not make a column of, with the reason; no table has a row of them. `stale` is how
+    many scores lie in the folder that are of other pictures than the run has now, or do not say of which; no table has them either.
+    `unanswered` holds the edits of which a judge gave no score, with the kind of the failure (`metrics.judges.answers.FAILURES`) and
+    its reason; they have no row in `pairs`.
     """
 
     pairs: pd.DataFrame

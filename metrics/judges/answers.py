@@ -145,7 +145,8 @@ class Judge(ABC):
     @property
     def identity(self) -> dict[str, str]:
         """All that changes an answer, besides the question."""
-        return {"judge": self.name, "snapshot": self.snapshot, "sampling": self.sampling, **self.sight}
+        sight = {name: str(value) for name, value in self.sight.items()}
+        return {"judge": self.name, "snapshot": self.snapshot, "sampling": self.sampling, **sight}
 
     def key(self, question: Question) -> str:
         """64 hex that name this judge's answer to the question."""

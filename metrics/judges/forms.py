@@ -170,9 +170,9 @@ def question_list(questions: Sequence[str] | Mapping[str, str]) -> Form:
     if isinstance(questions, str) or not questions:
         raise MetricError(f"questions: expected a list of at least one question, got {questions!r}")
     named = questions if isinstance(questions, Mapping) else {f"question {n}": each for n, each in enumerate(questions, 1)}
-    wrong = next((each for each in named.values() if not isinstance(each, str) or not each.strip()), None)
-    if wrong is not None:
-        raise MetricError(f"questions: expected texts, got {wrong!r}")
+    for each in list[object](named.values()):
+        if not isinstance(each, str) or not each.strip():
+            raise MetricError(f"questions: expected texts, got {each!r}")
     asks = tuple(
         Ask(name, ("source", "edit"), f"Answer with yes or no. {question}", ("answer",), options=("yes", "no"))
         for name, question in named.items()

@@ -21,7 +21,7 @@ from pydantic import Field
 from metrics.base import MetricError
 from metrics.card import Sight, fingerprint
 from metrics.judges.answers import Failure, Judge, Question, Reply, Take
-from metrics.judges.opening import Strict
+from metrics.judges.params import Strict
 from metrics.judges.pictures import ENCODING, geometry, shrunk
 from metrics.networks.classifier import architecture
 from metrics.networks.images import exact, open_device

@@ -64,6 +64,7 @@ class JudgedMetric(PairMetric):
     reads = frozenset({"sources", "target_texts"})
     embedded: ClassVar[Embedded] = {"judge": "judge"}
     source: ClassVar[str]
+    card: JudgeCard
 
     def __init__(
         self,

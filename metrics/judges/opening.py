@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
-
-from pydantic import BaseModel, ConfigDict, ValidationError
+from typing import Any
 
 from metrics.base import MetricError
 from metrics.judges.answers import Judge
+from metrics.judges.params import SCENES, checked
 
-__all__ = ["JudgeSpec", "Strict", "open_judge", "open_judges"]
+__all__ = ["JudgeSpec", "open_judge", "open_judges"]
 
 JudgeSpec = str | Mapping[str, Any]
 """A judge in a spec: "local-dir:PATH", "folder:PATH", {folder: PATH, ...} or {server: URL, model: NAME, ...}."""
 KINDS = "local-dir:PATH, folder:PATH, {folder: PATH, ...} or {server: URL, model: NAME, ...}"
-SCENES, FOLDER = "local-dir:", "folder:"
-
-
-class Strict(BaseModel):
-    """Parameters of a judge: unknown ones are refused, and no kind of value is turned into another."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-Params = TypeVar("Params", bound=Strict)
+FOLDER = "folder:"
 
 
 def open_judges(spec: JudgeSpec | Sequence[JudgeSpec], device: str = "cpu") -> list[Judge]:
@@ -52,20 +42,9 @@ def open_judge(spec: JudgeSpec, device: str = "cpu") -> Judge:
     if isinstance(spec, Mapping) and "folder" in spec:
         from metrics.judges.local import LocalJudge, LocalParams
 
-        return LocalJudge(_checked(LocalParams, spec), device)
+        return LocalJudge(checked(LocalParams, spec), device)
     if isinstance(spec, Mapping) and "server" in spec:
         from metrics.judges.server import ServerJudge, ServerParams
 
-        return ServerJudge(_checked(ServerParams, spec))
+        return ServerJudge(checked(ServerParams, spec))
     raise MetricError(f"judge: expected {KINDS}, got {str(spec)[:120]!r}")
-
-
-def _checked(kind: type[Params], given: Mapping[str, Any]) -> Params:
-    try:
-        return kind.model_validate(dict(given))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "judge"
-        known = ", ".join(kind.model_fields)
-        advice = f"; known are {known}" if first["type"] == "extra_forbidden" else ""
-        raise MetricError(f"judge {where}: {first['msg'].removeprefix('Value error, ')}{advice}") from None

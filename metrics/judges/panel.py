@@ -138,7 +138,9 @@ class Panel:
         if self.aggregate == "majority":
             value, votes = Counter(numbers).most_common(1)[0]
             if 2 * votes <= len(numbers):
-                return Verdict(math.nan, Failure("split", f"of {len(numbers)} answers at most {votes} agree"), len(numbers), kinds)
+                return Verdict(
+                    math.nan, Failure("split", f"of {len(numbers)} answers at most {votes} agree"), len(numbers), kinds
+                )
             return Verdict(value, None, len(numbers), kinds)
         return Verdict(fmean(numbers) if self.aggregate == "mean" else float(median(numbers)), None, len(numbers), kinds)
 

@@ -16,7 +16,8 @@ __all__ = ["VERSION", "read"]
 VERSION = "1"
 """Rises when the same words would be read as another answer."""
 _DECLINED = re.compile(
-    r"\b(sorry|unable|can(?:no|')t|won't|will not|not able|must decline|cannot)\b.{0,60}\b(assist|help|judge|evaluate|rate|comply|answer|tell|see|analy[sz]e)\b",
+    r"\b(sorry|unable|cannot|can't|can not|won't|will not|not able|must decline)\b"
+    r".{0,60}\b(assist|help|judge|evaluate|rate|comply|answer|tell|see|analy[sz]e)\b",
     re.IGNORECASE | re.DOTALL,
 )
 

@@ -20,7 +20,10 @@ def geometry(side: int) -> dict[str, str]:
     """Resolution and resize of a card for pictures whose longest side is at most `side`, 0 for no limit."""
     if not side:
         return {"resolution": "native", "resize": "none"}
-    return {"resolution": f"longest side {side} at most", "resize": "Pillow bicubic (antialiased), aspect kept; none where it fits"}
+    return {
+        "resolution": f"longest side {side} at most",
+        "resize": "Pillow bicubic (antialiased), aspect kept; none where it fits",
+    }
 
 
 def shrunk(image: Image, side: int) -> Image:

@@ -25,7 +25,7 @@ from pydantic import Field, field_validator
 from metrics.base import MetricError
 from metrics.card import Sight
 from metrics.judges.answers import Failure, Judge, Question, Reply, Take
-from metrics.judges.opening import Strict
+from metrics.judges.params import Strict
 from metrics.judges.pictures import ENCODING, data_url, geometry
 
 __all__ = ["ServerJudge", "ServerParams"]
@@ -178,7 +178,9 @@ class ServerJudge(Judge):
             data = None
         if status == 200:
             reply = self._completion(data)
-            return reply or _Again(Failure("transport", f"no chat completion: {self._clean(content[:120].decode(errors='replace'))}"))
+            return reply or _Again(
+                Failure("transport", f"no chat completion: {self._clean(content[:120].decode(errors='replace'))}")
+            )
         said = self._clean(_message(data) or content[:120].decode(errors="replace"))
         if status in AT_FAULT:
             return _Again(Failure("transport", f"status {status}: {said}"), _wait(headers))

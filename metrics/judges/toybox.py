@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError, fingerprint, sight_of
 from metrics.judges.answers import Judge, Question, Reply, Take
-from metrics.judges.opening import SCENES
+from metrics.judges.params import SCENES
 from metrics.networks.images import exact, in_batches, open_device
 from metrics.networks.openclip import open_clip_network
 from metrics.networks.weights import read_json, require_folder
@@ -65,32 +65,28 @@ class SceneJudge(Judge):
         pictures = {id(picture): picture for question in questions for picture in question.pictures}
         seen = dict(zip(pictures, self._look(list(pictures.values())), strict=True))
         for place, question in enumerate(questions):
-            views = {name: seen[id(picture)] for name, picture in zip(question.ask.shows, question.pictures, strict=True)}
+            names: Sequence[str] = question.ask.shows
+            views = {name: seen[id(picture)] for name, picture in zip(names, question.pictures, strict=True)}
             take(place, Reply(json.dumps(self._answer(question, views)), model=self.name))
 
     def _answer(self, question: Question, views: Mapping[str, _View]) -> dict[str, Any]:
-        target = self._scenes.get(question.text)
-        match question.ask.name:
-            case "quality":
-                return _Graded({"naturalness": views["edit"].likeness, "artifacts": views["edit"].clarity}).to(0, 10)
-            case _ if target is None:
-                return {"refused": f"the text is no caption of the {len(self._scenes)} that I know"}
-            case "consistency":
-                success, restraint = self._grades(views["source"], views["edit"], target)
-                return _Graded({"success": success, "restraint": restraint}).to(0, 10)
-            case "rubric":
-                success, restraint = self._grades(views["source"], views["edit"], target)
-                return _Graded({"compliance": success, "quality": views["edit"].likeness, "coherence": restraint}).to(1, 5)
-            case "preference":
-                return {"answer": self._better(views, target)}
-            case "kept":
-                return {"answer": "yes" if self._grades(views["source"], views["edit"], target)[1] >= FEWEST else "no"}
-            case name if name in PARTS:
-                part = PARTS.index(name)
-                best = max(views["edit"].parts[part], key=views["edit"].parts[part].__getitem__)
-                return {"answer": "yes" if best == target[part] else "no", "reason": f"I see {best}"}
-            case name:
-                return {"refused": f"I answer about {', '.join(PARTS)} and what was kept, not about {name}"}
+        about, target = question.ask.name, self._scenes.get(question.text)
+        if about == "quality":
+            return _graded(0, 10, naturalness=views["edit"].likeness, artifacts=views["edit"].clarity)
+        if target is None:
+            return {"refused": f"the text is no caption of the {len(self._scenes)} that I know"}
+        if about == "preference":
+            return {"answer": self._better(views, target)}
+        success, restraint = self._grades(views["source"], views["edit"], target)
+        if about in PARTS:
+            best = views["edit"].likeliest[PARTS.index(about)]
+            return {"answer": "yes" if best == target[PARTS.index(about)] else "no", "reason": f"I see {best}"}
+        graded = {
+            "consistency": _graded(0, 10, success=success, restraint=restraint),
+            "rubric": _graded(1, 5, compliance=success, quality=views["edit"].likeness, coherence=restraint),
+            "kept": {"answer": "yes" if restraint >= FEWEST else "no"},
+        }
+        return graded.get(about, {"refused": f"I answer about {', '.join(PARTS)} and what was kept, not about {about}"})
 
     def _better(self, views: Mapping[str, _View], target: Sequence[str]) -> str:
         first, second = (self._grades(views["source"], views[name], target) for name in ("first", "second"))
@@ -101,7 +97,7 @@ class SceneJudge(Judge):
 
     def _grades(self, source: _View, edit: _View, target: Sequence[str]) -> tuple[float, float]:
         """Success and restraint, 0..1: how surely the edit shows the parts that the text changes, and those that it does not."""
-        before = [max(part, key=part.__getitem__) for part in source.parts]
+        before = source.likeliest
         changed = [part for part in range(len(PARTS)) if before[part] != target[part]] or list(range(len(PARTS)))
         kept = [part for part in range(len(PARTS)) if part not in changed]
         success = float(np.mean([edit.parts[part].get(target[part], 0.0) for part in changed]))
@@ -134,7 +130,7 @@ class SceneJudge(Judge):
     def _encode_texts(self, texts: list[str]) -> NDArray[np.float32]:
         tokens = torch.from_numpy(self._network.tokenise(texts)[0]).to(self._device)
         with exact():
-            rows = [self._network.model.encode_text(part, normalize=True) for part in tokens.split(64)]
+            rows = [self._network.model.encode_text(part, normalize=True) for part in torch.split(tokens, 64)]
         found: NDArray[np.float32] = torch.cat(rows).float().cpu().numpy()
         return found
 
@@ -145,10 +141,11 @@ class _View:
     def __init__(self, parts: list[dict[str, float]], cosine: float, surest: float) -> None:
         self.parts, self.likeness, self.clarity = parts, float(np.clip(cosine, 0, 1)), surest
 
+    @property
+    def likeliest(self) -> list[str]:
+        return [max(part, key=part.__getitem__) for part in self.parts]
 
-class _Graded(dict[str, float]):
-    """Numbers of 0..1 by name."""
 
-    def to(self, low: float, high: float) -> dict[str, Any]:
-        """On a scale, with one decimal."""
-        return {name: round(low + (high - low) * value, 1) for name, value in self.items()}
+def _graded(low: float, high: float, **values: float) -> dict[str, Any]:
+    """Numbers of 0..1 on a scale, with one decimal."""
+    return {name: round(low + (high - low) * value, 1) for name, value in values.items()}

@@ -132,9 +132,7 @@ def test_calls_start_no_closer_than_the_rate_allows() -> None:
 
 
 @pytest.mark.parametrize(("what", "said"), [("key", f"set {KEY}"), ("nomodel", "no such model"), ("moved", "not followed")])
-def test_what_no_question_fares_better_with_is_an_error(
-    what: str, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_no_question_fares_better_with_is_an_error(what: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEY, "sk-very-secret")
     with judge_server(what) as server, pytest.raises(MetricError, match=said) as error:
         asked(judge(server), questions(3))
