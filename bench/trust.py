@@ -65,7 +65,7 @@ def demand(place: Path, names: Iterable[str], trust: bool = False) -> None:
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise RunError(
-            f"{place} would {'ask a' if strange[0].startswith(JUDGE) else 'run code'} that no spec given here named before: "
+            f"{place} would {'ask a judge' if strange[0].startswith(JUDGE) else 'run code'} that no spec given here named before: "
             f"{strange[0]}{more}; read it, then add --trust (trust=True)"
         )
 

@@ -90,9 +90,7 @@ def judge(
             column = _voted(pairs, given).reindex(table.index).dropna()
             rows += _by_truth(table.loc[column.index, metrics], column, name, of_sets, seed)
     found = pd.DataFrame(rows, columns=list(COLUMNS["judges"]))
-    return pd.concat(
-        [each.sort_values(["rho", "agreement"], ascending=False, kind="stable") for _, each in found.groupby("truth", sort=False)]
-    )
+    return pd.concat([each.sort_values("rho", ascending=False, kind="stable") for _, each in found.groupby("truth", sort=False)])
 
 
 def _by_truth(table: pd.DataFrame, truth: pd.Series[float], title: str, sets: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
@@ -128,7 +126,7 @@ def _by_preferences(turned: pd.DataFrame, votes: pd.DataFrame, title: str) -> li
         shares = {name: row[name] for name in ("agreement", "agreement_low", "agreement_high")}
         lacking = 1 - len(rater.orders(group.votes)) / max(len(group.votes), 1)
         rows.append({"metric": metric, "truth": title, **nothing, **shares, "n": row["pairs"], "undefined": lacking})
-    return rows
+    return sorted(rows, key=lambda row: -np.nan_to_num(row["agreement"], nan=-1.0))
 
 
 def judges_of(plan: Plan, scores: Scores, votes: Mapping[str, pd.DataFrame] | None = None) -> pd.DataFrame:

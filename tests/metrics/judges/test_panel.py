@@ -13,8 +13,8 @@ from judges_told import Told, brightness
 from metrics.base import MetricError
 from metrics.judges.answers import Failure, Question, Reply
 from metrics.judges.forms import QUESTIONS, RUBRIC, VIE, Form, question_list
-from metrics.judges.panel import Panel, Row
 from metrics.judges.pairwise import Trial, majority, preferences
+from metrics.judges.panel import Panel, Row
 
 
 def rows(*levels: int) -> list[Row]:
@@ -80,14 +80,21 @@ def test_one_question_of_a_form_that_fails_fails_the_answer() -> None:
 
 
 def test_judges_of_a_panel_count_alike() -> None:
-    panel = [Told(lambda q, level=level: dict.fromkeys(q.ask.answers, level), name) for name, level in zip("abc", (2, 4, 9), strict=True)]
+    panel = [
+        Told(lambda q, level=level: dict.fromkeys(q.ask.answers, level), name)
+        for name, level in zip("abc", (2, 4, 9), strict=True)
+    ]
     assert verdict(panel).score == 5.0
     assert verdict(panel, aggregate="median").score == 4.0
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [({"aggregate": "best"}, "aggregate: expected one of"), ({"least": 3, "repeats": 2}, "least: 3 valid"), ({"repeats": 0}, "repeats")],
+    [
+        ({"aggregate": "best"}, "aggregate: expected one of"),
+        ({"least": 3, "repeats": 2}, "least: 3 valid"),
+        ({"repeats": 0}, "repeats"),
+    ],
 )
 def test_a_panel_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(MetricError, match=said):
