@@ -34,6 +34,7 @@ PACKAGES = (
     "pydantic",
     "ray",
     "submitit",
+    "krippendorff",
 )
 
 

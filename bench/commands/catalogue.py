@@ -26,7 +26,7 @@ DETAILS = frozenset({"grid", "presets", "checkpoint", "target"})
 """Fields that a table has no room for."""
 FACTS = Path(__file__).parent / "facts.json"
 DRIVERS = ("nvidia-smi", "rocm-smi")
-EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
+EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm", "krippendorff": "etabench agreement"}
 
 
 def editors(live: bool = False) -> Rows:
