@@ -83,6 +83,9 @@ def agreement(
     from bench.commands import judges
     from bench.store import Run
 
-    table = judges.agreement(Run.open(run), votes or [])
+    opened = Run.open(run)
+    table = judges.agreement(opened, votes or [])
     spans = {name: (f"{name}_low", f"{name}_high") for name in ("alpha", "agreement", "tau")}
     console.print_rows(judges.plain(table) if as_json else judges.brief(table, spans), as_json)
+    for doubt in judges.doubts(opened):
+        console.log.print(f"note: {doubt}", markup=False, highlight=False, soft_wrap=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bench.spec import Spec
     from bench.store import Run
 
-__all__ = ["agreement", "brief", "compare_editors", "standings", "validate"]
+__all__ = ["agreement", "brief", "compare_editors", "doubts", "plain", "standings", "validate"]
 
 
 def validate(spec: Spec, folder: Path, *, number: int, size: int, progress: Progress = silent) -> dict[str, pd.DataFrame]:
@@ -118,6 +118,13 @@ def agreement(run: Run, files: Sequence[Path]) -> pd.DataFrame:
     if not own and not groups:
         raise ScoreError(f"{run.path} has no judge and no votes; add a judged metric, `etabench judge-pairs`, or --votes FILE")
     return agreement_table([*groups, *raters], [*own, *(group.name for group in groups)])
+
+
+def doubts(run: Run) -> list[str]:
+    """What speaks against the judges whose scores a run has, a line for each metric."""
+    scores = read_scores(run)
+    names = dict(zip(scores.pairs["fingerprint"], scores.pairs["metric"], strict=True))
+    return [f"{names[print_]}: {card['doubt']}" for print_, card in scores.cards.items() if card.get("doubt") and print_ in names]
 
 
 def brief(table: pd.DataFrame, spans: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:

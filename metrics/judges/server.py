@@ -99,18 +99,17 @@ class ServerJudge(Judge):
 
         with start_blocking_portal() as portal:
             wrong = portal.call(self._ask_all, questions, take)
-        if wrong:
+        if isinstance(wrong, str):
             raise MetricError(f"judge {self.name}: {self._params.server} {wrong}")
+        if wrong:
+            raise wrong
 
-    async def _ask_all(self, questions: Sequence[Question], take: Take) -> str:
-        """Ask all; what is wrong with the server where no question can be answered, else "".
-
-        A question that was not answered for that has no reply.
-        """
+    async def _ask_all(self, questions: Sequence[Question], take: Take) -> str | Exception | None:
+        """Ask all; what is wrong with the server where no question can be answered, or the error of `take`, after which nothing is asked."""
         import anyio
         import httpx2
 
-        p, wrong = self._params, list[str]()
+        p, wrong = self._params, list[str | Exception]()
         limiter, pace = anyio.CapacityLimiter(p.concurrency), _Pace(p.per_minute)
         async with (
             httpx2.AsyncClient(timeout=p.timeout, headers=self._headers(), follow_redirects=False) as client,
@@ -120,15 +119,19 @@ class ServerJudge(Judge):
             async def one(place: int, question: Question) -> None:
                 async with limiter:
                     reply = await self._reply(client, question, pace)
-                if isinstance(reply, str):
-                    wrong.append(reply)
+                try:
+                    if isinstance(reply, Reply):
+                        take(place, reply)
+                    else:
+                        wrong.append(reply)
+                except Exception as error:
+                    wrong.append(error)
+                if wrong:
                     group.cancel_scope.cancel()
-                else:
-                    take(place, reply)
 
             for place, question in enumerate(questions):
                 group.start_soon(one, place, question)
-        return wrong[0] if wrong else ""
+        return wrong[0] if wrong else None
 
     async def _reply(self, client: Any, question: Question, pace: _Pace) -> Reply | str:
         """The reply after as many attempts as it takes and `retries` allows, or what is wrong with the server."""

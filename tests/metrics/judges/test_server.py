@@ -152,6 +152,16 @@ def test_the_key_is_sent_from_the_environment_and_shows_nowhere(monkeypatch: pyt
         assert "Authorization" not in server.headers[0]
 
 
+def test_an_answer_that_cannot_be_kept_stops_the_asking_with_its_own_error() -> None:
+    def full(_place: int, _reply: Reply) -> None:
+        raise OSError("disk full")
+
+    with judge_server("ok") as server:
+        with pytest.raises(OSError, match="disk full"):
+            judge(server, concurrency=1).ask(questions(8), full)
+        assert len(server.requests) < 8
+
+
 def test_it_works_inside_a_running_loop() -> None:
     async def within() -> list[Reply]:
         with judge_server("ok") as server:
