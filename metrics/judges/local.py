@@ -70,6 +70,7 @@ class LocalJudge(Judge):
             self._processor = AutoProcessor.from_pretrained(folder, **OFFLINE, **pixels)
         if not getattr(self._processor, "chat_template", None):
             raise MetricError(f"judge: {folder} has no chat template; save the processor that belongs to the model there")
+        self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
         weights = digest_of_state(model.state_dict())
         self._model = model.to(self._device).eval().requires_grad_(False)
         self.name, self.snapshot = folder.name, weights[:12]
@@ -120,5 +121,5 @@ class LocalJudge(Judge):
 
         p, own = self._params, self._model.generation_config
         chosen = {"do_sample": True, "temperature": p.temperature} if p.temperature else {"do_sample": False}
-        pad = own.pad_token_id if own.pad_token_id is not None else self._processor.tokenizer.pad_token_id
+        pad = own.pad_token_id if own.pad_token_id is not None else getattr(self._tokenizer, "pad_token_id", None)
         return GenerationConfig(max_new_tokens=p.max_tokens, eos_token_id=own.eos_token_id, pad_token_id=pad, **chosen)

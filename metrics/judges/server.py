@@ -59,7 +59,7 @@ class ServerParams(Strict):
     retries: int = Field(default=4, ge=0, le=20)
     concurrency: int = Field(default=4, ge=1, le=256)
     per_minute: int = Field(default=0, ge=0, description="calls a minute at most; 0 is no limit")
-    budget: int = Field(default=0, ge=0, description="calls in all, retries counted; 0 is no limit")
+    budget: int = Field(default=0, ge=0, description="calls of one scoring, retries counted; 0 is no limit")
 
     @field_validator("server")
     @classmethod

@@ -9,7 +9,7 @@ from numbers in the middle of the scale.
     drift     another model answers       stall       silence until told to end    drop       the connection breaks
     busy      429 with Retry-After 0      later       429 that wants an hour       down       503
     html      a page instead of JSON      key         401 that says the key back   nomodel    404
-    moved     a redirect elsewhere
+    moved     a redirect elsewhere        dated       429 that names a date of the past
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif what == "busy":
             self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "0"})
+        elif what == "dated":
+            self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "Wed, 01 Jan 2020 00:00:00 GMT"})
         elif what == "later":
             self._send(429, {"error": {"message": "quota"}}, {"Retry-After": "3600"})
         elif what == "down":

@@ -89,7 +89,7 @@ def test_silence_times_out() -> None:
 
 
 def test_what_may_pass_is_asked_again_and_what_is_declined_is_not() -> None:
-    with judge_server("busy", "busy", "ok") as server:
+    with judge_server("busy", "dated", "ok") as server:
         (reply,) = asked(judge(server), questions())
         assert read(ASK, reply) == {"success": 5.0, "restraint": 5.0}
         assert reply.facts["attempts"] == len(server.requests) == 3
