@@ -34,6 +34,8 @@ PACKAGES = (
     "pydantic",
     "ray",
     "submitit",
+    "starlette",
+    "uvicorn",
     "krippendorff",
 )
 
