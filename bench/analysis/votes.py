@@ -7,6 +7,8 @@ A rater is any name that stays the same. `editor`, `first` and `second` are labe
 a number of which more is better, on one scale in one file. A vote is first, second, tie (equally good), both_bad (neither does what was
 asked), or flip (a judge that named the same place in both orders, which is no preference). Other columns are kept and not read. A missing score
 or vote is none, and never a tie.
+
+The frame of a study (`bench.scoring.votes`) is read too: its real trials, preferences where it asked for any, else its ratings of SC.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bench.analysis.preferences import counted
 from bench.errors import ScoreError
+from bench.scoring import votes as studies
 from bench.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -67,6 +71,10 @@ def read_votes(path: Path) -> pd.DataFrame:
             raise ScoreError(f"{path}: expected a .parquet, .csv or .jsonl file of votes")
     except (OSError, ValueError) as error:
         raise ScoreError(f"{path} cannot be read as votes: {error}") from error
+    if "study" in table.columns:
+        real = counted(studies.read_votes(path))
+        compared = (real["question"] == studies.PREFERENCE).any()
+        table = studies.plain(real, studies.PREFERENCE if compared else studies.RATINGS[0])
     return _checked(table, str(path))
 
 

@@ -23,6 +23,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 MODEL = "judge-2026-01-01"
+FAULTS: dict[str, tuple[int, Any, dict[str, str]]] = {
+    "busy": (429, {"error": {"message": "slow down"}}, {"Retry-After": "0"}),
+    "dated": (429, {"error": {"message": "slow down"}}, {"Retry-After": "Wed, 01 Jan 2020 00:00:00 GMT"}),
+    "later": (429, {"error": {"message": "quota"}}, {"Retry-After": "3600"}),
+    "down": (503, {"error": {"message": "down"}}, {}),
+    "nomodel": (404, {"error": {"message": "no such model"}}, {}),
+    "moved": (307, {}, {"Location": "http://127.0.0.1:9/elsewhere"}),
+    "filter400": (400, {"error": {"message": "blocked", "code": "content_policy_violation"}}, {}),
+}
 SHAPE = re.compile(r"of the form\n(\{.*?\})\n")
 
 
@@ -86,24 +95,12 @@ class _Handler(BaseHTTPRequestHandler):
             told.over.wait(20)
         elif what == "drop":
             self.close_connection = True
-        elif what == "busy":
-            self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "0"})
-        elif what == "dated":
-            self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "Wed, 01 Jan 2020 00:00:00 GMT"})
-        elif what == "later":
-            self._send(429, {"error": {"message": "quota"}}, {"Retry-After": "3600"})
-        elif what == "down":
-            self._send(503, {"error": {"message": "down"}})
+        elif what in FAULTS:
+            self._send(*FAULTS[what])
         elif what == "html":
             self._send(200, "<html>hello</html>")
         elif what == "key":
             self._send(401, {"error": {"message": f"bad key {self.headers.get('Authorization')}"}})
-        elif what == "nomodel":
-            self._send(404, {"error": {"message": "no such model"}})
-        elif what == "moved":
-            self._send(307, {}, {"Location": "http://127.0.0.1:9/elsewhere"})
-        elif what == "filter400":
-            self._send(400, {"error": {"message": "blocked", "code": "content_policy_violation"}})
         else:
             message: dict[str, Any] = {"role": "assistant", "content": texts.get(what, right)}
             if what == "refuse":

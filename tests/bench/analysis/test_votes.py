@@ -8,6 +8,7 @@ from made_scores import entry, plan_of
 
 from bench.analysis.votes import are_preferences, of_run, read_votes
 from bench.errors import ScoreError
+from bench.scoring.votes import COLUMNS, votes_frame, write_votes
 
 PLAN = plan_of(entry("a"), entry("b"))
 SCORES = "rater,sample_id,editor,value,score\nann,s0,a,0.5,1\nbob,s1,b,1,\n"
@@ -32,6 +33,30 @@ def test_both_forms_are_read_from_every_kind_of_file(tmp_path: Path) -> None:
 def test_a_vote_that_was_not_given_is_missing_and_no_tie(tmp_path: Path) -> None:
     assert read_votes(write(tmp_path, SCORES))["score"].isna().tolist() == [False, True]
     assert read_votes(write(tmp_path, CHOICES))["vote"].isna().tolist() == [False, True]
+
+
+def test_a_study_gives_its_real_trials(tmp_path: Path) -> None:
+    """Duplicates, gold trials and failures are no votes on the edits."""
+    row = dict.fromkeys(COLUMNS, "") | {
+        "position": 0,
+        "kind": "trial",
+        "question": "preference",
+        "answer": "second",
+        "score": None,
+    }
+    row |= {"rater": "r1", "sample_id": "s0", "source_id": "p0", "item": "i", "study": "mine", "seconds": 1.0}
+    row |= {"first": "a", "first_value": 0.5, "second": "b", "second_value": 1.0, "first_side": "left"}
+    rows = [
+        row,
+        row | {"kind": "duplicate"},
+        row | {"kind": "gold", "expected": "first"},
+        row | {"answer": "", "failure": "refused"},
+    ]
+    write_votes(tmp_path, votes_frame(rows))
+    for name in ("votes.parquet", "votes.csv"):
+        found = read_votes(tmp_path / name)
+        assert found["vote"].tolist() == ["second"]
+        assert of_run(found, PLAN)["first"].tolist() == ["a"]
 
 
 def test_sources_come_from_the_run(tmp_path: Path) -> None:
