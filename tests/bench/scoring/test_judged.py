@@ -24,6 +24,7 @@ from bench.scoring.axes import Axes
 from bench.scoring.validations import Validation
 from bench.spec import Spec
 from bench.store import Run
+from bench.trust import code_of_metrics, demand
 from bench.workers.crew import Options
 from metrics.judges.answers import Failure, Question, Reply
 from metrics.judges.forms import RUBRIC
@@ -157,10 +158,11 @@ def test_a_run_folder_from_elsewhere_sends_nothing_to_its_server(
         run = made(make_spec, tmp_path, judged(server))
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another account"))
         monkeypatch.setattr("bench.trust._here", set())
-        with pytest.raises(
-            RunError, match=r"run would ask a judge that no spec .*: judge at http.* with \$ETABENCH_TEST_KEY; read"
-        ):
+        with pytest.raises(RunError, match="and 2 more; read it, then add --trust"):
             api.score(Run.open(run.path))
+        asks = [name for name in code_of_metrics(run.spec) if name.startswith("judge at")]
+        with pytest.raises(RunError, match=r"run would ask a judge that .*: judge at http.* with \$ETABENCH_TEST_KEY; read it"):
+            demand(run.path, asks)
         assert server.requests == []
         api.score(Run.open(run.path), trust=True)
         assert server.requests
