@@ -4,6 +4,7 @@ A spec may name code, `file.py:Class` or `module:Class`, and ask for pickled wei
 `etabench run` lets its code in, and that is remembered, name by name, in `$XDG_STATE_HOME/etabench/trusted` (by default below
 `~/.local/state`). The spec *inside a run folder* nobody need have read: the folder may come from elsewhere. Where it names code that was
 not let in before, the command stops and says so, unless it is told `--trust`, which lets it in. Registered names are no code of a spec.
+A judge's server is let in alike: it is sent pictures, and the key that the spec says is its own.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
 __all__ = ["code_of_metrics", "code_of_spec", "demand", "let_in"]
 
+JUDGE = "judge at "
 _here: set[str] = set()
 """What this process let in: it counts where nothing can be written, too."""
 
 
 def code_of_metrics(spec: Spec) -> list[str]:
-    """Names of code among the metrics, which is all that scoring runs."""
-    return [metric.name for metric in spec.metrics if _is_code(metric.name)]
+    """Names of code among the metrics, which is all that scoring runs, and the servers that judges among them would send pictures to."""
+    code = [metric.name for metric in spec.metrics if _is_code(metric.name)]
+    return code + [f"{JUDGE}{server}" for metric in spec.metrics for server in _servers(metric.params.get("judge"))]
 
 
 def code_of_spec(spec: Spec) -> list[str]:
@@ -62,8 +65,19 @@ def demand(place: Path, names: Iterable[str], trust: bool = False) -> None:
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise RunError(
-            f"{place} would run code that no spec given here named before: {strange[0]}{more}; read it, then add --trust (trust=True)"
+            f"{place} would {'ask a judge' if strange[0].startswith(JUDGE) else 'run code'} that no spec given here named before: "
+            f"{strange[0]}{more}; read it, then add --trust (trust=True)"
         )
+
+
+def _servers(judge: object) -> list[str]:
+    """Addresses in a metric's parameter `judge`."""
+    items = judge if isinstance(judge, list) else [judge]
+    return [
+        f"{item['server']} with ${item.get('key', 'OPENAI_API_KEY')}"
+        for item in items
+        if isinstance(item, dict) and "server" in item
+    ]
 
 
 def _is_code(name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -80,14 +80,25 @@ def metric_name(name: str, definition: str = "", better: str = "", made_of: str 
     return MetricName(title, definition, better, noun, f"{noun} {_COMPARED.get(plain, '')}".rstrip())
 
 
+def _doubted(name: MetricName, doubt: str) -> MetricName:
+    """The name with a dagger wherever it is shown, and the doubt beside its meaning."""
+    marked = {part: f"{getattr(name, part)} \N{DAGGER}" for part in ("title", "noun", "label")}
+    return replace(name, **marked, meaning=f"{name.meaning}; {doubt}".removeprefix("; "))
+
+
 def metric_names(data: ReportData) -> Mapping[str, MetricName]:
-    """Every metric of the curves and of the plane, and the known ones; what is not known here is told by its card."""
+    """Every metric of the curves and of the plane, and the known ones; what is not known here is told by its card.
+
+    Where the card has a doubt, such as about the judge that gave the scores, a dagger marks the title, and the meaning says why.
+    """
     made_of = data.plane.made_of
     found = {name: metric_name(name, made_of=made_of.get(name, "")) for name in (*_KNOWN, *data.plane.columns)}
     if len(data.curves):
         rows = data.curves.drop_duplicates("metric")
         for name, print_, up in zip(rows["metric"], rows["fingerprint"], rows["higher_is_better"], strict=True):
-            definition = str(data.cards.get(print_, {}).get("definition", "")).partition(". ")[0].rstrip(".")
+            card = data.cards.get(print_, {})
+            definition = str(card.get("definition", "")).partition(". ")[0].rstrip(".")
             better = "" if pd.isna(up) else "higher" if up else "lower"
-            found[name] = metric_name(str(name), definition, better, made_of.get(name, ""))
+            own = metric_name(str(name), definition, better, made_of.get(name, ""))
+            found[name] = _doubted(own, str(card["doubt"])) if card.get("doubt") else own
     return found

@@ -104,7 +104,9 @@ def write_baseline(run: Run, path: Path) -> int:
     if not table and not scores.failed:
         raise BaselineError(f"{run.path} has no scores: run `etabench score {run.path}` first")
     for metric, number in lacking(run, scores).items():
-        why = f"it failed ({scores.failed[metric]})" if metric in scores.failed else f"run `etabench score {run.path}` first"
+        silent = scores.unanswered.loc[scores.unanswered["metric"] == metric, "reason"]
+        why = f"its judge gave no verdict ({silent.iloc[0]})" if len(silent) else f"run `etabench score {run.path}` first"
+        why = f"it failed ({scores.failed[metric]})" if metric in scores.failed else why
         raise BaselineError(f"{run.path}: {number} scores of {metric} are missing, and a baseline needs them all: {why}")
     prints = _fingerprints(scores.pairs)
     before = read_baseline(path) if path.exists() else {"fingerprints": {}, "tolerances": {}}

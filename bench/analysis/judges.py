@@ -11,6 +11,10 @@ agreement   of all pairs of (editor, knob value) with different mean truths, the
 Intervals are percentile bootstraps over source pictures, with ranks and means computed anew in each resample. A set metric has one
 value for each (editor, knob value): its rho is over those, and it has no interval, because sets resampled with replacement are biased.
 Anchors that are no edits (copy, oracle and the like) take no part, since they would lend a correlation to anything.
+
+Votes (`bench.analysis.votes`), of people or of a judge, can stand beside or in place of ToyBox's truths. Scores are averaged over their raters
+and then are a truth like any other. Preferences order pairs of edits, so there is no rho, and agreement is over these pairs
+(`bench.analysis.agreement`).
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from bench.analysis.agreement import Rater, between, edit_of, raters_of_votes
+from bench.analysis.votes import are_preferences
 from bench.errors import ScoreError
 from reports.data import COLUMNS, empty
 
@@ -51,49 +57,88 @@ RESAMPLES = 500
 Floats = NDArray[np.float64]
 
 
-def judge(pairs: pd.DataFrame, sets: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]], *, seed: int = 0) -> pd.DataFrame:
+def judge(
+    pairs: pd.DataFrame,
+    sets: pd.DataFrame,
+    cards: Mapping[str, Mapping[str, Any]],
+    *,
+    votes: Mapping[str, pd.DataFrame] | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
     """One row per metric and truth, as a report wants its judges; ``pairs`` and ``sets`` are the score tables without anchors.
 
-    A metric without a direction judges nothing and has no row.
+    A metric without a direction judges nothing and has no row. ``votes`` are further truths, by what they are called.
 
-    ``n`` counts edits (cells for a set metric); ``undefined`` is the share of edits that the metric gave no number.
+    ``n`` counts edits (cells for a set metric, pairs for preferences); ``undefined`` is the share of them that the metric gave no number.
     Raises ScoreError where the run has no truth.
     """
-    turned = _turned(pairs, cards)
+    turned, of_sets = _turned(pairs, cards), _turned(sets, cards)
     table = turned.pivot_table(index=["source_id", "editor", "value", "unit"], columns="metric", values="score", dropna=False)
     truths = [name for name in TRUTHS if name in table.columns]
-    if not truths:
-        raise ScoreError(f"no truth to judge metrics by: score the run with {', '.join(TRUTHS)} on a ToyBox manifest")
-    table = table[table[truths].notna().all(axis=1)]
-    metrics = [name for name in table.columns if name not in TRUTHS]
-    rows: list[dict[str, Any]] = []
+    if not truths and not votes:
+        raise ScoreError(
+            f"no truth to judge metrics by: score the run with {', '.join(TRUTHS)} on a ToyBox manifest, or give votes on its edits"
+        )
+    metrics = [str(name) for name in table.columns if name not in TRUTHS]
+    known, rows = table[table[truths].notna().all(axis=1)], list[dict[str, Any]]()
     for truth in truths:
-        for metric in metrics:
-            seen = table[[metric, truth]].dropna()
-            rows.append(
-                {
-                    "metric": metric,
-                    "truth": TRUTHS[truth],
-                    **_judged(seen, metric, truth, seed),
-                    "undefined": 1 - len(seen) / len(table),
-                }
-            )
-        cells = table[truth].groupby(["editor", "value"]).mean()
-        for name, values in _turned(sets, cards).groupby("metric"):
-            metric = str(name)
-            both = pd.concat([values.set_index(["editor", "value"])["score"], cells], axis=1, join="inner").dropna()
-            rows.append({"metric": metric, "truth": TRUTHS[truth], **_judged_set(both), "undefined": 1 - len(both) / len(cells)})
+        rows += _by_truth(known[metrics], known[truth], TRUTHS[truth], of_sets, seed)
+    for name, given in (votes or {}).items():
+        if are_preferences(given):
+            rows += _by_preferences(turned, given, name)
+        else:
+            column = _voted(pairs, given).reindex(table.index).dropna()
+            rows += _by_truth(table.loc[column.index, metrics], column, name, of_sets, seed)
     found = pd.DataFrame(rows, columns=list(COLUMNS["judges"]))
     return pd.concat([each.sort_values("rho", ascending=False, kind="stable") for _, each in found.groupby("truth", sort=False)])
 
 
-def judges_of(plan: Plan, scores: Scores) -> pd.DataFrame:
-    """The judges of a run, anchors left out; an empty frame where the run has no truth or no edits to judge by."""
+def _by_truth(table: pd.DataFrame, truth: pd.Series[float], title: str, sets: pd.DataFrame, seed: int) -> list[dict[str, Any]]:
+    """A row for each metric of `table` (edits by metrics) and of the turned `sets`, against the truth of the same edits."""
+    rows: list[dict[str, Any]] = []
+    for metric in table.columns:
+        seen = pd.concat([table[metric], truth.rename("truth")], axis=1).dropna()
+        judged = _judged(seen, metric, "truth", seed)
+        rows.append({"metric": metric, "truth": title, **judged, "undefined": 1 - len(seen) / max(len(table), 1)})
+    cells = truth.groupby(["editor", "value"]).mean()
+    for name, values in sets.groupby("metric"):
+        both = pd.concat([values.set_index(["editor", "value"])["score"], cells], axis=1, join="inner").dropna()
+        rows.append({"metric": str(name), "truth": title, **_judged_set(both), "undefined": 1 - len(both) / max(len(cells), 1)})
+    return rows
+
+
+def _voted(pairs: pd.DataFrame, votes: pd.DataFrame) -> pd.Series[float]:
+    """The mean vote on each edit of the smallest seed, by what identifies an edit in a table."""
+    means = votes.dropna(subset="score").groupby(["sample_id", "editor", "value"])["score"].mean()
+    edits = pairs[pairs["seed"] == pairs["seed"].min()].drop_duplicates(["unit", "value"])
+    voted = edits.merge(means.rename("vote").reset_index(), on=["sample_id", "editor", "value"])
+    found: pd.Series[float] = voted.set_index(["source_id", "editor", "value", "unit"])["vote"]
+    return found
+
+
+def _by_preferences(turned: pd.DataFrame, votes: pd.DataFrame, title: str) -> list[dict[str, Any]]:
+    group, rows = raters_of_votes(votes, title), list[dict[str, Any]]()
+    for metric, scores in turned[~turned["metric"].isin(list(TRUTHS))].groupby("metric", sort=False):
+        means = scores.dropna(subset="score").groupby(["sample_id", "editor", "value"])["score"].mean()
+        rater = Rater(str(metric), group.sources, {edit_of(key): float(score) for key, score in means.items()})
+        row = between(group, rater) or dict.fromkeys(("agreement", "agreement_low", "agreement_high"), np.nan) | {"pairs": 0}
+        nothing = dict.fromkeys(("rho", "low", "high"), np.nan)
+        shares = {name: row[name] for name in ("agreement", "agreement_low", "agreement_high")}
+        lacking = 1 - len(rater.orders(group.votes)) / max(len(group.votes), 1)
+        rows.append({"metric": metric, "truth": title, **nothing, **shares, "n": row["pairs"], "undefined": lacking})
+    return sorted(rows, key=lambda row: -np.nan_to_num(row["agreement"], nan=-1.0))
+
+
+def judges_of(plan: Plan, scores: Scores, votes: Mapping[str, pd.DataFrame] | None = None) -> pd.DataFrame:
+    """The judges of a run, anchors left out; an empty frame where the run has no truth or no edits to judge by.
+
+    ``votes`` (with `source_id`, see `bench.analysis.votes.of_run`) are further truths, by what they are called.
+    """
     anchors = [entry.label for entry in plan.entries if entry.anchor]
     pairs, sets = (table[~table["editor"].isin(anchors)] for table in (scores.pairs, scores.sets))
-    if not set(TRUTHS) & set(pairs["metric"]):
+    if not set(TRUTHS) & set(pairs["metric"]) and not votes:
         return empty("judges")
-    return judge(pairs, sets, scores.cards)
+    return judge(pairs, sets, scores.cards, votes=votes)
 
 
 def note(plan: Plan) -> str:
@@ -129,7 +174,7 @@ def markdown(table: pd.DataFrame, text: str, picture: str = "") -> str:
     from reports.judges import verdicts
 
     lines = ["# Which metric to trust for which question", "", HOW, "", text, "", "## In short", ""]
-    for question, best, near in verdicts(table):
+    for question, best, near in verdicts(table.groupby("truth", sort=False).filter(lambda rows: rows["rho"].notna().any())):
         others = f" Not told apart from it: {', '.join(f'`{name}`' for name in near)}." if near else ""
         answer = f"`{best[0]}` goes with it best.{others}" if best else "no metric goes with it: no interval lies above zero."
         lines.append(f"- **{question}**: {answer}")

@@ -67,22 +67,29 @@ def export(
 @app.command("validate-metrics")
 def validate_metrics(
     spec: Annotated[str, typer.Argument(metavar="SPEC", help="a spec on ToyBox whose metrics are judged")] = "validate",
+    *,
     folder: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="run folder (default: runs/<name>)")] = None,
     table: Annotated[
         Path | None, typer.Option("--table", metavar="FILE", help="also write a Markdown page and its figure")
     ] = None,
+    votes: Annotated[
+        list[Path] | None,
+        typer.Option("--votes", metavar="FILE", help="votes of people or judges on the edits, another truth; repeatable"),
+    ] = None,
     as_json: Json = False,
     trust: Trust = False,
 ) -> None:
-    """Judge metrics by ToyBox, where the truth is known: run the spec, score it, and tell which metric to trust for what."""
+    """Judge metrics by ToyBox, where the truth is known, or by votes: run the spec, score it, and tell which metric to trust for what."""
     from bench import api
     from bench.analysis import judges
+    from bench.analysis.votes import of_run, read_votes
     from bench.progress import shown
 
     finished = api.run(spec, folder, progress=shown(console.log), trust=trust)
     scores = api.score(finished, progress=shown(console.log)).whole()
     plan = finished.plan
-    judged = judges.judges_of(plan, scores)
+    given = {f"votes of {file.stem}": of_run(read_votes(file), plan, str(file)) for file in votes or ()}
+    judged = judges.judges_of(plan, scores, given)
     whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
     console.print_rows(whole if as_json else judges.brief(judged), as_json)
     show_report(finished)

@@ -167,9 +167,9 @@ def score(
     from bench.progress import shown
 
     scores = api.score(run, device=device, progress=shown(console.log), trust=trust)
-    console.out.print(
-        f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
-    )
+    silent = f", {len(scores.unanswered)} edits without a judge's verdict" if len(scores.unanswered) else ""
+    found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}{silent}"
+    console.out.print(found, markup=False, soft_wrap=True)
     last_words([unscored(scores)], strict)
 
 

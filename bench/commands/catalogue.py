@@ -32,7 +32,7 @@ EXTRAS = {
     "submitit": "--executor slurm",
     "starlette": "etabench study serve",
     "uvicorn": "etabench study serve",
-    "krippendorff": "etabench study report",
+    "krippendorff": "etabench agreement, etabench study report",
 }
 
 

@@ -214,6 +214,7 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
             said.append(
                 f"{card['name']} reads {card['texts_cut']} of {card['texts']} texts without their end: they exceed its context."
             )
+    said += _judged(scores)
     undefined = int(scores.pairs["score"].isna().sum())
     if undefined:
         said.append(
@@ -230,6 +231,21 @@ def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Score
     notes = [str(note) for note in dict.fromkeys(scores.sets["note"]) if note]
     more = [f"{len(notes) - MOST_NOTES} more notes on set metrics are in scores/sets.parquet."] if len(notes) > MOST_NOTES else []
     return said + notes[:MOST_NOTES] + more
+
+
+def _judged(scores: Scores) -> list[str]:
+    """What speaks against the judges behind the scores, and how many edits they gave none."""
+    names = scores.pairs.drop_duplicates("fingerprint").set_index("fingerprint")["metric"]
+    said = [
+        f"{names[print_]} †: {card['doubt']}." for print_, card in scores.cards.items() if card.get("doubt") and print_ in names
+    ]
+    for metric, rows in scores.unanswered.groupby("metric", sort=False):
+        kinds = ", ".join(f"{number} {str(kind).replace('_', ' ')}" for kind, number in rows["kind"].value_counts().items())
+        scored = int((scores.pairs["metric"] == metric).sum())
+        said.append(
+            f"{metric}: no verdict on {len(rows)} of {scored + len(rows)} edits ({kinds}), which are missing, not scored."
+        )
+    return said
 
 
 def _interval(plan: Plan) -> str:

@@ -53,12 +53,13 @@ def on_disk(finished: Finished, *, anew: bool = False) -> Scores:
     whole = of_sets(sets, finished)
     found = of_pairs(pairs, finished), whole, of_set_pairs(set_pairs, whole, finished)
     stale = len(pairs) - len(found[0]) + len(sets) - len(whole)
-    return Scores(found[0], whole, read_cards(run, anew=anew), found[2], read_failed(run, anew=anew), stale)
+    unanswered = of_pairs(read_table(run, "unanswered", anew=anew), finished)
+    return Scores(found[0], whole, read_cards(run, anew=anew), found[2], read_failed(run, anew=anew), stale, unanswered)
 
 
 def hidden(scores: Scores) -> Scores:
     """The scores without rows of metrics that failed: a column is whole, as far as the edits are, or is not there."""
-    tables = {name: getattr(scores, name) for name in ("pairs", "sets", "set_pairs")}
+    tables = {name: getattr(scores, name) for name in ("pairs", "sets", "set_pairs", "unanswered")}
     shown = {name: table[~table["metric"].isin(list(scores.failed))].reset_index(drop=True) for name, table in tables.items()}
     return replace(scores, **shown)
 

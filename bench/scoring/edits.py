@@ -59,7 +59,7 @@ class Finished:
         """One set per editor and knob value, those without any edit included: of the smallest seed, one edit per sample."""
         found: dict[tuple[int, float], list[Edit]] = {}
         for edit in self.edits:
-            if edit.unit.seed == self.run.plan.first_seed:
+            if edit.first:
                 found.setdefault((edit.unit.entry, edit.name[1]), []).append(edit)
         entries = enumerate(self.run.plan.entries)
         return [EditSet(entry, value, found.get((index, value), [])) for index, entry in entries for value in entry.values]
@@ -93,6 +93,11 @@ class Edit:
     def inputs(self) -> str:
         """16 hex over the picture and the classes of its sample, which are no part of a unit's key: what a score was computed from."""
         return _digest((self.content, self.info.source_class, self.info.target_class))
+
+    @property
+    def first(self) -> bool:
+        """Whether it is of the run's smallest seed."""
+        return self.unit.seed == self.of.run.plan.first_seed
 
     @property
     def entry(self) -> Entry:

@@ -1,7 +1,8 @@
 """Scores of single edits: `scores/pairs.parquet`.
 
 A metric that reads pictures is given them in the one walk over the edits. A metric that reads features (`metrics.toolbox.features`) is
-computed from the feature store afterwards, once the walk has filled it.
+computed from the feature store afterwards, once the walk has filled it. An edit of which a judge (`metrics.judges`) gives no score has no row;
+why it has none stands in `scores/unanswered.parquet`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from bench.manifest.pictures import pixel_hash
 from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, Finished, Job
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore, extraction, text_key
-from bench.scoring.tables import PAIR_COLUMNS, PAIR_KEY, Scores, frame, locked, merged, read_table, write_table
+from bench.scoring.tables import (
+    PAIR_COLUMNS,
+    PAIR_KEY,
+    UNANSWERED_COLUMNS,
+    Scores,
+    frame,
+    locked,
+    merged,
+    read_table,
+    write_table,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,10 +34,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from metrics.base import PairBatch, PairMetric
+    from metrics.judges.metric import JudgedMetric
     from metrics.networks.base import TextExtractor
     from metrics.toolbox.features import FeatureMetric
 
-__all__ = ["PairScoring", "reads_features"]
+__all__ = ["PairScoring", "is_judged", "reads_features"]
 
 SECONDS_BETWEEN_TABLES = 60.0
 ROWS_AT_A_TIME = 4096
@@ -49,6 +61,7 @@ class PairScoring:
             for name, metric in metrics.items()
         }
         self._fresh: list[dict[str, Any]] = []
+        self._unanswered: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
 
     @property
@@ -78,17 +91,37 @@ class PairScoring:
                         self._keep(name, metric, chunk, self._score_features(metric, chunk, sources, texts))
         now = Finished.of(self._finished.run)
         with locked(now.run):
-            write_table(
-                now.run, "pairs", self._table(now, merged(read_table(now.run, "pairs", anew=True), self._new(), PAIR_KEY))
+            pairs = self._table(now, merged(read_table(now.run, "pairs", anew=True), self._new(), PAIR_KEY))
+            write_table(now.run, "pairs", pairs)
+            unanswered = merged(
+                read_table(now.run, "unanswered", anew=True), frame(self._unanswered, UNANSWERED_COLUMNS), PAIR_KEY
             )
+            if len(unanswered) or (now.run.scores / "unanswered.parquet").is_file():
+                write_table(now.run, "unanswered", self._without_scores(now, unanswered, pairs))
 
     def _scorer(self, name: str, metric: PairMetric) -> Callable[[Sequence[Edit]], None]:
         def take(edits: Sequence[Edit]) -> None:
-            self._keep(name, metric, edits, metric.score(_pairs(edits)))
+            if is_judged(metric):
+                self._keep_verdicts(name, metric, edits)
+            else:
+                self._keep(name, metric, edits, metric.score(_pairs(edits)))
             if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
                 self._write()
 
         return take
+
+    def _keep_verdicts(self, name: str, metric: JudgedMetric, edits: Sequence[Edit]) -> None:
+        """Keep the scores of the edits that have one, and of the others why they have none."""
+        import numpy as np
+
+        verdicts = metric.verdicts(_pairs(edits))
+        said = [(edit, each) for edit, each in zip(edits, verdicts, strict=True) if each.failure is None]
+        self._keep(name, metric, [edit for edit, _ in said], np.array([each.score for _, each in said]))
+        for edit, verdict in zip(edits, verdicts, strict=True):
+            if verdict.failure is not None:
+                about = {key: value for key, value in _row(edit).items() if key in UNANSWERED_COLUMNS}
+                why = {"kind": verdict.failure.kind, "reason": str(verdict.failure)}
+                self._unanswered.append(about | why | {"metric": name, "fingerprint": metric.card.fingerprint})
 
     def _keep(self, name: str, metric: PairMetric, edits: Sequence[Edit], scores: NDArray[np.float64]) -> None:
         import numpy as np
@@ -137,6 +170,17 @@ class PairScoring:
                 shelf = self._store.shelf(_text_extractor(metric).identity.key)
                 members[name] = shelf.rows([None if text is None else texts[text] for text in given])
         return metric.score_features(PairFeatures(**members))
+
+    def _without_scores(self, now: Finished, unanswered: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
+        """The rows that are of edits there `now`, of metrics in use or not opened, and have no score."""
+        key = ["unit", "value", "inputs", "fingerprint"]
+        scored = set(zip(*(pairs[name] for name in key), strict=True))
+        edits = {(*edit.name, edit.inputs) for edit in now.edits}
+        prints = {metric.card.fingerprint for metric in self._metrics.values()}
+        unopened = self._failed.keys() - self._metrics.keys()
+        rows = zip(*(unanswered[name] for name in (*key, "metric")), strict=True)
+        kept = [row[:3] in edits and row[:4] not in scored and (row[3] in prints or row[4] in unopened) for row in rows]
+        return unanswered[kept].reset_index(drop=True)
 
     def _new(self) -> pd.DataFrame:
         return frame(self._fresh, PAIR_COLUMNS)
@@ -190,6 +234,13 @@ def reads_features(metric: PairMetric) -> TypeGuard[FeatureMetric]:
     from metrics.toolbox.features import FeatureMetric
 
     return isinstance(metric, FeatureMetric)
+
+
+def is_judged(metric: PairMetric) -> TypeGuard[JudgedMetric]:
+    """Whether a judge says the score, who may fail to."""
+    from metrics.judges.metric import JudgedMetric
+
+    return isinstance(metric, JudgedMetric)
 
 
 def _text_extractor(metric: FeatureMetric) -> TextExtractor:

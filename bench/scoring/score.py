@@ -15,12 +15,14 @@ from bench.interrupts import exits_are_errors
 from bench.manifest.reference import check_reference, collect
 from bench.plan import Plan
 from bench.progress import Progress, silent
+from bench.scoring import validations
+from bench.scoring.answers import AnswerBook
 from bench.scoring.axes import Axes
 from bench.scoring.current import hidden, of_set_pairs, of_sets, on_disk
 from bench.scoring.edits import Finished, walk
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore
-from bench.scoring.pairs import PairScoring, reads_features
+from bench.scoring.pairs import PairScoring, is_judged, reads_features
 from bench.scoring.sets import SetScoring
 from bench.scoring.swaps import Ring
 from bench.scoring.tables import (
@@ -167,12 +169,16 @@ def _opened(run: Run, device: str, failed: Failed) -> tuple[dict[str, PairMetric
 
     metrics: dict[str, PairMetric | SetMetric] = {}
     cards: dict[str, Any] = {}
+    book: AnswerBook | None = None
     for item, name in zip(run.spec.metrics, run.spec.table_names(own), strict=True):
         with failed.alone(name):
             metric = _open(item, run.spec, device)
             print_ = metric.card.fingerprint
             if isinstance(metric, PairMetric):
                 cards[print_] = _card(metric, run.plan)
+                if is_judged(metric):
+                    book = book or AnswerBook(run.own(run.scores / "answers.jsonl"))
+                    metric.panel.journal = book
             metrics[name] = metric
     return metrics, cards
 
@@ -209,8 +215,12 @@ def _undirected(metrics: Mapping[str, PairMetric]) -> list[str]:
 
 
 def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:
-    """The card, with what is no part of the fingerprint: what is known of the range, and how many of the run's texts lose their end."""
+    """The card, with what is no part of the fingerprint: what is known of the range, what speaks against a judge, and how many of the run's
+    texts lose their end.
+    """
     about: dict[str, Any] = {"bounds": list(metric.bounds), "binary": metric.binary}
+    if is_judged(metric):
+        about |= {"doubt": validations.doubt(metric.card.fingerprint)}
     if reads_features(metric) and (extractor := metric.text_extractor) is not None:
         sides = [name.removesuffix("s") for name in ("target_texts", "source_texts") if name in metric.reads]
         texts = dict.fromkeys(text for sample in plan.samples for side in sides if (text := getattr(sample, side)) is not None)
@@ -223,4 +233,4 @@ def _parameters(cls: type[Any], item: MetricSpec, spec: Spec, device: str) -> di
     takes = inspect.signature(cls).parameters
     params = embedded.metric_networks(cls) if embedded.on_toybox(spec) else {}
     ours: dict[str, Any] = {"device": device} | ({"batch_size": ROWS_ON_CUDA} if device.startswith("cuda") else {})
-    return params | {name: value for name, value in ours.items() if name in takes} | item.params
+    return params | {name: value for name, value in ours.items() if name in takes} | embedded.named(cls, item.params)

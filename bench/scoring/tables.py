@@ -28,6 +28,7 @@ __all__ = [
     "SET_KEY",
     "SET_PAIR_COLUMNS",
     "SET_PAIR_KEY",
+    "UNANSWERED_COLUMNS",
     "Scores",
     "check_unmixed",
     "frame",
@@ -68,7 +69,8 @@ SET_PAIR_COLUMNS = (
     "fingerprint",
     "inputs",
 )
-COLUMNS = {"pairs": PAIR_COLUMNS, "sets": SET_COLUMNS, "set_pairs": SET_PAIR_COLUMNS}
+UNANSWERED_COLUMNS = ("unit", "sample_id", "editor", "value", "metric", "kind", "reason", "fingerprint", "inputs")
+COLUMNS = {"pairs": PAIR_COLUMNS, "sets": SET_COLUMNS, "set_pairs": SET_PAIR_COLUMNS, "unanswered": UNANSWERED_COLUMNS}
 PAIR_KEY = ("unit", "editor", "value", "metric", "fingerprint", "inputs")
 """What a score of an edit belongs to; `inputs` hashes the picture and what of its sample no key of a unit has, "" in the tables of old."""
 SET_KEY = ("editor", "value", "metric", "fingerprint", "inputs")
@@ -85,11 +87,13 @@ Kind = TypeVar("Kind")
 class Scores:
     """Score tables and the cards behind them: fingerprint to the fields of the card.
 
-    A card also has `bounds`, the ends of its metric's range, which are no part of the fingerprint. `set_pairs` holds the
-    swap tests of set metrics between editors at the operating points that their common samples give them on `axes`; those of a table
-    that does not say so are no longer known, as their points were held fixed. `failed` holds metrics that the last scoring could not make
-    a column of, with the reason; no table has a row of them. `stale` is how many scores lie in the folder that are of other pictures than
-    the run has now, or do not say of which; no table has them either.
+    A card also has `bounds`, the ends of its metric's range, which are no part of the fingerprint, and where a judge says the scores the
+    `doubt` about it, "" for none. `set_pairs` holds the swap tests of set metrics between editors at the operating points that their
+    common samples give them on `axes`; those of a table that does not say so are no longer known, as their points were held fixed.
+    `failed` holds metrics that the last scoring could not make a column of, with the reason; no table has a row of them. `stale` is how
+    many scores lie in the folder that are of other pictures than the run has now, or do not say of which; no table has them either.
+    `unanswered` holds the edits of which a judge gave no score, with the kind of the failure (`metrics.judges.answers.FAILURES`) and
+    its reason; they have no row in `pairs`.
     """
 
     pairs: pd.DataFrame
@@ -98,6 +102,7 @@ class Scores:
     set_pairs: pd.DataFrame = field(default_factory=lambda: frame([], SET_PAIR_COLUMNS))
     failed: dict[str, str] = field(default_factory=dict)
     stale: int = 0
+    unanswered: pd.DataFrame = field(default_factory=lambda: frame([], UNANSWERED_COLUMNS))
 
     def whole(self) -> Scores:
         """Itself, for who needs every column. Raises ScoreError where a metric failed."""
@@ -168,6 +173,7 @@ class CardFields(BaseModel):
     definition: str = ""
     bounds: tuple[float | None, float | None] = (None, None)
     binary: bool = False
+    doubt: str = ""
     texts: int = 0
     texts_cut: int = 0
 

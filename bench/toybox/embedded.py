@@ -25,6 +25,7 @@ __all__ = [
     "health",
     "is_embedded",
     "metric_networks",
+    "named",
     "network",
     "on_toybox",
     "present",
@@ -85,6 +86,17 @@ def preset_of(presets: Mapping[str, Any]) -> str:
 def metric_networks(metric: type[Any]) -> dict[str, str]:
     """The embedded networks for the parameters of a metric that name one (`metrics.base.Embedded`)."""
     return {parameter: network(kind) for parameter, kind in metric.embedded.items()}
+
+
+def named(metric: type[Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a metric with the embedded network where one that names a network says "toybox", alone or in a list."""
+
+    def filled(value: Any, kind: Kind) -> Any:
+        if isinstance(value, list):
+            return [filled(each, kind) for each in value]
+        return network(kind) if value == NAME else value
+
+    return {name: filled(value, metric.embedded[name]) if name in metric.embedded else value for name, value in params.items()}
 
 
 def with_ranker(editor: type[Any], params: Any) -> Any:

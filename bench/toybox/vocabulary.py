@@ -18,6 +18,7 @@ __all__ = [
     "Background",
     "SceneObject",
     "all_captions",
+    "all_scenes",
     "caption",
     "held_out",
     "object_named",
@@ -156,9 +157,16 @@ def caption(object_name: str, background: str, accessory: str = "none") -> str:
 
 def all_captions() -> list[str]:
     """Every caption of the grammar, each once, in a fixed order."""
-    return [
-        caption(o.name, b.name, a) for o, b, a in product(OBJECTS, BACKGROUNDS, ACCESSORIES) if a != "hat" or wears_hat(o.name)
-    ]
+    return list(all_scenes())
+
+
+def all_scenes() -> dict[str, tuple[str, str, str, str]]:
+    """Every caption of the grammar with what it says: kind of object, its state and colour, background, accessory."""
+    return {
+        caption(o.name, b.name, a): (o.kind, f"{o.state} {o.colour}".strip() or "none", b.name, a)
+        for o, b, a in product(OBJECTS, BACKGROUNDS, ACCESSORIES)
+        if a != "hat" or wears_hat(o.name)
+    }
 
 
 def held_out() -> frozenset[tuple[str, str]]:

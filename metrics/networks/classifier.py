@@ -129,7 +129,7 @@ def open_classifier(spec: str, what: str, device: str = "cpu", batch_size: int =
     )
     return Classifier(
         labels=tuple(str(config.id2label[place]) for place in range(config.num_labels)),
-        network=f"transformers {type(model).__name__} config={_architecture(config)}",
+        network=f"transformers {type(model).__name__} config={architecture(config)}",
         weights=digest_of_state(model.state_dict()),
         mean=tuple(settings.get("image_mean") or HALF),
         std=tuple(settings.get("image_std") or HALF),
@@ -165,7 +165,7 @@ def _process(processor: Any, image: Image) -> NDArray[np.float32]:
     return np.asarray(pixels[0], dtype=np.float32)
 
 
-def _architecture(config: Any) -> str:
+def architecture(config: Any) -> str:
     """Digest of what of a config determines the logits; where it was saved, by what, and in which precision does not."""
     prose = {"_name_or_path", "architectures", "transformers_version", "dtype", "torch_dtype", "problem_type"}
     settings = json.loads(json.dumps(config.to_dict(), default=str))

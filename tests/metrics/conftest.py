@@ -116,6 +116,17 @@ def aesthetic_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="session")
+def scenes_folder(tmp_path_factory: pytest.TempPathFactory, judge_folder: Path) -> Path:
+    """The judge folder with a world of four scenes."""
+    folder = Path(shutil.copytree(judge_folder, tmp_path_factory.mktemp("scenes") / "judge"))
+    scenes = {"a dog": ["dog", "none", "grass", "none"], "a cat": ["cat", "none", "grass", "none"]}
+    scenes |= {"a dog in snow": ["dog", "none", "snow", "none"], "a cat hat": ["cat", "none", "grass", "hat"]}
+    world = {"parts": ["object", "state", "background", "accessory"], "scenes": scenes}
+    (folder / "scenes.json").write_text(json.dumps(world))
+    return folder
+
+
 @pytest.fixture
 def judge_copy(judge_folder: Path, tmp_path: Path) -> Path:
     """A judge folder that a test may spoil."""

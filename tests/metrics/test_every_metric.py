@@ -56,6 +56,7 @@ def build(
     vit_folder: Path,
     headed_folder: Path,
     judge_folder: Path,
+    scenes_folder: Path,
     sigmoid_folder: Path,
     transformers_clip: Path,
     aesthetic_head: Path,
@@ -73,7 +74,7 @@ def build(
         kind = point.load()
         net = f"folder:{vit_folder if 'structure' in point.name or point.name == 'dino_image' else headed_folder}"
         networks = {"net": net, "features": net, "classifier": net, "model": f"local-dir:{judge_folder}"}
-        networks |= {"head": str(aesthetic_head)}
+        networks |= {"head": str(aesthetic_head), "judge": f"local-dir:{scenes_folder}"}
         networks |= {"siglip": {"model": f"local-dir:{sigmoid_folder}"}}.get(point.name, {})
         networks |= {"pickscore": {"model": f"folder:{transformers_clip}", "processor": ""}}.get(point.name, {})
         usual = networks | {"batch_size": 2}

@@ -105,3 +105,16 @@ def test_a_rank_that_tests_leave_open_is_a_range(data: ReportData) -> None:
     titles = [each.title for each in board(tied, LOOK).columns]
     assert titles.count("rank") == 1
     assert not {"rank low", "rank high"} & set(titles)
+
+
+def test_a_metric_whose_judge_is_doubted_has_a_dagger_wherever_it_is_named(data: ReportData) -> None:
+    """In tables, sentences and axes alike, with the doubt beside its meaning; no other metric has one."""
+    print_ = str(data.curves.loc[data.curves["metric"] == "clip", "fingerprint"].iloc[0])
+    cards = {**data.cards, print_: {**data.cards.get(print_, {}), "doubt": "its judge failed 1 of 13 checks: black picture"}}
+    doubted = replace(data, cards=cards)
+    name = metric_names(doubted)["clip"]
+    assert (name.title, name.noun) == ("CLIP †", "CLIP score †")
+    assert name.label.endswith(" †")
+    assert name.meaning.endswith("; its judge failed 1 of 13 checks: black picture")
+    marked = [column.title for column in board(doubted, LOOK).columns if "†" in column.title]
+    assert marked == ["CLIP †"]

@@ -22,9 +22,9 @@ from bench.toybox.stages.augment import soften
 from bench.toybox.stages.data import draw, to_unit
 from bench.toybox.stages.loop import Stage
 from bench.toybox.stages.tokens import build_tokenizer
-from bench.toybox.vocabulary import ACCESSORIES, BACKGROUNDS, OBJECTS, caption, held_out, wears_hat
+from bench.toybox.vocabulary import ACCESSORIES, BACKGROUNDS, OBJECTS, all_scenes, caption, held_out, wears_hat
 
-__all__ = ["JudgeStage", "RankerStage", "build_judge", "judge_config", "ranker_config"]
+__all__ = ["JudgeStage", "RankerStage", "build_judge", "judge_config", "ranker_config", "scenes_json"]
 
 CONTEXT = 24
 NEGATIVES = 96
@@ -67,6 +67,12 @@ def _config(*, embed: int, image: int, text: int, heads: int, layers: int) -> di
     }
 
 
+def scenes_json() -> str:
+    """What the judge can tell apart, as `metrics.judges.toybox` reads it: a line a scene."""
+    lines = [f"{json.dumps(text)}: {json.dumps(parts)}" for text, parts in all_scenes().items()]
+    return '{"parts": ["object", "state", "background", "accessory"], "scenes": {\n' + ",\n".join(lines) + "\n}}\n"
+
+
 def build_judge(config: dict[str, Any] | None = None) -> nn.Module:
     """An untrained image-text model; the judge's architecture unless another ``config`` is given."""
     model: nn.Module = open_clip.CLIP(**(config or judge_config())["model_cfg"])
@@ -87,6 +93,7 @@ class JudgeStage(Stage):
     warm_up = 300
     weights_seed, pictures_seed = 10_000, 4_000
     config = staticmethod(judge_config)
+    answers_questions = True
 
     def __init__(self, seed: int, pool_size: int = 14_000, batch: int = 48) -> None:
         torch.manual_seed(self.weights_seed + seed)
@@ -131,6 +138,8 @@ class JudgeStage(Stage):
         }
         save_file(state, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
         (folder / "open_clip_config.json").write_text(json.dumps(self.config(), indent=2) + "\n")
+        if self.answers_questions:
+            (folder / "scenes.json").write_text(scenes_json())
         self.tokenizer.save_pretrained(folder)
 
 
@@ -140,3 +149,4 @@ class RankerStage(JudgeStage):
     name = "ranker"
     weights_seed, pictures_seed = 20_000, 6_000
     config = staticmethod(ranker_config)
+    answers_questions = False

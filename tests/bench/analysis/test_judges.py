@@ -106,3 +106,45 @@ def test_a_metric_without_a_direction_is_not_judged() -> None:
     pairs = table({TRUTH: ("up", truth), "share": ("neither", truth), "follows": ("up", truth)}, *truth.shape)
     found = judge(pairs, NO_SETS, CARDS | {"neither": {"higher_is_better": None}})
     assert found["metric"].tolist() == ["follows"]
+
+
+def voted(metrics: dict[str, np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Pair scores of samples that have names and one seed, and an empty table of sets."""
+    shape = next(iter(metrics.values())).shape
+    pairs = table({name: ("up", scores) for name, scores in metrics.items()}, *shape)
+    return pairs.assign(sample_id="s" + pairs["source_id"], seed=0), NO_SETS
+
+
+def test_scores_of_people_are_a_truth_beside_toyboxs() -> None:
+    rng = np.random.default_rng(5)
+    felt, rendered = rng.normal(size=(12, 6)), rng.normal(size=(12, 6))
+    pairs, sets = voted({TRUTH: rendered, "felt": felt, "rendered": rendered + 0.0})
+    rows = pairs[pairs["metric"] == "felt"]
+    people = [rows.assign(rater=name, score=rows["score"] + shift) for name, shift in (("ann", 1.0), ("bob", -1.0))]
+    votes = pd.concat(people)[["rater", "sample_id", "source_id", "editor", "value", "score"]].iloc[: 12 * 6 + 36]
+    found = judge(pairs, sets, CARDS, votes={"votes of people": votes}).set_index(["truth", "metric"])
+    assert found.loc[(TRUTHS[TRUTH], "rendered"), "rho"] == pytest.approx(1)
+    assert found.loc[("votes of people", "felt"), "n"] == 72, "an edit that one of them voted on counts"
+    assert found.loc[("votes of people", "felt"), "rho"] > 0.6 > abs(found.loc[("votes of people", "rendered"), "rho"])
+    alone = judge(pairs[pairs["metric"] != TRUTH], sets, CARDS, votes={"votes of people": votes})
+    assert set(alone["truth"]) == {"votes of people"}
+
+
+def test_preferences_have_an_agreement_and_no_rho() -> None:
+    rng = np.random.default_rng(6)
+    felt = rng.normal(size=(12, 6))
+    pairs, sets = voted({"felt": felt, "against": -felt})
+    places = [("e0", 0.0), ("e1", 0.1)]
+    votes = pd.DataFrame(
+        [
+            {"rater": "ann", "sample_id": f"s{s}", "source_id": str(s), "first": places[0][0], "first_value": places[0][1],
+             "second": places[1][0], "second_value": places[1][1], "vote": "first" if felt[s, 0] > felt[s, 1] else "second"}
+            for s in range(12)
+        ]
+    )  # fmt: skip
+    found = judge(pairs, sets, CARDS, votes={"votes of people": votes})
+    assert found["metric"].tolist() == ["felt", "against"], "the best first"
+    assert found["agreement"].tolist() == [1.0, 0.0]
+    assert found["n"].tolist() == [12, 12]
+    assert found["rho"].isna().all()
+    assert "votes of people" not in markdown(found, "").partition("## Votes")[0], "no answer in short without a rho"

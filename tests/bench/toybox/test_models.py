@@ -32,6 +32,7 @@ from bench.toybox.evaluate import (
 from bench.toybox.reference import class_of, images_of
 from bench.toybox.stages.data import Pool, draw, to_unit
 from bench.toybox.stages.features import layer_distances
+from bench.toybox.stages.judge import scenes_json
 from bench.toybox.world import SIZE
 
 pytestmark = pytest.mark.slow
@@ -54,6 +55,12 @@ def test_small_and_safe() -> None:
     files = [p for p in TOYBOX.rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) < 40_000_000
     assert {p.suffix for p in files} <= {".json", ".safetensors", ".txt"}
+
+
+def test_the_judge_has_the_scenes_of_the_vocabulary() -> None:
+    """And only the judge: the ranker answers no questions."""
+    assert (TOYBOX / "judge" / "scenes.json").read_text() == scenes_json()
+    assert not (TOYBOX / "ranker" / "scenes.json").exists()
 
 
 def test_stock_pipelines_run_as_they_load() -> None:

@@ -1,0 +1,104 @@
+"""The commands about judges, on a run of fake editors and a server on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from fake_specs import PAIR_METRICS, SpecMaker, editor
+from judge_server import MODEL, judge_server
+
+from bench import api
+from bench.scoring.preferences import read_preferences
+from bench.scoring.validations import recall
+from bench.store import Run
+from bench.workers.crew import Options
+
+pytestmark = pytest.mark.slow
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def run(make_spec: SpecMaker, tmp_path: Path) -> Run:
+    """Two editors, scored."""
+    spec = make_spec(editor("Fade"), editor("Fade", label="other", params={"gain": 0.5}), metrics=PAIR_METRICS)
+    made = api.run(spec, tmp_path / "run", options=Options(executor="inline"), scorable=False)
+    api.score(made)
+    return made
+
+
+def test_a_judge_compares_editors_in_both_orders_and_is_asked_once(run: Run, etabench: Command) -> None:
+    with judge_server("ok") as server:
+        told = json.dumps({"server": server.url, "model": MODEL})
+        code, out, err = etabench("judge-pairs", run.path, "--judge", told, "--json")
+        assert code == 0, err
+        (row,) = json.loads(out)
+        asked = len(server.requests)
+        assert asked <= 2 * row["asked"]
+        assert etabench("judge-pairs", run.path, "--judge", told, "--json")[1] == out
+        assert len(server.requests) == asked
+    assert (row["flip"] + row["tie"], row["failed"]) == (row["asked"], 0), "who always says first has flipped"
+    table = read_preferences(run)
+    assert table["vote"].eq("flip").all()
+    assert table["failure"].isna().all()
+
+
+def test_failures_of_pairs_are_counted_and_are_no_ties(run: Run, etabench: Command) -> None:
+    with judge_server("refuse") as server:
+        told = json.dumps({"server": server.url, "model": MODEL})
+        (row,) = json.loads(etabench("judge-pairs", run.path, "--judge", told, "--json")[1])
+    assert (row["tie"], row["failed"]) == (0, row["asked"])
+    assert row["preferred"] is None
+
+
+def test_agreement_lays_votes_beside_every_metric(run: Run, tmp_path: Path, etabench: Command) -> None:
+    scores = api.score(run).pairs
+    rows = scores[scores["metric"] == "clip"][["sample_id", "editor", "value", "score"]]
+    rows.assign(rater="ann").to_csv(tmp_path / "people.csv", index=False)
+    code, out, err = etabench("agreement", run.path, "--votes", tmp_path / "people.csv", "--json")
+    assert code == 0, err
+    found = pd.DataFrame(json.loads(out)).set_index(["first", "second"])
+    assert found.loc[("people", "clip"), "agreement"] == 1.0
+    assert ("people", "lpips") in found.index
+    code, _, err = etabench("agreement", run.path)
+    assert (code, "no judge and no votes" in err) == (2, True)
+    (tmp_path / "clip.csv").write_text((tmp_path / "people.csv").read_text())
+    code, _, err = etabench("agreement", run.path, "--votes", tmp_path / "clip.csv")
+    assert (code, "clip is the name of two" in err) == (2, True)
+
+
+def test_a_judge_that_always_says_the_same_fails_and_is_remembered(
+    spec_file: Callable[..., Path], tmp_path: Path, etabench: Command
+) -> None:
+    with judge_server("ok") as server:
+        metric = {"name": "judge_rubric", "params": {"judge": {"server": server.url, "model": MODEL}}}
+        spec = spec_file(editor("Fade"), metrics=[*PAIR_METRICS, metric])
+        where = ("--out", tmp_path / "tried", "--samples", "6", "--size", "32")
+        code, out, err = etabench("validate-judge", spec, *where)
+        assert code == 1, err
+        assert "judge_rubric: fails black picture" in out
+        asked = len(server.requests)
+        code, out, _ = etabench("validate-judge", spec, *where, "--json")
+        assert (code, len(server.requests)) == (1, asked), "answers are kept"
+    rows = json.loads(out)
+    assert {row["metric"] for row in rows} == {"judge_rubric"}
+    (table,) = (tmp_path / "tried").glob("*.csv")
+    known = recall(table.stem)
+    assert known is not None
+    assert known.failed == [row["check"] for row in rows if not row["passed"]]
+
+
+def test_a_spec_without_a_judge_is_told_how_to_have_one(
+    spec_file: Callable[..., Path], tmp_path: Path, etabench: Command
+) -> None:
+    code, _, err = etabench("validate-judge", spec_file(editor("Fade")), "--out", tmp_path / "tried")
+    assert code == 2
+    assert "no metric of the spec is said by a judge" in err
