@@ -42,7 +42,7 @@ def run(
     batch: Annotated[
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
     ] = None,
-    fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
+    fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit: on_error=stop")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit or metric failed")] = False,
     trust: Trust = False,
 ) -> None:
@@ -52,7 +52,8 @@ def run(
     from bench.progress import shown
     from bench.workers.crew import Options
 
-    overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
+    short = {"limit": limit, "batch": batch, "on_error": "stop" if fail_on_error else None}
+    overrides = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     if dry_run:
         from bench.plan.prompts import cut_prompts
         from bench.store import Run
@@ -68,7 +69,7 @@ def run(
         ahead = forecast(resolved, planned, manifest, Run(place), threads)
         console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
         return
-    options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
+    options = Options(executor=executor.value, workers=workers, threads=threads)
     try:
         progress, scorable = shown(console.log), not no_score
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from bench.errors import RunError
 from bench.store import Run, claims
+from bench.workers.overdue import Overdue
 
 __all__ = ["Crew", "Died", "Options", "Work"]
 
@@ -31,7 +32,6 @@ class Options:
     workers: int = 0
     device: str = "auto"
     threads: int = 1
-    fail_on_error: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,6 @@ class Work:
     folder: str
     device: str
     threads: int
-    fail_on_error: bool
     worker: str
 
     def settings(self) -> dict[str, Any]:
@@ -64,6 +63,9 @@ class Crew(ABC, Generic[Worker]):
     - Entering starts the workers and returns at once. Only the process and the thread that entered call `check` and leave.
     - A worker that dies is not an error of the run: its claims are voided, with word of how it died for whoever takes its units next, and it
       is replaced. One whose successors die too, and never over a unit, stops the run.
+    - A worker that holds a unit far beyond the spec's `unit_seconds` is stuck where no signal of its own reaches it: it is killed, which is a
+      death like any other.
+    - Told that it is `enough`, workers end after the unit in hand and are not replaced; where an executor cannot tell them, they stop.
     - On leaving without an error workers end by themselves, because every unit has a record; on leaving with one, whether raised by
       `check` or thrown in from outside (KeyboardInterrupt), they are told to stop and none is left behind.
 
@@ -80,6 +82,9 @@ class Crew(ABC, Generic[Worker]):
         self._names: list[str] = []
         self._fruitless: list[int] = []
         self._started = 0
+        self._ending = False
+        self._overdue = Overdue(run, self.name, run.spec.unit_seconds)
+        self._killed: dict[str, str] = {}
 
     @abstractmethod
     def start(self, work: Work) -> Worker:
@@ -92,6 +97,14 @@ class Crew(ABC, Generic[Worker]):
     @abstractmethod
     def stop(self, workers: Sequence[Worker]) -> None:
         """Tell workers to stop, and wait a little."""
+
+    @abstractmethod
+    def kill(self, worker: Worker) -> None:
+        """End a worker that hears nothing any more."""
+
+    def finish(self, workers: Sequence[Worker]) -> None:
+        """Tell workers to end after the unit in hand."""
+        self.stop(workers)
 
     def leave(self, workers: Sequence[Worker]) -> None:
         """Let go of workers that end by themselves."""
@@ -114,31 +127,43 @@ class Crew(ABC, Generic[Worker]):
 
     def check(self) -> bool:
         """Whether anyone still works; called a few times a second. Raises RunError with what stopped a worker for good."""
+        for name, cause in self._overdue.found().items():
+            seat = self._names.index(name) if name in self._names else None
+            if seat is not None and (worker := self.workers[seat]) is not None and name not in self._killed:
+                self._killed[name] = cause
+                self.kill(worker)
         for seat, worker in enumerate(self.workers):
             outcome = None if worker is None else self.outcome(worker)
             if outcome is None:
                 continue
             self.workers[seat] = None
             if isinstance(outcome, Died):
-                self._bury(seat, outcome.cause)
-                self._begin(seat, self.devices[seat])
+                self._bury(seat, self._killed.get(self._names[seat], outcome.cause))
             elif outcome:
                 raise RunError(outcome)
         return any(worker is not None for worker in self.workers)
+
+    def enough(self) -> None:
+        """Let workers end after the unit in hand; to be said once."""
+        self._ending = True
+        self.finish([worker for worker in self.workers if worker is not None])
 
     def _begin(self, seat: int, device: str) -> None:
         self._started += 1
         self._names[seat] = f"{self.name}-{self._started}"
         options = self.options
         folder = str(self.run.path.resolve())
-        self.workers[seat] = self.start(Work(folder, device, options.threads, options.fail_on_error, self._names[seat]))
+        self.workers[seat] = self.start(Work(folder, device, options.threads, self._names[seat]))
 
     def _bury(self, seat: int, cause: str) -> None:
         held = claims.of_worker(self.run.claims, self._names[seat])
         for path in held:
             claims.bury(path, self._names[seat], cause)
+        if self._ending:
+            return
         self._fruitless[seat] = 0 if held else self._fruitless[seat] + 1
         if self._fruitless[seat] > FRUITLESS_DEATHS:
             raise RunError(f"worker processes keep dying before they take a unit ({cause}); try --executor inline")
         over = f" over {len(held)} unit{'s' * (len(held) > 1)}" if held else ""
         self.say(f"a worker died{over} ({cause}) and is replaced")
+        self._begin(seat, self.devices[seat])

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from bench import registry
 from bench.devices import deterministic, pick_device
-from bench.errors import RunError
 from bench.interrupts import told_to_stop
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
@@ -23,11 +22,12 @@ from bench.store.claims import Claim
 from bench.workers.waiting import Waiting
 from bench.workers.worker import Interrupted, Worker
 
-__all__ = ["drain", "failure_line"]
+__all__ = ["LAST_UNIT", "drain", "failure_line"]
 
 POLL_SECONDS = 0.5
 MOST_DEATHS = 2
 """Workers that may die over a unit before it is a failure: the first may have been killed for its neighbour's sake."""
+LAST_UNIT = "finishing the unit in hand; Ctrl-C again leaves at once"
 Watch = Callable[[Record], None]
 Take = Callable[[Unit, contextlib.ExitStack], Claim | None]
 Commit = Callable[[Unit, Record, Mapping[str, bytes]], None]
@@ -41,18 +41,24 @@ def drain(
     batch: int | None = None,
     worker: str = "",
     stop: Callable[[], bool] = lambda: False,
+    enough: Callable[[], bool] = lambda: False,
+    patient: bool = False,
     watch: Watch = lambda record: None,
     say: Callable[[str], None] = lambda line: None,
-    fail_on_error: bool = False,
 ) -> None:
     """Work on the run in `folder` until every unit of its plan has a record, sharing it with whoever else does.
 
     `device` and `batch` override the spec's, `worker` is the name that claims bear, `stop` is asked between units and between steps,
-    `watch` sees each record this worker commits, `say` gets a line about what a user may wonder at. Raises RunError at the first failed
-    unit if `fail_on_error`; KeyboardInterrupt, from Ctrl-C or SIGTERM, leaves a clean folder.
+    `enough` between units, `watch` sees each record this worker commits and may raise to end the work, `say` gets a line about what a user
+    may wonder at. Ctrl-C and SIGTERM end the work at once, the first Ctrl-C of a `patient` worker after the unit in hand; each raises
+    KeyboardInterrupt and leaves a clean folder.
     """
     run = Run.open(folder)
-    with told_to_stop() as told:
+    with told_to_stop(first=(lambda: say(LAST_UNIT)) if patient else None) as told:
+
+        def ended() -> bool:
+            return maker.stop() or told.enough or enough()
+
         maker = Worker(run, pick_device(device or run.spec.device), threads, lambda: told() or stop(), batch)
         todo = list({unit.key: unit for unit in run.plan.units}.values())
         for entry in run.plan.entries:
@@ -67,14 +73,12 @@ def drain(
         def commit(unit: Unit, record: Record, files: Mapping[str, bytes]) -> None:
             run.commit(record, files)
             watch(record)
-            if fail_on_error and record.status == "failed":
-                raise RunError(failure_line(unit, run.plan, record))
 
         with deterministic(threads):
-            while todo and not maker.stop():
+            while todo and not ended():
                 held: list[Unit] = []
                 for units in _batches((unit for unit in todo if run.record(unit.key) is None), maker):
-                    if maker.stop():
+                    if ended():
                         break
                     held += _work(maker, units, claim, commit, say)
                 if held and len(held) == len(todo):
@@ -85,6 +89,8 @@ def drain(
                 todo = held
         if told.error is not None:  # whatever became of it where it was raised
             raise told.error
+        if told.enough:
+            raise KeyboardInterrupt
 
 
 def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say: Callable[[str], None]) -> list[Unit]:

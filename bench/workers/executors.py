@@ -16,9 +16,10 @@ from bench.errors import RunError
 from bench.interrupts import told_to_stop
 from bench.plan import Plan
 from bench.progress import Advance
+from bench.spec.policy import failures_allowed
 from bench.store import Record, Run
 from bench.workers.crew import Crew, Options
-from bench.workers.drain import drain, failure_line
+from bench.workers.drain import LAST_UNIT, drain, failure_line
 from bench.workers.local import LocalCrew
 from bench.workers.remote import RayCrew, SlurmCrew
 from bench.workers.waiting import Waiting
@@ -31,7 +32,8 @@ REMOTE = ("ray", "slurm")
 
 
 def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
-    """Work until every unit has a record; `advance` is called once per record. Raises what stops a worker for good.
+    """Work until every unit has a record; `advance` is called once per record. Raises what stops a worker for good, and RunError where more
+    units fail than the spec's `on_error` lets. Ctrl-C ends it after the units in hand, a second one at once.
 
     Where every unit has one already nothing is started. With fewer units to do than workers asked for, only as many are.
     """
@@ -44,23 +46,37 @@ def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
     devices = _devices(options)[: len(pending)]
     name = options.executor if options.executor != "auto" else "inline" if len(devices) == 1 else "local"
 
+    allowed, failed = failures_allowed(run.spec.on_error, len(units)), 0
+
     def watch(record: Record) -> None:
-        advance(1, failure_line(units[record.key], plan, record) if record.status == "failed" else "")
+        nonlocal failed
+        line = failure_line(units[record.key], plan, record) if record.status == "failed" else ""
+        failed += bool(line)
+        advance(1, line)
+        if failed > allowed:
+            budget = f"; {failed} of {len(units)} units failed, on_error allows {allowed:g}" if allowed else ""
+            raise RunError(f"{line}{budget}; run again to continue")
 
     def say(line: str) -> None:
         advance(0, line)
 
     if name == "inline":
-        drain(run.path, device=devices[0], threads=options.threads, watch=watch, say=say, fail_on_error=options.fail_on_error)
+        drain(run.path, device=devices[0], threads=options.threads, watch=watch, say=say, patient=True)
         return
-    with told_to_stop(), CREWS[name](run, devices, options, say) as crew:
+    told_last = False
+    with told_to_stop(first=lambda: say(LAST_UNIT)) as told, CREWS[name](run, devices, options, say) as crew:
         waiting = Waiting(run, say, mine=crew.name)
         while pending:
+            if told.enough and not told_last:
+                crew.enough()
+                told_last = True
             working = crew.check()
             found = list(run.records(pending))
             for record in found:
                 pending.discard(record.key)
                 watch(record)
+            if told.enough and not working:
+                raise KeyboardInterrupt
             if pending and not working:
                 raise RunError(f"all workers ended with {len(pending)} units to do; run again to continue")
             waiting.over() if found else waiting.go_on(pending)

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from bench.store import Run
 from bench.workers.crew import Crew, Died, Options, Work
+from bench.workers.process import ENOUGH
 
 __all__ = ["LocalCrew"]
 
@@ -61,6 +63,16 @@ class LocalCrew(Crew[Process]):
         if worker.last_word.is_file():
             return worker.last_word.read_text(encoding="utf-8")
         return Died(f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}")
+
+    def kill(self, worker: Process) -> None:
+        worker.process.kill()
+
+    def finish(self, workers: Sequence[Process]) -> None:
+        for worker in workers:
+            with suppress(BrokenPipeError):  # it has just ended
+                assert worker.process.stdin is not None
+                worker.process.stdin.write(ENOUGH)
+                worker.process.stdin.flush()
 
     def stop(self, workers: Sequence[Process]) -> None:
         for worker in workers:

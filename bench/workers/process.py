@@ -1,14 +1,15 @@
 """A worker as a process of its own: `python -m bench.workers.process SETTINGS`, started by `bench.workers.local`.
 
 It imports this module and what the run names, never the program that started it, so that the Python API may be called from anywhere: a
-script without a main guard, a notebook, a test. Its standard input is a pipe that its parent holds open; when that ends the parent is
-gone, and the worker stops at the next step.
+script without a main guard, a notebook, a test. Its standard input is a pipe that its parent holds open: a byte in it says to end after
+the unit in hand; when it ends the parent is gone, and the worker stops at the next step. Ctrl-C is the parent's to hear.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from contextlib import suppress
@@ -20,17 +21,20 @@ from bench.interrupts import told_to_stop
 from bench.store import write_atomically
 from bench.workers.drain import drain
 
-__all__ = ["main", "work"]
+__all__ = ["ENOUGH", "main", "work"]
+
+ENOUGH = b"."
 
 
 def main(arguments: list[str]) -> None:
     """`work` as the settings (JSON) say: `folder`, what `drain` takes, and `last_word`, the file for what comes back."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = json.loads(arguments[0])
     last_word = Path(settings.pop("last_word"))
-    orphaned = threading.Event()
-    threading.Thread(target=_watch, args=(orphaned,), name="parent", daemon=True).start()
+    orphaned, enough = threading.Event(), threading.Event()
+    threading.Thread(target=_watch, args=(orphaned, enough), name="parent", daemon=True).start()
     with suppress(KeyboardInterrupt):
-        write_atomically(last_word, work(stop=orphaned.is_set, **settings).encode())
+        write_atomically(last_word, work(stop=orphaned.is_set, enough=enough.is_set, **settings).encode())
 
 
 def work(folder: str, **settings: Any) -> str:
@@ -50,11 +54,11 @@ def work(folder: str, **settings: Any) -> str:
     return ""
 
 
-def _watch(orphaned: threading.Event) -> None:
-    """Wait for the pipe's end; unbuffered, since a thread that waits inside a buffered reader stops the interpreter from ending."""
+def _watch(orphaned: threading.Event, enough: threading.Event) -> None:
+    """Wait for a byte and for the pipe's end; unbuffered, as a thread that waits inside a buffered reader keeps the interpreter from ending."""
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 1):
-            pass
+            enough.set()
     orphaned.set()
 
 

@@ -37,6 +37,9 @@ class RayCrew(Crew[Any]):
         ended, _ = self._ray.wait([worker], num_returns=1, timeout=0)
         return _result(lambda: self._ray.get(worker)) if ended else None
 
+    def kill(self, worker: Any) -> None:
+        self._ray.cancel(worker, force=True)
+
     def stop(self, workers: Sequence[Any]) -> None:
         for worker in workers:
             self._ray.cancel(worker)
@@ -63,9 +66,12 @@ class SlurmCrew(Crew[Any]):
     def outcome(self, worker: Any) -> str | Died | None:
         return _result(worker.result) if worker.done() else None
 
+    def kill(self, worker: Any) -> None:
+        worker.cancel(check=False)  # it may have ended by itself; Slurm kills what does not end
+
     def stop(self, workers: Sequence[Any]) -> None:
         for worker in workers:
-            worker.cancel(check=False)  # it may have ended by itself
+            self.kill(worker)
 
 
 def _whole(devices: Sequence[str]) -> list[str]:

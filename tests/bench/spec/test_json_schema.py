@@ -86,6 +86,7 @@ WORDS: dict[str, Check] = {
     "minItems": of_length("minItems"),
     "minLength": of_length("minLength"),
     "minimum": of_size("minimum", operator.ge),
+    "exclusiveMinimum": of_size("exclusiveMinimum", operator.gt),
     "maximum": of_size("maximum", operator.le),
     "exclusiveMaximum": of_size("exclusiveMaximum", operator.lt),
 }
