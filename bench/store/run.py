@@ -6,6 +6,7 @@
     plan.json         the units that the spec asks for
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
     claims/<key>      who works on a unit now
+    logs/             what each worker did, one line of JSON an event
     holders/          which commands work on the run now, and on which plan: all on the same
     samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them, and the digests of these files
     scores/ report/   made from the units, and always makeable again
@@ -67,6 +68,7 @@ class Run:
         self.units = self.path / "units"
         self.claims = self.path / "claims"
         self.holders = self.path / "holders"
+        self.logs = self.path / "logs"
         self.scores = self.path / "scores"
         self.report = self.path / "report"
 
@@ -94,7 +96,7 @@ class Run:
             raise RunError(
                 f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
             )
-        for folder in (run.units, run.claims, run.holders, run.path / "samples", run.scores, run.report):
+        for folder in (run.units, run.claims, run.holders, run.logs, run.path / "samples", run.scores, run.report):
             run.own(folder)
         return run
 

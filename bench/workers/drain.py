@@ -9,16 +9,21 @@ batched kernels, so the size of the batch is no part of a unit's key; the record
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import registry
-from bench.devices import deterministic, pick_device
+from bench.devices import deterministic, pick_device, resident_mb
+from bench.errors import message_of
 from bench.interrupts import told_to_stop
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
 from bench.store.claims import Claim
+from bench.store.logs import WorkerLog
 from bench.workers.waiting import Waiting
 from bench.workers.worker import Interrupted, Worker
 
@@ -53,7 +58,7 @@ def drain(
     may wonder at. Ctrl-C and SIGTERM end the work at once, the first Ctrl-C of a `patient` worker after the unit in hand; each raises
     KeyboardInterrupt and leaves a clean folder.
     """
-    run = Run.open(folder)
+    run, worker = Run.open(folder), worker or f"{uuid.uuid4().hex[:12]}-1"
     with told_to_stop(first=(lambda: say(LAST_UNIT)) if patient else None) as told:
 
         def ended() -> bool:
@@ -72,9 +77,11 @@ def drain(
 
         def commit(unit: Unit, record: Record, files: Mapping[str, bytes]) -> None:
             run.commit(record, files)
+            log.unit(record, memory_mb=resident_mb())
             watch(record)
 
-        with deterministic(threads):
+        log = WorkerLog(run.logs, worker, host=socket.gethostname(), pid=os.getpid(), device=maker.device, threads=threads)
+        with deterministic(threads), _ended(log):
             while todo and not ended():
                 held: list[Unit] = []
                 for units in _batches((unit for unit in todo if run.record(unit.key) is None), maker):
@@ -91,6 +98,17 @@ def drain(
             raise told.error
         if told.enough:
             raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _ended(log: WorkerLog) -> Iterator[None]:
+    """Write into the log how the block ends."""
+    try:
+        yield
+    except BaseException as error:
+        log.end(f"{type(error).__name__}: {message_of(error)[:300]}")
+        raise
+    log.end("nothing is left to do, or it was told to end")
 
 
 def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say: Callable[[str], None]) -> list[Unit]:

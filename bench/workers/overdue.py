@@ -32,7 +32,7 @@ class Overdue:
         if self._limit is None or now - self._looked < SECONDS_BETWEEN_LOOKS:
             return {}
         self._looked = now
-        notes = [note for path in self._run.claims.glob("[!.]*") if (note := claims.holder(path)) and note.get("token")]
+        notes = claims.held(self._run.claims).values()
         mine = {note["token"]: note["worker"] for note in notes if note.get("worker", "").startswith(self._crew)}
         self._seen = {token: self._seen.get(token, (worker, now)) for token, worker in mine.items()}
         held = Counter(mine.values())
