@@ -151,7 +151,11 @@ def fetch(
 @app.command()
 def score(
     run: RunArgument,
+    *,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="workers; 0 is this process, of other executors one per GPU or core")] = 0,
+    executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
     trust: Trust = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any metric failed")] = False,
 ) -> None:
@@ -159,8 +163,10 @@ def score(
     from bench import api
     from bench.commands.outlook import unscored
     from bench.progress import shown
+    from bench.workers.crew import Options
 
-    scores = api.score(run, device=device, progress=shown(console.log), trust=trust)
+    options = Options(executor=executor.value, workers=workers, threads=threads)
+    scores = api.score(run, device=device, options=options, progress=shown(console.log), trust=trust)
     console.out.print(
         f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}", markup=False, soft_wrap=True
     )

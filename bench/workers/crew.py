@@ -13,7 +13,7 @@ from bench.errors import RunError
 from bench.store import Run, claims
 from bench.workers.overdue import Overdue
 
-__all__ = ["Crew", "Died", "Options", "Work"]
+__all__ = ["Crew", "Died", "Options", "Task", "Work"]
 
 FRUITLESS_DEATHS = 3
 Worker = TypeVar("Worker")
@@ -42,24 +42,41 @@ class Died:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What workers do with the folder, in words and as `module:function`, which takes what `Work.settings` gives.
+
+    `divided` says that it is told its `share`, a seat and the number of seats; otherwise workers share by claims.
+    """
+
+    what: str
+    target: str
+    divided: bool = False
+
+
+EDITING = Task("edit", "bench.workers.drain:drain")
+
+
+@dataclass(frozen=True)
 class Work:
-    """What a worker is started with: the folder, and what `bench.workers.drain.drain` takes, its name in claims included."""
+    """What a worker is started with: the folder, and what its task takes, its name in claims included."""
 
     folder: str
+    target: str
     device: str
     threads: int
     worker: str
+    share: tuple[int, int] | None = None
 
     def settings(self) -> dict[str, Any]:
-        """The arguments of `drain` beside the folder."""
-        return {name: value for name, value in vars(self).items() if name != "folder"}
+        """The arguments of `bench.workers.process.work` beside the folder."""
+        return {name: value for name, value in vars(self).items() if name != "folder" and value is not None}
 
 
 class Crew(ABC, Generic[Worker]):
     """A set of workers on one run folder, made once the plan is written there. Executors say how a worker starts, stops, and ended.
 
-    - Workers run `bench.workers.process.work` on the folder and nothing else. All that is known of the work lies there: a crew has no queue,
-      hands out no units and collects no results, so that crews can be mixed, killed and started again.
+    - Workers run `bench.workers.process.work` on the folder and nothing else, which does the `task`. All that is known of the work lies
+      there: a crew has no queue, hands out no units and collects no results, so that crews can be mixed, killed and started again.
     - Entering starts the workers and returns at once. Only the process and the thread that entered call `check` and leave.
     - A worker that dies is not an error of the run: its claims are voided, with word of how it died for whoever takes its units next, and it
       is replaced. One whose successors die too, and never over a unit, stops the run.
@@ -73,9 +90,14 @@ class Crew(ABC, Generic[Worker]):
     """
 
     def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
+        self,
+        run: Run,
+        devices: Sequence[str],
+        options: Options,
+        say: Callable[[str], None] = lambda line: None,
+        task: Task = EDITING,
     ) -> None:
-        self.run, self.devices, self.options, self.say = run, devices, options, say
+        self.run, self.devices, self.options, self.say, self.task = run, devices, options, say, task
         self.name = uuid.uuid4().hex[:12]
         self.workers: list[Worker | None] = []
         """One for each device; None where it ended because all was done."""
@@ -153,7 +175,8 @@ class Crew(ABC, Generic[Worker]):
         self._names[seat] = f"{self.name}-{self._started}"
         options = self.options
         folder = str(self.run.path.resolve())
-        self.workers[seat] = self.start(Work(folder, device, options.threads, self._names[seat]))
+        share = (seat, len(self.devices)) if self.task.divided else None
+        self.workers[seat] = self.start(Work(folder, self.task.target, device, options.threads, self._names[seat], share))
 
     def _bury(self, seat: int, cause: str) -> None:
         held = claims.of_worker(self.run.claims, self._names[seat])
@@ -163,7 +186,8 @@ class Crew(ABC, Generic[Worker]):
             return
         self._fruitless[seat] = 0 if held else self._fruitless[seat] + 1
         if self._fruitless[seat] > FRUITLESS_DEATHS:
-            raise RunError(f"worker processes keep dying before they take a unit ({cause}); try --executor inline")
+            what = "over their share" if self.task.divided else "before they take a unit"
+            raise RunError(f"worker processes keep dying {what} ({cause}); try --executor inline")
         over = f" over {len(held)} unit{'s' * (len(held) > 1)}" if held else ""
         self.say(f"a worker died{over} ({cause}) and is replaced")
         self._begin(seat, self.devices[seat])

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from bench.store import Run
 from bench.workers.crew import Crew, Died, Options, Work
@@ -34,10 +35,8 @@ class Process:
 class LocalCrew(Crew[Process]):
     """Processes of `bench.workers.process`."""
 
-    def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
-    ) -> None:
-        super().__init__(run, devices, options, say)
+    def __init__(self, run: Run, devices: Sequence[str], options: Options, *more: Any) -> None:
+        super().__init__(run, devices, options, *more)
         self._words = tempfile.TemporaryDirectory(prefix="etabench-")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

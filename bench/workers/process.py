@@ -7,6 +7,7 @@ the unit in hand; when it ends the parent is gone, and the worker stops at the n
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -19,7 +20,6 @@ from typing import Any
 from bench.errors import EtabenchError, message_of
 from bench.interrupts import told_to_stop
 from bench.store import write_atomically
-from bench.workers.drain import drain
 
 __all__ = ["ENOUGH", "main", "work"]
 
@@ -27,7 +27,7 @@ ENOUGH = b"."
 
 
 def main(arguments: list[str]) -> None:
-    """`work` as the settings (JSON) say: `folder`, what `drain` takes, and `last_word`, the file for what comes back."""
+    """`work` as the settings (JSON) say: `folder`, what it takes, and `last_word`, the file for what comes back."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = json.loads(arguments[0])
     last_word = Path(settings.pop("last_word"))
@@ -37,14 +37,15 @@ def main(arguments: list[str]) -> None:
         write_atomically(last_word, work(stop=orphaned.is_set, enough=enough.is_set, **settings).encode())
 
 
-def work(folder: str, **settings: Any) -> str:
-    """`drain` in another process, maybe on another machine: "" when all is done, else the line that says what stopped it for good.
+def work(folder: str, target: str, **settings: Any) -> str:
+    """A task (`module:name`) in another process, maybe on another machine: "" when all is done, else what stopped it for good, in a line.
 
     Errors come back as text, since their types may not travel. What a signal raises passes: nothing is wrong, and the work is not done.
     """
     with told_to_stop() as told:
         try:
-            drain(Path(folder), **settings)
+            module, _, name = target.partition(":")
+            getattr(importlib.import_module(module), name)(Path(folder), **settings)
         except BaseException as error:
             if told():
                 raise

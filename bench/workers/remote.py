@@ -20,10 +20,8 @@ MINUTES = 24 * 60
 class RayCrew(Crew[Any]):
     """Ray tasks, one GPU each where there are GPUs. The folder must be shared."""
 
-    def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
-    ) -> None:
-        super().__init__(run, _whole(devices), options, say)
+    def __init__(self, run: Run, devices: Sequence[str], options: Options, *more: Any) -> None:
+        super().__init__(run, _whole(devices), options, *more)
         self._ray = _extra("ray", "ray")
 
     def start(self, work: Work) -> Any:
@@ -48,17 +46,15 @@ class RayCrew(Crew[Any]):
 class SlurmCrew(Crew[Any]):
     """Slurm jobs through submitit, with the cluster's defaults (SBATCH_PARTITION, ...). The folder must be shared."""
 
-    def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
-    ) -> None:
-        super().__init__(run, _whole(devices), options, say)
+    def __init__(self, run: Run, devices: Sequence[str], options: Options, *more: Any) -> None:
+        super().__init__(run, _whole(devices), options, *more)
         self._executor = _extra("submitit", "slurm").AutoExecutor(folder=run.path / "slurm")
         gpu = self.devices[0] == "cuda"
         self._executor.update_parameters(
             name="etabench", timeout_min=MINUTES, cpus_per_task=options.threads if not gpu else 4, gpus_per_node=int(gpu)
         )
         if self._executor.cluster != "slurm":
-            say(f"there is no Slurm here (no srun): submitit runs the workers on this machine ({self._executor.cluster})")
+            self.say(f"there is no Slurm here (no srun): submitit runs the workers on this machine ({self._executor.cluster})")
 
     def start(self, work: Work) -> Any:
         return self._executor.submit(work_on, work.folder, **work.settings())
