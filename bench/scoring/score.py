@@ -98,10 +98,10 @@ def score_share(
     device: str,
     threads: int,
     worker: str = "",
-    stop: Callable[[], bool] = lambda: False,
     enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """What one of several workers does of a scoring: features and scores of its `share` of the edits, a seat and the number of seats.
+    It ends where it was `enough`, between two batches.
 
     `score_run` finds them afterwards and makes the rest. What fails here fails there again, and is told there.
     """
@@ -111,7 +111,7 @@ def score_share(
         _, _, singles, whole = _scorings(finished, pick_device(device), store, failed)
         try:
             jobs = [*singles.jobs, *(whole.jobs if whole else ())]
-            walk(finished, jobs, silent, failed, share=Share(*share), stop=lambda: stop() or enough())
+            walk(finished, jobs, silent, failed, share=Share(*share), stop=enough)
         finally:
             singles.save()
             store.save()

@@ -28,6 +28,8 @@ __all__ = ["CREWS", "execute", "share_out"]
 
 MOST_CPU_WORKERS = 4
 POLL_SECONDS = 0.2
+LOOKS = 20
+"""How many times as long as a look for finished units takes passes to the next, so that looking costs one part in so many of any run."""
 REMOTE = ("ray", "slurm")
 
 
@@ -62,15 +64,17 @@ def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
     if name == "inline":
         drain(run.path, device=devices[0], threads=options.threads, watch=watch, say=say, patient=True)
         return
-    told_last = False
+    told_last, next_look = False, 0.0
     with told_to_stop(first=lambda: say(LAST_UNIT)) as told, CREWS[name](run, devices, options, say) as crew:
         waiting = Waiting(run, say, mine=crew.name)
         while pending:
             if told.enough and not told_last:
                 crew.enough()
                 told_last = True
-            working = crew.check()
-            found = list(run.records(pending))
+            working, found, now = crew.check(), list[Record](), time.monotonic()
+            if now >= next_look or not working:
+                found = list(run.records(pending))
+                next_look = time.monotonic() + LOOKS * (time.monotonic() - now)
             for record in found:
                 pending.discard(record.key)
                 watch(record)

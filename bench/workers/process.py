@@ -2,7 +2,7 @@
 
 It imports this module and what the run names, never the program that started it, so that the Python API may be called from anywhere: a
 script without a main guard, a notebook, a test. Its standard input is a pipe that its parent holds open: a byte in it says to end after
-the unit in hand; when it ends the parent is gone, and the worker stops at the next step. Ctrl-C is the parent's to hear.
+the unit in hand; when it ends the parent is gone, and the worker stops as by SIGTERM. Ctrl-C is the parent's to hear.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = json.loads(arguments[0])
     last_word = Path(settings.pop("last_word"))
-    orphaned, enough = threading.Event(), threading.Event()
-    threading.Thread(target=_watch, args=(orphaned, enough), name="parent", daemon=True).start()
+    enough = threading.Event()
+    threading.Thread(target=_watch, args=(enough,), name="parent", daemon=True).start()
     with suppress(KeyboardInterrupt):
-        write_atomically(last_word, work(stop=orphaned.is_set, enough=enough.is_set, **settings).encode())
+        write_atomically(last_word, work(enough=enough.is_set, **settings).encode())
 
 
 def work(folder: str, target: str, **settings: Any) -> str:
@@ -55,12 +55,12 @@ def work(folder: str, target: str, **settings: Any) -> str:
     return ""
 
 
-def _watch(orphaned: threading.Event, enough: threading.Event) -> None:
+def _watch(enough: threading.Event) -> None:
     """Wait for a byte and for the pipe's end; unbuffered, as a thread that waits inside a buffered reader keeps the interpreter from ending."""
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 1):
             enough.set()
-    orphaned.set()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

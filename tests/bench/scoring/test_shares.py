@@ -111,7 +111,7 @@ def test_a_metric_that_fails_in_a_worker_fails_in_words(make_spec: SpecMaker, tm
 def test_a_worker_that_is_told_to_stop_keeps_what_it_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = batches(run, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        score_share(run.path, share=(0, 1), device="cpu", threads=1, stop=lambda: len(seen) == 2)
+        score_share(run.path, share=(0, 1), device="cpu", threads=1, enough=lambda: len(seen) == 2)
     assert len(pd.read_parquet(run.scores / "pairs.parquet")) > 0
 
 
