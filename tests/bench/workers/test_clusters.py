@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,11 @@ from bench import api
 from bench.store import Run
 from bench.workers.crew import Options
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # submitit's local executor lets go of a process whose result is there and which has yet to end
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]
 
 
 @pytest.fixture
@@ -29,8 +34,10 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def submitit() -> None:
+def submitit() -> Iterator[None]:
     pytest.importorskip("submitit")
+    yield
+    gc.collect()
 
 
 @pytest.mark.parametrize(("executor", "cluster"), [("ray", "ray"), ("slurm", "submitit")])
