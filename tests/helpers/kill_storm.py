@@ -62,6 +62,7 @@ class Storm:
             while self.killed.total() < min(total + KILLS_A_ROUND, kills):
                 self._disturb(self._random.choice(COMMANDS), self._random.randint(1, 4))
             assert self._undisturbed(self._run) == wanted, "other edits or scores than those of the undisturbed run"
+            print(f"{self.killed.total()} kills, all is there", flush=True)
 
     def _undisturbed(self, run: Path) -> dict[str, Any]:
         """What a run gives that is left alone from here on, and how long its commands take."""
