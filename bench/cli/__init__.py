@@ -1,6 +1,6 @@
 """The command `etabench`. Only the standard library, typer and rich are imported before a command needs more.
 
-`app` has the application, `making`, `watching`, `judging` and `looking` its commands.
+`app` has the application, `making`, `watching`, `judging`, `looking` and `study` its commands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bench.cli import making  # noqa: F401 - which adds its commands: those of a
 from bench.cli import watching  # noqa: F401
 
 # isort: split
-from bench.cli import judging, looking  # noqa: F401
+from bench.cli import judging, looking, study  # noqa: F401
 from bench.cli.app import app
 from bench.commands import console
 from bench.interrupts import told_to_stop
