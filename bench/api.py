@@ -84,18 +84,35 @@ def run(
     return folder
 
 
-def score(run: Run | str | Path, *, device: str | None = None, progress: Progress = silent, trust: bool = False) -> Scores:
+def score(
+    run: Run | str | Path,
+    *,
+    device: str | None = None,
+    options: Options | None = None,
+    progress: Progress = silent,
+    trust: bool = False,
+) -> Scores:
     """Score the finished edits of a run; what is scored already is not scored again. Returns the tables.
 
-    `device` is where metrics compute, the run's own device where it is None. Raises RunError where another spec is at work in the folder,
-    and where its spec names metrics that are code and were not let in before (`bench.trust`), unless told to `trust` it.
+    `device` is where metrics compute, the run's own device where it is None. Features and scores of edits are made by as many workers as
+    `options` ask for (its device does not count); one, or none said, is this process. The numbers are the same.
+
+    Raises RunError where another spec is at work in the folder, and where its spec names metrics that are code and were not let in before
+    (`bench.trust`), unless told to `trust` it.
     """
+    from dataclasses import replace
+
     from bench.scoring import score_run
     from bench.trust import code_of_metrics, demand
+    from bench.workers.crew import Task
+    from bench.workers.executors import share_out
 
     opened = run if isinstance(run, Run) else Run.open(run)
     demand(opened.path, code_of_metrics(opened.spec), trust)
     with opened.hold(opened.spec, opened.plan):
+        if options is not None and options.executor != "inline" and (options.workers > 1 or options.executor != "auto"):
+            shared = replace(options, device=device or opened.spec.device)
+            share_out(opened, shared, Task("score in workers", "bench.scoring.score:score_share", divided=True), progress)
         return score_run(opened, device=device, progress=progress)
 
 

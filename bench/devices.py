@@ -11,7 +11,16 @@ from typing import Any
 
 from bench.errors import ModelError
 
-__all__ = ["AUTO_DTYPE", "PeakMemory", "best_dtype", "deterministic", "empty_cache", "out_of_memory", "pick_device"]
+__all__ = [
+    "AUTO_DTYPE",
+    "PeakMemory",
+    "best_dtype",
+    "deterministic",
+    "empty_cache",
+    "out_of_memory",
+    "pick_device",
+    "resident_mb",
+]
 
 
 def pick_device(name: str) -> str:
@@ -136,6 +145,14 @@ def _resident(field: str) -> float:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) / 2**10
     raise ValueError(field)
+
+
+def resident_mb() -> float:
+    """MiB of memory that this process holds; its most so far where the system does not tell."""
+    try:
+        return round(_resident("VmRSS"), 1)
+    except (OSError, ValueError):
+        return round(PeakMemory._mark(), 1)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """The command `etabench`. Only the standard library, typer and rich are imported before a command needs more.
 
-`app` has the application, `making`, `judging`, `judges`, `boards`, `protocols`, `sidecars`, `looking` and `study` its commands.
+`app` has the application, `making`, `watching`, `judging`, `judges`, `boards`, `protocols`, `sidecars`, `looking` and `study` its
+commands.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ import io
 import sys
 
 from bench.cli import making  # noqa: F401 - which adds its commands: those of a run come first
+
+# isort: split
+from bench.cli import watching  # noqa: F401
 
 # isort: split
 from bench.cli import boards, judges, judging, looking, protocols, sidecars, study  # noqa: F401

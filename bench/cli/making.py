@@ -45,7 +45,7 @@ def run(
     batch: Annotated[
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
     ] = None,
-    fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit")] = False,
+    fail_on_error: Annotated[bool, typer.Option("--fail-on-error", help="stop at the first failed unit: on_error=stop")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any unit or metric failed")] = False,
     trust: Trust = False,
 ) -> None:
@@ -58,8 +58,9 @@ def run(
     spec = spec or protocol
     if not spec:
         raise typer.BadParameter("give a spec, or --protocol NAME")
-    asked = [f"protocol={protocol}"] if protocol else []
-    overrides = [*asked, *(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
+    short = {"protocol": protocol or None, "limit": limit, "batch": batch, "on_error": "stop" if fail_on_error else None}
+    asked = {key: f"{key}={value}" for key, value in short.items() if value is not None}
+    overrides = [*([asked.pop("protocol")] if protocol else []), *(settings or []), *asked.values()]
     if dry_run:
         from bench.plan.prompts import cut_prompts
         from bench.store import Run
@@ -75,7 +76,7 @@ def run(
         ahead = forecast(resolved, planned, manifest, Run(place), threads)
         console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
         return
-    options = Options(executor=executor.value, workers=workers, threads=threads, fail_on_error=fail_on_error)
+    options = Options(executor=executor.value, workers=workers, threads=threads)
     try:
         progress, scorable = shown(console.log), not no_score
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
@@ -157,7 +158,11 @@ def fetch(
 @app.command()
 def score(
     run: RunArgument,
+    *,
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="workers; 0 is this process, of other executors one per GPU or core")] = 0,
+    executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
     trust: Trust = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any metric failed")] = False,
 ) -> None:
@@ -165,8 +170,10 @@ def score(
     from bench import api
     from bench.commands.outlook import unscored
     from bench.progress import shown
+    from bench.workers.crew import Options
 
-    scores = api.score(run, device=device, progress=shown(console.log), trust=trust)
+    options = Options(executor=executor.value, workers=workers, threads=threads)
+    scores = api.score(run, device=device, options=options, progress=shown(console.log), trust=trust)
     silent = f", {len(scores.unanswered)} edits without a judge's verdict" if len(scores.unanswered) else ""
     found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}{silent}"
     console.out.print(found, markup=False, soft_wrap=True)

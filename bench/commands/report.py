@@ -20,7 +20,7 @@ from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
 from bench.scoring.axes import Axes, anchor_ends, balance, operating_points
-from bench.store import Record, Run, write_atomically
+from bench.store import Record, Run, claims, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,7 +77,7 @@ def report_data(run: Run) -> ReportData:
     plan, scores = run.plan, read_scores(run)
     if not len(scores.pairs) and not len(scores.sets):
         old = " of the pictures that it has now" if scores.stale else ""
-        raise RunError(f"{run.path} has no scores{old}: run `etabench score {run.path}` first")
+        raise RunError(f"{run.path} has no scores{old}{_so_far(run)}: run `etabench score {run.path}` first")
     axes = Axes.of(run.spec.axes, scores)
     records = summary.records_by_unit(run, plan)
     unit_table = summary.units(plan, records)
@@ -99,7 +99,7 @@ def report_data(run: Run) -> ReportData:
         cards=scores.cards,
         meta=_meta(run) | {"operating_point": _choice(plan, curve_table, axes)} | _environment(run),
         gallery=_gallery(run, records),
-        warnings=_written_beside(plan) + _warnings(count_table, unit_table, scores, compared),
+        warnings=[*_at_work(run), *_written_beside(plan), *_warnings(count_table, unit_table, scores, compared)],
         interval=_interval(plan),
         set_interval=_set_interval(scores),
         differences=compared,
@@ -115,6 +115,13 @@ def report_data(run: Run) -> ReportData:
         judges=judges.judges_of(plan, scores),
         judges_note=judges.note(plan),
     )
+
+
+def _so_far(run: Run) -> str:
+    """How far a run is that is being made now, in words; "" where nobody works on it."""
+    at_work = len(claims.held(run.claims))
+    made = sum(1 for _ in run.records(unit.key for unit in run.plan.units)) if at_work else 0
+    return f" (it is being made: {made} of {len(run.plan.units)} units are there, {at_work} in work)" if at_work else ""
 
 
 def _samples(plan: Plan) -> pd.DataFrame:
@@ -190,6 +197,12 @@ def _written_beside(plan: Plan) -> list[str]:
     written = Counter((name, words) for sample in plan.samples for name, words in sample.provenance.items())
     every = len(plan.samples)
     return [f"{name} of {number} of {every} samples is from a sidecar: {words}." for (name, words), number in written.items()]
+
+
+def _at_work(run: Run) -> list[str]:
+    """That a run is not whole because it is being made."""
+    found = _so_far(run)
+    return [f"this is how far the run is now{found}: draw it again when it is done."] if found else []
 
 
 def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores, compared: pd.DataFrame) -> list[str]:

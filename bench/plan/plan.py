@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "SampleInfo", "Unit", "make_plan", "unit_seed"]
 
 
-OF_UNITS = ("description", "manifest", "limit", "samples", "model", "device", "seeds", "batch", "editors", "anchors")
+OF_UNITS = (
+    *("description", "manifest", "limit", "samples", "model", "device", "seeds", "batch", "editors", "anchors"),
+    *("on_error", "retry", "unit_seconds"),
+)
 """Keys of a spec that are told by the units or change no number."""
 
 

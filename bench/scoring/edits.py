@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bench.manifest import Sample
 
-__all__ = ["PICTURES_AT_A_TIME", "Edit", "EditSet", "Finished", "Job", "walk"]
+__all__ = ["PICTURES_AT_A_TIME", "Edit", "EditSet", "Finished", "Job", "Share", "walk"]
 
 PICTURES_AT_A_TIME = 64
 SAMPLES_KEPT = 16
@@ -147,40 +147,67 @@ class EditSet:
 
 @dataclass(frozen=True)
 class Job:
-    """Edits to be looked at for a metric, by name, and what is done with them, up to `PICTURES_AT_A_TIME` at once."""
+    """Edits to be looked at for a metric, by name, and what is done with them, up to `PICTURES_AT_A_TIME` at once.
+
+    `every` are those that it would look at if nothing were known. Which edits come together is settled by them and not by `todo`: a
+    scoring that was interrupted, or shared out, calls networks with the same batches.
+    """
 
     metric: str
     todo: Collection[tuple[str, float]]
     take: Callable[[Sequence[Edit]], None]
+    every: Collection[tuple[str, float]]
 
 
-def walk(finished: Finished, jobs: Sequence[Job], progress: Progress, failed: Failed) -> None:
-    """Hand every edit to the jobs that want it. A picture is decoded once, and forgotten when the last of them is done with it.
+@dataclass(frozen=True)
+class Share:
+    """Of the batches of every job those whose number leaves `seat` when divided by `seats`."""
 
-    The jobs of a metric that has `failed`, now or before, are left out.
+    seat: int = 0
+    seats: int = 1
+
+
+def walk(
+    finished: Finished,
+    jobs: Sequence[Job],
+    progress: Progress,
+    failed: Failed,
+    *,
+    share: Share = Share(),
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Hand every edit of a share to the jobs that want it. A picture is decoded once, and forgotten when the last of them is done with it.
+
+    The jobs of a metric that has `failed`, now or before, are left out. Raises KeyboardInterrupt where told to `stop`.
     """
     wanted = frozenset().union(*(job.todo for job in jobs))
     waiting: list[list[Edit]] = [[] for _ in jobs]
+    passed = [0] * len(jobs)
 
     def take(job: Job, queue: list[Edit]) -> None:
-        with failed.alone(job.metric, f"edits of samples {queue[0].info.id} to {queue[-1].info.id}"):
-            job.take(queue)
+        if stop():
+            raise KeyboardInterrupt
+        if queue and job.metric not in failed:
+            with failed.alone(job.metric, f"edits of samples {queue[0].info.id} to {queue[-1].info.id}"):
+                job.take(queue)
         queue.clear()
 
     with progress("score edits", len(wanted)) as advance:
         for edit in finished.edits:
-            if edit.name not in wanted:
-                continue
-            own = edit.alone
-            for job, queue in zip(jobs, waiting, strict=True):
-                if own.name in job.todo and job.metric not in failed:
-                    queue.append(own)
-                if len(queue) == PICTURES_AT_A_TIME:
+            own, name = edit.alone, edit.name
+            for number, (job, queue) in enumerate(zip(jobs, waiting, strict=True)):
+                if name not in job.every:
+                    continue
+                batch, place = divmod(passed[number], PICTURES_AT_A_TIME)
+                if place == 0:
                     take(job, queue)
-            advance()
+                passed[number] += 1
+                if name in job.todo and batch % share.seats == share.seat:
+                    queue.append(own)
+            if name in wanted:
+                advance()
         for job, queue in zip(jobs, waiting, strict=True):
-            if queue and job.metric not in failed:
-                take(job, queue)
+            take(job, queue)
 
 
 def _digest(inputs: object) -> str:

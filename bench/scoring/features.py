@@ -118,15 +118,24 @@ class Shelf:
         self._saved_at = time.monotonic()
 
 
-def extraction(metric: str, store: FeatureStore, extractor: Hashable, extract: Callable[..., Any], edits: Iterable[Edit]) -> Job:
-    """The job that puts the features of those `edits` into the store that it lacks, for a metric; each content once."""
+def extraction(
+    metric: str,
+    store: FeatureStore,
+    extractor: Hashable,
+    extract: Callable[..., Any],
+    edits: Iterable[Edit],
+    *,
+    every: Sequence[Edit],
+) -> Job:
+    """The job that puts the features of those `edits` into the store that it lacks, for a metric that looks at `every`; each content once."""
     shelf = store.shelf(extractor)
-    first = {edit.content: edit.name for edit in reversed(list(edits)) if edit.content not in shelf}
+    first = {edit.content: edit.name for edit in reversed(every)}
+    lacking = {edit.content for edit in edits if edit.content not in shelf}
 
     def take(found: Sequence[Edit]) -> None:
         shelf.fill([edit.content for edit in found], [edit.picture for edit in found], extract)
 
-    return Job(metric, frozenset(first.values()), take)
+    return Job(metric, frozenset(first[content] for content in lacking), take, frozenset(first.values()))
 
 
 def _checksum(keys: str, rows: NDArray[Any]) -> str:

@@ -67,15 +67,16 @@ class PairScoring:
     @property
     def jobs(self) -> list[Job]:
         """What the walk has to do for them: score pictures, and extract the features of edits."""
-        jobs = []
+        jobs, every = [], frozenset(edit.name for edit in self._finished.edits)
         for name, metric in self._metrics.items():
             todo = self._todo[name]
             with self._failed.alone(name):
                 if todo and not reads_features(metric):
-                    jobs.append(Job(name, {edit.name for edit in todo}, self._scorer(name, metric)))
+                    jobs.append(Job(name, {edit.name for edit in todo}, self._scorer(name, metric), every))
                 if todo and reads_features(metric):
                     extractor = metric.image_extractor
-                    jobs.append(extraction(name, self._store, extractor.identity.key, extractor, todo))
+                    key = extractor.identity.key
+                    jobs.append(extraction(name, self._store, key, extractor, todo, every=self._finished.edits))
         return jobs
 
     def finish(self) -> None:
@@ -106,7 +107,7 @@ class PairScoring:
             else:
                 self._keep(name, metric, edits, metric.score(_pairs(edits)))
             if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
-                self._write()
+                self.save()
 
         return take
 
@@ -185,7 +186,7 @@ class PairScoring:
     def _new(self) -> pd.DataFrame:
         return frame(self._fresh, PAIR_COLUMNS)
 
-    def _write(self) -> None:
+    def save(self) -> None:
         """Put what is new into the table, whatever else is there."""
         run = self._finished.run
         with locked(run):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from bench.scoring import validations
 from bench.scoring.answers import AnswerBook
 from bench.scoring.axes import Axes
 from bench.scoring.current import hidden, of_set_pairs, of_sets, on_disk
-from bench.scoring.edits import Finished, walk
+from bench.scoring.edits import Finished, Share, walk
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore
 from bench.scoring.pairs import PairScoring, is_judged, reads_features
@@ -42,6 +42,7 @@ from bench.toybox import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import pandas as pd
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from bench.spec import MetricSpec, Spec
     from metrics.base import PairMetric, SetMetric
 
-__all__ = ["open_metrics", "preflight", "score_run"]
+__all__ = ["open_metrics", "preflight", "score_run", "score_share"]
 
 ROWS_ON_CUDA = 64
 """Rows per forward pass on a GPU, unless the spec says `batch_size`."""
@@ -65,29 +66,15 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
     Raises RunError where no unit is done, or pictures are gone or differ from their records, ScoreError where every metric fails,
     SpecError where an axis is no pair metric of the spec.
     """
-    from metrics.base import PairMetric, SetMetric
-
-    spec, finished, store, failed = run.spec, Finished.of(run), FeatureStore(run), Failed()
+    finished, store, failed = Finished.of(run), FeatureStore(run), Failed()
     if not finished.units:
         raise RunError(
             f"{run.path}: none of {len(run.plan.units)} units is done; scores stay as they are until `etabench run` made them"
         )
     finished.verify()
-    before = on_disk(finished, anew=True)
-    metrics, cards = _opened(run, pick_device(device or spec.device), failed)
-    pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
-    set_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
-    mistake = spec.axes.mistake({*pair_metrics, *failed}, set_metrics, _undirected(pair_metrics))
-    if mistake:
-        raise SpecError(f"{run.path}: {mistake}")
     sets, set_pairs = frame([], SET_COLUMNS), frame([], SET_PAIR_COLUMNS)
     with deterministic():
-        singles, whole = PairScoring(finished, pair_metrics, before=before, store=store, failed=failed), None
-        if (reference := _reference(run, set_metrics, failed)) is not None:
-            whole = SetScoring(finished, set_metrics, reference, before=before, store=store, failed=failed)
-            cards |= whole.cards
-        with locked(run):
-            run.write_json("scores/cards.json", read_cards(run, anew=True) | cards)
+        metrics, cards, singles, whole = _scorings(finished, pick_device(device or run.spec.device), store, failed)
         try:
             walk(finished, [*singles.jobs, *(whole.jobs if whole else ())], progress, failed)
             singles.finish()
@@ -95,7 +82,7 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
                 sets = whole.finish(progress)
                 so_far = hidden(replace(on_disk(finished, anew=True), failed=failed))
                 edits = ((edit.unit.entry, edit.unit.sample, edit.name[1]) for edit in finished.edits)
-                ring = Ring(run.plan, so_far.pairs, Axes.of(spec.axes, so_far), edits)
+                ring = Ring(run.plan, so_far.pairs, Axes.of(run.spec.axes, so_far), edits)
                 set_pairs = whole.compare(ring, progress)
         finally:
             store.save()
@@ -104,6 +91,55 @@ def score_run(run: Run, *, device: str | None = None, progress: Progress = silen
         first = next(iter(failed))
         raise ScoreError(f"{run.path}: all {len(failed)} metrics failed; the first: {first}: {failed[first]}")
     return scores
+
+
+def score_share(
+    folder: Path | str,
+    *,
+    share: Sequence[int],
+    device: str,
+    threads: int,
+    worker: str = "",
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
+    """What one of several workers does of a scoring: features and scores of its `share` of the edits, a seat and the number of seats.
+    It ends where it was `enough`, between two batches.
+
+    `score_run` finds them afterwards and makes the rest. What fails here fails there again, and is told there.
+    """
+    run = Run.open(folder)
+    finished, store, failed = Finished.of(run), FeatureStore(run), Failed()
+    with deterministic(threads):
+        _, _, singles, whole = _scorings(finished, pick_device(device), store, failed)
+        try:
+            jobs = [*singles.jobs, *(whole.jobs if whole else ())]
+            walk(finished, jobs, silent, failed, share=Share(*share), stop=enough)
+        finally:
+            singles.save()
+            store.save()
+
+
+def _scorings(
+    finished: Finished, device: str, store: FeatureStore, failed: Failed
+) -> tuple[dict[str, PairMetric | SetMetric], dict[str, Any], PairScoring, SetScoring | None]:
+    """The metrics of a run that can be opened, their cards, which the run has on return, and who scores edits and sets with them."""
+    from metrics.base import PairMetric, SetMetric
+
+    run = finished.run
+    before = on_disk(finished, anew=True)
+    metrics, cards = _opened(run, device, failed)
+    pair_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, PairMetric)}
+    set_metrics = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
+    mistake = run.spec.axes.mistake({*pair_metrics, *failed}, set_metrics, _undirected(pair_metrics))
+    if mistake:
+        raise SpecError(f"{run.path}: {mistake}")
+    singles, whole = PairScoring(finished, pair_metrics, before=before, store=store, failed=failed), None
+    if (reference := _reference(run, set_metrics, failed)) is not None:
+        whole = SetScoring(finished, set_metrics, reference, before=before, store=store, failed=failed)
+        cards |= whole.cards
+    with locked(run):
+        run.write_json("scores/cards.json", read_cards(run, anew=True) | cards)
+    return metrics, cards, singles, whole
 
 
 def _written(run: Run, sets: pd.DataFrame, set_pairs: pd.DataFrame, cards: dict[str, Any], failed: Failed) -> Scores:

@@ -89,13 +89,13 @@ class SetScoring:
     @property
     def jobs(self) -> list[Job]:
         """Extraction of the edits of the sets that have no score yet."""
-        jobs = []
+        jobs, every = [], [edit for each in self._sets for edit in each.edits]
         for name, metric in self._metrics.items():
             sets = [each for each in self._sets if (each.inputs, self._prints[name]) not in self._known]
             edits = [edit for each in sets for edit in each.edits]
             with self._failed.alone(name):
                 if edits:
-                    jobs.append(extraction(name, self._store, metric.extractor, metric.features, edits))
+                    jobs.append(extraction(name, self._store, metric.extractor, metric.features, edits, every=every))
         return jobs
 
     def finish(self, progress: Progress) -> pd.DataFrame:

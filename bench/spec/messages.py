@@ -8,6 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from bench.spec.policy import TAGS
 from bench.suggest import did_you_mean, kind_of
 
 __all__ = ["one_line"]
@@ -40,6 +41,7 @@ def one_line(error: ValidationError, model: type[BaseModel], source: str, overri
     """
     details = sorted(error.errors(), key=lambda d: _ORDER.index(d["type"]) if d["type"] in _ORDER else len(_ORDER))
     first = details[0]
+    first["loc"] = tuple(part for part in first["loc"] if part not in TAGS)
     more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
     place = _dotted(first["loc"])
     message = _message(first, model)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bench import registry
 from bench.errors import SpecError
+from bench.spec.policy import OnError, Retries
 from bench.spec.protocols import expand_protocol
 from bench.spec.text import expand_shorthands
 from bench.spec.values import Count, Label, Name, Parameters, Text
@@ -239,6 +240,11 @@ class Spec(_Strict):
     )
     batch: Count = Field(default=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
     max_batch: Count = Field(default=64, description="items in one call of a network; halved where memory is out")
+    on_error: OnError = Field(
+        default="continue", description="or stop, {count: 10}, {share: 0.05}: failed units that stop no run"
+    )
+    retry: Retries = Field(default={}, description="class of an error, or Transport: how often such a unit is tried again")
+    unit_seconds: float | None = Field(default=None, gt=0, le=1e7, description="time limit of a unit; what takes longer fails")
     editors: list[EditorSpec] = Field(min_length=1)
     metrics: list[MetricSpec] = Field(min_length=1)
     reference: ReferenceSpec | None = None

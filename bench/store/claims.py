@@ -25,7 +25,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-__all__ = ["LEASE_SECONDS", "Claim", "Deaths", "bury", "deaths", "holder", "is_void", "of_worker", "remove", "take"]
+__all__ = [
+    "LEASE_SECONDS",
+    "Claim",
+    "Deaths",
+    "bury",
+    "deaths",
+    "died",
+    "held",
+    "holder",
+    "is_here",
+    "is_void",
+    "of_worker",
+    "remove",
+    "take",
+]
 
 LEASE_SECONDS = 120.0
 BEAT_SECONDS = 15.0
@@ -99,9 +113,19 @@ def holder(path: Path) -> dict[str, Any] | None:
         return None
     note = _read(path)
     abandoned = abs(age) > (LEASE_SECONDS if "pid" in note else WRITING_SECONDS)
-    if abandoned or _died(note) or note.keys() == WORD_OF_DEATH:
+    if abandoned or died(note) or note.keys() == WORD_OF_DEATH:
         return None
     return {"pid": None, "host": None, "since": None} | note
+
+
+def held(folder: Path) -> dict[str, dict[str, Any]]:
+    """Those claims in a folder that somebody holds, by name: as `holder` gives them, and `beat`, the seconds since they were refreshed."""
+    found = {}
+    for path in folder.glob("[!.]*"):
+        with suppress(OSError):
+            if (note := holder(path)) is not None:
+                found[path.name] = note | {"beat": max(time.time() - path.stat().st_mtime, 0.0)}
+    return found
 
 
 def is_void(path: Path) -> bool:
@@ -112,7 +136,7 @@ def is_void(path: Path) -> bool:
 def deaths(path: Path) -> Deaths:
     """Those that the claim tells of, its own holder's included where that is a process of this host that no longer lives."""
     note = _read(path)
-    return Deaths(note.get("deaths", 0) + _died(note), note.get("cause", ""))
+    return Deaths(note.get("deaths", 0) + died(note), note.get("cause", ""))
 
 
 def of_worker(folder: Path, worker: str) -> list[Path]:
@@ -160,9 +184,14 @@ def remove(path: Path) -> bool:
     return True
 
 
-def _died(note: Mapping[str, Any]) -> bool:
+def is_here(note: Mapping[str, Any]) -> bool:
+    """Whether the note is that of a process of this host."""
+    return note.get("host") == socket.gethostname() and type(note.get("pid")) is int and note["pid"] > 0
+
+
+def died(note: Mapping[str, Any]) -> bool:
     """Whether the note is that of a process of this host that no longer lives."""
-    if note.get("host") != socket.gethostname():
+    if not is_here(note):
         return False
     try:
         os.kill(note["pid"], 0)

@@ -27,10 +27,11 @@ class Record:
 
     identity: the fields that the key hashes.  hub: where of the model hub the model, the manifest and the editor's own networks are from,
     `owner/name@commit`; without those that are not.  reason: type and message of a failure.  absent: knob values whose edit the editor
-    could not give.  seconds: `prepare` and `render`, empty where the edit was made elsewhere.  unet_evaluations: samples sent
-    through the U-Net.  peak_memory: `mb` (MiB) and `kind` (what was measured).  facts: choices the editor made.  fair_play: what
-    it was allowed to see.  provenance: field of the sample to who wrote it, of what a sidecar gave.  worker: device, dtype, threads, and
-    `batch`, the number of units made together: above 1, seconds and evaluations are the unit's share and the peak is that of the batch.
+    could not give.  retries: what was raised in tries that did not count (`type`, `message`), and what was done `then`.  seconds: `prepare`
+    and `render`, empty where the edit was made elsewhere.  unet_evaluations: samples sent through the U-Net.  peak_memory: `mb` (MiB) and
+    `kind` (what was measured).  facts: choices the editor made.  fair_play: what it was allowed to see.  provenance: field of the sample to
+    who wrote it, of what a sidecar gave.  worker: device, dtype, threads, and `batch`, the number of units made together: above 1, seconds
+    and evaluations are the unit's share and the peak is that of the batch.
     """
 
     key: str
@@ -40,6 +41,7 @@ class Record:
     reason: dict[str, str] | None = None
     edits: tuple[EditFile, ...] = ()
     absent: tuple[float, ...] = ()
+    retries: tuple[dict[str, str], ...] = ()
     pictures: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     unet_evaluations: int = 0

@@ -6,6 +6,7 @@
     plan.json         the units that the spec asks for
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
     claims/<key>      who works on a unit now
+    logs/             what each worker did, one line of JSON an event
     holders/          which commands work on the run now, and on which plan: all on the same
     samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them, and the digests of these files
     scores/ report/   made from the units, and always makeable again
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import shutil
 import time
 import uuid
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["Run"]
 
 T = TypeVar("T")
+MANY = 1000
 
 
 class Run:
@@ -67,6 +70,7 @@ class Run:
         self.units = self.path / "units"
         self.claims = self.path / "claims"
         self.holders = self.path / "holders"
+        self.logs = self.path / "logs"
         self.scores = self.path / "scores"
         self.report = self.path / "report"
 
@@ -94,7 +98,7 @@ class Run:
             raise RunError(
                 f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
             )
-        for folder in (run.units, run.claims, run.holders, run.path / "samples", run.scores, run.report):
+        for folder in (run.units, run.claims, run.holders, run.logs, run.path / "samples", run.scores, run.report):
             run.own(folder)
         return run
 
@@ -196,8 +200,12 @@ class Run:
         return None if flaw_of_record(record, key) else record
 
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
-        """Records of those of `keys` that have one."""
-        for key in keys:
+        """Records of those of `keys` that have one. Of many keys the folder is listed, which is cheaper than to ask for each."""
+        asked = list(keys)
+        if len(asked) > MANY:
+            there = {path.name for path in os.scandir(self.units)} if self.units.is_dir() else set()
+            asked = [key for key in asked if key in there]
+        for key in asked:
             if (record := self.record(key)) is not None:
                 yield record
 

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from bench.errors import RunError
 from bench.store import Run, claims
+from bench.workers.overdue import Overdue
 
-__all__ = ["Crew", "Died", "Options", "Work"]
+__all__ = ["Crew", "Died", "Options", "Task", "Work"]
 
 FRUITLESS_DEATHS = 3
 Worker = TypeVar("Worker")
@@ -31,7 +32,6 @@ class Options:
     workers: int = 0
     device: str = "auto"
     threads: int = 1
-    fail_on_error: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,28 +42,47 @@ class Died:
 
 
 @dataclass(frozen=True)
+class Task:
+    """What workers do with the folder, in words and as `module:function`, which takes what `Work.settings` gives.
+
+    `divided` says that it is told its `share`, a seat and the number of seats; otherwise workers share by claims.
+    """
+
+    what: str
+    target: str
+    divided: bool = False
+
+
+EDITING = Task("edit", "bench.workers.drain:drain")
+
+
+@dataclass(frozen=True)
 class Work:
-    """What a worker is started with: the folder, and what `bench.workers.drain.drain` takes, its name in claims included."""
+    """What a worker is started with: the folder, and what its task takes, its name in claims included."""
 
     folder: str
+    target: str
     device: str
     threads: int
-    fail_on_error: bool
     worker: str
+    share: tuple[int, int] | None = None
 
     def settings(self) -> dict[str, Any]:
-        """The arguments of `drain` beside the folder."""
-        return {name: value for name, value in vars(self).items() if name != "folder"}
+        """The arguments of `bench.workers.process.work` beside the folder."""
+        return {name: value for name, value in vars(self).items() if name != "folder" and value is not None}
 
 
 class Crew(ABC, Generic[Worker]):
     """A set of workers on one run folder, made once the plan is written there. Executors say how a worker starts, stops, and ended.
 
-    - Workers run `bench.workers.process.work` on the folder and nothing else. All that is known of the work lies there: a crew has no queue,
-      hands out no units and collects no results, so that crews can be mixed, killed and started again.
+    - Workers run `bench.workers.process.work` on the folder and nothing else, which does the `task`. All that is known of the work lies
+      there: a crew has no queue, hands out no units and collects no results, so that crews can be mixed, killed and started again.
     - Entering starts the workers and returns at once. Only the process and the thread that entered call `check` and leave.
     - A worker that dies is not an error of the run: its claims are voided, with word of how it died for whoever takes its units next, and it
       is replaced. One whose successors die too, and never over a unit, stops the run.
+    - A worker that holds a unit far beyond the spec's `unit_seconds` is stuck where no signal of its own reaches it: it is killed, which is a
+      death like any other.
+    - Told that it is `enough`, workers end after the unit in hand and are not replaced; where an executor cannot tell them, they stop.
     - On leaving without an error workers end by themselves, because every unit has a record; on leaving with one, whether raised by
       `check` or thrown in from outside (KeyboardInterrupt), they are told to stop and none is left behind.
 
@@ -71,15 +90,23 @@ class Crew(ABC, Generic[Worker]):
     """
 
     def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
+        self,
+        run: Run,
+        devices: Sequence[str],
+        options: Options,
+        say: Callable[[str], None] = lambda line: None,
+        task: Task = EDITING,
     ) -> None:
-        self.run, self.devices, self.options, self.say = run, devices, options, say
+        self.run, self.devices, self.options, self.say, self.task = run, devices, options, say, task
         self.name = uuid.uuid4().hex[:12]
         self.workers: list[Worker | None] = []
         """One for each device; None where it ended because all was done."""
         self._names: list[str] = []
         self._fruitless: list[int] = []
         self._started = 0
+        self._ending = False
+        self._overdue = Overdue(run, self.name, run.spec.unit_seconds)
+        self._killed: dict[str, str] = {}
 
     @abstractmethod
     def start(self, work: Work) -> Worker:
@@ -92,6 +119,14 @@ class Crew(ABC, Generic[Worker]):
     @abstractmethod
     def stop(self, workers: Sequence[Worker]) -> None:
         """Tell workers to stop, and wait a little."""
+
+    @abstractmethod
+    def kill(self, worker: Worker) -> None:
+        """End a worker that hears nothing any more."""
+
+    def finish(self, workers: Sequence[Worker]) -> None:
+        """Tell workers to end after the unit in hand."""
+        self.stop(workers)
 
     def leave(self, workers: Sequence[Worker]) -> None:
         """Let go of workers that end by themselves."""
@@ -114,31 +149,45 @@ class Crew(ABC, Generic[Worker]):
 
     def check(self) -> bool:
         """Whether anyone still works; called a few times a second. Raises RunError with what stopped a worker for good."""
+        for name, cause in self._overdue.found().items():
+            seat = self._names.index(name) if name in self._names else None
+            if seat is not None and (worker := self.workers[seat]) is not None and name not in self._killed:
+                self._killed[name] = cause
+                self.kill(worker)
         for seat, worker in enumerate(self.workers):
             outcome = None if worker is None else self.outcome(worker)
             if outcome is None:
                 continue
             self.workers[seat] = None
             if isinstance(outcome, Died):
-                self._bury(seat, outcome.cause)
-                self._begin(seat, self.devices[seat])
+                self._bury(seat, self._killed.get(self._names[seat], outcome.cause))
             elif outcome:
                 raise RunError(outcome)
         return any(worker is not None for worker in self.workers)
+
+    def enough(self) -> None:
+        """Let workers end after the unit in hand; to be said once."""
+        self._ending = True
+        self.finish([worker for worker in self.workers if worker is not None])
 
     def _begin(self, seat: int, device: str) -> None:
         self._started += 1
         self._names[seat] = f"{self.name}-{self._started}"
         options = self.options
         folder = str(self.run.path.resolve())
-        self.workers[seat] = self.start(Work(folder, device, options.threads, options.fail_on_error, self._names[seat]))
+        share = (seat, len(self.devices)) if self.task.divided else None
+        self.workers[seat] = self.start(Work(folder, self.task.target, device, options.threads, self._names[seat], share))
 
     def _bury(self, seat: int, cause: str) -> None:
         held = claims.of_worker(self.run.claims, self._names[seat])
         for path in held:
             claims.bury(path, self._names[seat], cause)
+        if self._ending:
+            return
         self._fruitless[seat] = 0 if held else self._fruitless[seat] + 1
         if self._fruitless[seat] > FRUITLESS_DEATHS:
-            raise RunError(f"worker processes keep dying before they take a unit ({cause}); try --executor inline")
+            what = "over their share" if self.task.divided else "before they take a unit"
+            raise RunError(f"worker processes keep dying {what} ({cause}); try --executor inline")
         over = f" over {len(held)} unit{'s' * (len(held) > 1)}" if held else ""
         self.say(f"a worker died{over} ({cause}) and is replaced")
+        self._begin(seat, self.devices[seat])

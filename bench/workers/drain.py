@@ -9,26 +9,31 @@ batched kernels, so the size of the batch is no part of a unit's key; the record
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench import registry
-from bench.devices import deterministic, pick_device
-from bench.errors import RunError
+from bench.devices import deterministic, pick_device, resident_mb
+from bench.errors import message_of
 from bench.interrupts import told_to_stop
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
 from bench.store.claims import Claim
+from bench.store.logs import WorkerLog
 from bench.workers.chain import ready
 from bench.workers.waiting import Waiting
 from bench.workers.worker import Interrupted, Worker
 
-__all__ = ["drain", "failure_line"]
+__all__ = ["LAST_UNIT", "drain", "failure_line"]
 
 POLL_SECONDS = 0.5
 MOST_DEATHS = 2
 """Workers that may die over a unit before it is a failure: the first may have been killed for its neighbour's sake."""
+LAST_UNIT = "finishing the unit in hand; Ctrl-C again leaves at once"
 Watch = Callable[[Record], None]
 Take = Callable[[Unit, contextlib.ExitStack], Claim | None]
 Commit = Callable[[Unit, Record, Mapping[str, bytes]], None]
@@ -42,18 +47,24 @@ def drain(
     batch: int | None = None,
     worker: str = "",
     stop: Callable[[], bool] = lambda: False,
+    enough: Callable[[], bool] = lambda: False,
+    patient: bool = False,
     watch: Watch = lambda record: None,
     say: Callable[[str], None] = lambda line: None,
-    fail_on_error: bool = False,
 ) -> None:
     """Work on the run in `folder` until every unit of its plan has a record, sharing it with whoever else does.
 
     `device` and `batch` override the spec's, `worker` is the name that claims bear, `stop` is asked between units and between steps,
-    `watch` sees each record this worker commits, `say` gets a line about what a user may wonder at. Raises RunError at the first failed
-    unit if `fail_on_error`; KeyboardInterrupt, from Ctrl-C or SIGTERM, leaves a clean folder.
+    `enough` between units, `watch` sees each record this worker commits and may raise to end the work, `say` gets a line about what a user
+    may wonder at. Ctrl-C and SIGTERM end the work at once, the first Ctrl-C of a `patient` worker after the unit in hand; each raises
+    KeyboardInterrupt and leaves a clean folder.
     """
-    run = Run.open(folder)
-    with told_to_stop() as told:
+    run, worker = Run.open(folder), worker or f"{uuid.uuid4().hex[:12]}-1"
+    with told_to_stop(first=(lambda: say(LAST_UNIT)) if patient else None) as told:
+
+        def ended() -> bool:
+            return maker.stop() or told.enough or enough()
+
         maker = Worker(run, pick_device(device or run.spec.device), threads, lambda: told() or stop(), batch)
         todo = list({unit.key: unit for unit in run.plan.units}.values())
         for entry in run.plan.entries:
@@ -67,15 +78,15 @@ def drain(
 
         def commit(unit: Unit, record: Record, files: Mapping[str, bytes]) -> None:
             run.commit(record, files)
+            log.unit(record, memory_mb=resident_mb())
             watch(record)
-            if fail_on_error and record.status == "failed":
-                raise RunError(failure_line(unit, run.plan, record))
 
-        with deterministic(threads):
-            while todo and not maker.stop():
+        log = WorkerLog(run.logs, worker, host=socket.gethostname(), pid=os.getpid(), device=maker.device, threads=threads)
+        with deterministic(threads), _ended(log):
+            while todo and not ended():
                 held: list[Unit] = []
                 for units in _batches(_makeable(todo, run, held), maker):
-                    if maker.stop():
+                    if ended():
                         break
                     held += _work(maker, units, claim, commit, say)
                 if held and len(held) == len(todo):
@@ -86,6 +97,19 @@ def drain(
                 todo = held
         if told.error is not None:  # whatever became of it where it was raised
             raise told.error
+        if told.enough:
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _ended(log: WorkerLog) -> Iterator[None]:
+    """Write into the log how the block ends."""
+    try:
+        yield
+    except BaseException as error:
+        log.end(f"{type(error).__name__}: {message_of(error)[:300]}")
+        raise
+    log.end("nothing is left to do, or it was told to end")
 
 
 def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say: Callable[[str], None]) -> list[Unit]:

@@ -8,13 +8,16 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from bench.store import Run
 from bench.workers.crew import Crew, Died, Options, Work
+from bench.workers.process import ENOUGH
 
 __all__ = ["LocalCrew"]
 
@@ -32,10 +35,8 @@ class Process:
 class LocalCrew(Crew[Process]):
     """Processes of `bench.workers.process`."""
 
-    def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
-    ) -> None:
-        super().__init__(run, devices, options, say)
+    def __init__(self, run: Run, devices: Sequence[str], options: Options, *more: Any) -> None:
+        super().__init__(run, devices, options, *more)
         self._words = tempfile.TemporaryDirectory(prefix="etabench-")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -61,6 +62,16 @@ class LocalCrew(Crew[Process]):
         if worker.last_word.is_file():
             return worker.last_word.read_text(encoding="utf-8")
         return Died(f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}")
+
+    def kill(self, worker: Process) -> None:
+        worker.process.kill()
+
+    def finish(self, workers: Sequence[Process]) -> None:
+        for worker in workers:
+            with suppress(BrokenPipeError):  # it has just ended
+                assert worker.process.stdin is not None
+                worker.process.stdin.write(ENOUGH)
+                worker.process.stdin.flush()
 
     def stop(self, workers: Sequence[Process]) -> None:
         for worker in workers:

@@ -20,10 +20,8 @@ MINUTES = 24 * 60
 class RayCrew(Crew[Any]):
     """Ray tasks, one GPU each where there are GPUs. The folder must be shared."""
 
-    def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
-    ) -> None:
-        super().__init__(run, _whole(devices), options, say)
+    def __init__(self, run: Run, devices: Sequence[str], options: Options, *more: Any) -> None:
+        super().__init__(run, _whole(devices), options, *more)
         self._ray = _extra("ray", "ray")
 
     def start(self, work: Work) -> Any:
@@ -37,6 +35,9 @@ class RayCrew(Crew[Any]):
         ended, _ = self._ray.wait([worker], num_returns=1, timeout=0)
         return _result(lambda: self._ray.get(worker)) if ended else None
 
+    def kill(self, worker: Any) -> None:
+        self._ray.cancel(worker, force=True)
+
     def stop(self, workers: Sequence[Any]) -> None:
         for worker in workers:
             self._ray.cancel(worker)
@@ -45,17 +46,15 @@ class RayCrew(Crew[Any]):
 class SlurmCrew(Crew[Any]):
     """Slurm jobs through submitit, with the cluster's defaults (SBATCH_PARTITION, ...). The folder must be shared."""
 
-    def __init__(
-        self, run: Run, devices: Sequence[str], options: Options, say: Callable[[str], None] = lambda line: None
-    ) -> None:
-        super().__init__(run, _whole(devices), options, say)
+    def __init__(self, run: Run, devices: Sequence[str], options: Options, *more: Any) -> None:
+        super().__init__(run, _whole(devices), options, *more)
         self._executor = _extra("submitit", "slurm").AutoExecutor(folder=run.path / "slurm")
         gpu = self.devices[0] == "cuda"
         self._executor.update_parameters(
             name="etabench", timeout_min=MINUTES, cpus_per_task=options.threads if not gpu else 4, gpus_per_node=int(gpu)
         )
         if self._executor.cluster != "slurm":
-            say(f"there is no Slurm here (no srun): submitit runs the workers on this machine ({self._executor.cluster})")
+            self.say(f"there is no Slurm here (no srun): submitit runs the workers on this machine ({self._executor.cluster})")
 
     def start(self, work: Work) -> Any:
         return self._executor.submit(work_on, work.folder, **work.settings())
@@ -63,9 +62,12 @@ class SlurmCrew(Crew[Any]):
     def outcome(self, worker: Any) -> str | Died | None:
         return _result(worker.result) if worker.done() else None
 
+    def kill(self, worker: Any) -> None:
+        worker.cancel(check=False)  # it may have ended by itself; Slurm kills what does not end
+
     def stop(self, workers: Sequence[Any]) -> None:
         for worker in workers:
-            worker.cancel(check=False)  # it may have ended by itself
+            self.kill(worker)
 
 
 def _whole(devices: Sequence[str]) -> list[str]:

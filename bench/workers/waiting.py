@@ -32,8 +32,8 @@ class Waiting:
         if self._said or now - self._since < SECONDS_BEFORE_A_WORD:
             return
         self._since = now
-        held = {path.name: claims.holder(path) for path in self._run.claims.glob("[!.]*") if path.name in pending}
-        others = [note for note in held.values() if note and not (self._mine and note.get("worker", "").startswith(self._mine))]
+        held = [note for key, note in claims.held(self._run.claims).items() if key in pending]
+        others = [note for note in held if not (self._mine and note.get("worker", "").startswith(self._mine))]
         if len(others) < len(pending):
             return
         who = sorted({f"process {note['pid'] or '?'} on {note['host'] or '?'} since {note['since'] or '?'}" for note in others})

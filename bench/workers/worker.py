@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench import models, registry
 from bench.devices import PeakMemory, empty_cache, out_of_memory
 from bench.errors import EtabenchError, RunError, message_of, origin_of
-from bench.interrupts import exits_are_errors
+from bench.interrupts import TimeLimit, exits_are_errors, no_way_out, time_limit
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import RealPictures
 from bench.plan import Entry, Unit
@@ -22,6 +22,7 @@ from bench.plan.prompts import prompts_of, tokens_cut
 from bench.store import EditFile, Record, Run, png_bytes
 from bench.workers.chain import follow, own_sources
 from bench.workers.outcome import check_edits, encodable, file_names, plain, reason_of
+from bench.workers.tries import Tries, pause
 
 if TYPE_CHECKING:
     from bench.manifest import Sample
@@ -104,39 +105,68 @@ class Worker:
     def make(self, units: Sequence[Unit]) -> Iterator[Made]:
         """The records and the files of units of one plan entry, in order. What an editor raises becomes a failed record.
 
-        Several units are made in one batch; where that fails, one by one, so that a bad sample fails alone. Interrupted passes.
+        Several units are made in one batch; where that fails, in halves if memory was out, else one by one, so that a bad sample fails
+        alone. Interrupted passes.
         """
-        makeable = [unit for unit in units if not unit.missing and not unit.before]
-        made: dict[str, Made] = {}
-        problem = ""
-        if len(makeable) > 1:
-            editor, samples = self._ready(makeable)
-            try:
-                made = {each[0].key: each for each in self._edit(makeable, editor, samples)}
-            except BaseException as error:
-                self._after(error)
-                problem = f"{type(error).__name__}: {message_of(error)[:300]}"
+        problems: dict[str, str] = {}
+        made = self._together([unit for unit in units if not unit.missing and not unit.before], problems)
         for unit in units:
             record, files = made.get(unit.key) or self._alone(unit)
-            if problem:
-                record = replace(record, worker=record.worker | {"batch_failed": problem})
+            if unit.key in problems:
+                record = replace(record, worker=record.worker | {"batch_failed": problems[unit.key]})
             yield record, files
 
+    def _together(self, units: Sequence[Unit], problems: dict[str, str]) -> dict[str, Made]:
+        """Those of several units that can be made in one batch, by their keys; why not goes into `problems`."""
+        if len(units) < 2:
+            return {}
+        editor, samples = self._ready(units)
+        try:
+            return {each[0].key: each for each in self._edit(units, editor, samples)}
+        except BaseException as error:
+            self._after(error)
+            problems.update(dict.fromkeys((unit.key for unit in units), f"{type(error).__name__}: {message_of(error)[:300]}"))
+            full = out_of_memory(error)
+        if not full:
+            return {}
+        half = (len(units) + 1) // 2
+        return self._together(units[:half], problems) | self._together(units[half:], problems)
+
     def _alone(self, unit: Unit) -> Made:
+        """The record and the files of one unit, after as many tries as the spec and the device's memory give it."""
         entry = self.run.plan.entries[unit.entry]
         lacking = [name for name in unit.missing if name != "real"]
         if lacking:
             text = f"{entry.label} needs {', '.join(lacking)}, which the sample lacks"
             return self.failed(unit, {"type": "MissingInput", "message": f"missing input: {text}"}), {}
-        editor, samples = self._ready([unit])
-        try:
-            return self._edit([unit], editor, samples)[0]
-        except BaseException as error:
-            self._after(error)
-            return self.failed(unit, reason_of(error)), {}
+        tries = Tries(self.run.spec.retry)
+        while True:
+            editor, samples = self._ready([unit])
+            try:
+                record, files = self._edit([unit], editor, samples)[0]
+                break
+            except BaseException as error:
+                self._after(error)
+                wait = 0.0 if entry.needs_model and self._halved(error, tries) else tries.another(error)
+                if wait is None:
+                    record, files = self.failed(unit, reason_of(error)), {}
+                    break
+            pause(wait, self.stop)
+        if tries.before and "model" in vars(self):
+            self.model.limits.bound = None
+        return replace(record, retries=tries.before), files
+
+    def _halved(self, error: BaseException, tries: Tries) -> bool:
+        """Whether memory was out and the model's networks take fewer items in a call from now on: half of what the unit gave them."""
+        most = self.model.limits.most
+        if not out_of_memory(error) or most < 2:
+            return False
+        self.model.limits.bound = most // 2
+        tries.note(error, f"max_batch {most // 2}")
+        return True
 
     def _after(self, error: BaseException) -> None:
-        """Tell a stop from a failure, and make room after the device's memory was full.
+        """Tell a stop from a failure, make room after the device's memory was full, and drop what a time limit left half done.
 
         Whatever an editor raises is a failure, an exit or a KeyboardInterrupt of its own too, unless this worker was told to stop.
         """
@@ -144,6 +174,9 @@ class Worker:
             raise Interrupted from error
         if isinstance(error, RunError):
             raise error
+        if isinstance(error, TimeLimit):
+            self._editors.clear()
+            vars(self).pop("model", None)
         if out_of_memory(error) and self.device.startswith("cuda"):
             empty_cache()
 
@@ -173,9 +206,14 @@ class Worker:
             self.model.limits.forget()
         memory = PeakMemory(self.device if entry.needs_model else "cpu")
         start = time.perf_counter()
-        with contextlib.chdir(
-            "."
-        ):  # whatever an editor makes of it: the next unit and the folder's path are seen from the same place
+        limit = self.run.spec.unit_seconds
+        with (
+            contextlib.chdir(
+                "."
+            ),  # whatever an editor makes of it: the next unit and the folder's path are seen from the same place
+            no_way_out(),
+            time_limit(None if limit is None else limit * len(units)),
+        ):
             if chained is None:
                 states = editor.prepare_many(tasks)
                 memory.wait()

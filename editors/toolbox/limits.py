@@ -35,10 +35,15 @@ class Limits:
 
     def __init__(self) -> None:
         self._fits: dict[str, int] = {}
+        self.most = 0
+        """Items in the largest call since ``forget``."""
+        self.bound: int | None = None
+        """Items that a call has at the most, whatever is asked for; ``forget`` leaves it. For who tries a whole edit again."""
 
     def forget(self) -> None:
         """Try full batches again."""
         self._fits.clear()
+        self.most = 0
 
     def facts(self) -> dict[str, str | float | bool]:
         """How many items were found to fit, by what they went through; nothing where memory was never out."""
@@ -51,12 +56,13 @@ class Limits:
         Where the device's memory is out, the part is tried again in halves, which ``facts`` tells under ``what``; one item that does
         not fit is an error. So is any part where gradients are kept, because its halves would be kept together.
         """
-        room = max(1, min(room, self._fits.get(what, room)))
+        room = max(1, min(room, self._fits.get(what, room), self.bound or room))
         size = math.ceil(len(items) / max(1, math.ceil(len(items) / room)))
         done: list[_Result] = []
         start = 0
         while start < len(items):
             part = items[start : start + size]
+            self.most = max(self.most, len(part))
             try:
                 done.append(work(part))
                 start += len(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import signal
@@ -121,7 +122,49 @@ class Vanishes(Fade):
 
     def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
         if "number 0" in task.target_text:
-            os._exit(0)
+            ctypes.CDLL(None)._exit(0)
+        return super().prepare(task)
+
+
+class Flaky(Fade):
+    """Raises what `error` says, on the first `fails` tries of the sample whose text holds the word zero."""
+
+    name = "flaky"
+    tries: ClassVar[int] = 0
+
+    class Params(Fade.Params):
+        error: str = Field("reset", description="what it raises")
+        fails: int = Field(1, description="how often")
+
+    params: Params
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        if "number 0" in task.target_text:
+            Flaky.tries += 1
+            if Flaky.tries <= self.params.fails:
+                try:
+                    raise ConnectionResetError("the hub hung up") if self.params.error == "reset" else ZeroDivisionError("a bug")
+                except OSError as error:
+                    raise EditorError("no answer") from error
+        return super().prepare(task)
+
+
+class Sleeps(Fade):
+    """Does not end on the sample whose text holds the word zero; `deaf`, it hears no alarm either."""
+
+    name = "sleeps"
+
+    class Params(Fade.Params):
+        deaf: bool = Field(False, description="hear no alarm")
+
+    params: Params
+
+    def prepare(self, task: EditTask) -> tuple[Image, NDArray[np.float64]]:
+        if "number 0" in task.target_text:
+            if self.params.deaf:
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+            with contextlib.suppress(Exception):
+                time.sleep(60)
         return super().prepare(task)
 
 
@@ -144,6 +187,8 @@ class Misbehaves(Fade):
         match self.params.how:
             case "exit":
                 sys.exit(0)
+            case "leave":
+                os._exit(0)
             case "wander":
                 os.chdir("/")
             case "interrupt":
@@ -274,6 +319,19 @@ class Several(Fade):
         if "number 0" in task.target_text and self.params.bad:
             raise EditorError("no zeros please")
         return super().prepare(task)
+
+
+class Tight(Several):
+    """Has room for two samples at once."""
+
+    name = "tight"
+
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[tuple[Image, NDArray[np.float64]]]:
+        import torch
+
+        if len(tasks) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().prepare_many(tasks)
 
 
 class Reads(Fade):

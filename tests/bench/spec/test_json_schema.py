@@ -45,6 +45,11 @@ def of_any(value: Any, schema: Any, whole: Any) -> list[str]:
     return min(each, key=len) if all(each) else []
 
 
+def of_one(value: Any, schema: Any, whole: dict[str, Any]) -> list[str]:
+    fits = sum(not mistakes(value, each, whole) for each in schema["oneOf"])
+    return [] if fits == 1 else [f"fits {fits} of the alternatives"]
+
+
 def of_type(value: Any, schema: Any, _: Any) -> list[str]:
     wrong = not isinstance(value, KINDS[schema["type"]]) or (isinstance(value, bool) and schema["type"] != "boolean")
     return [f"no {schema['type']}"] if wrong else []
@@ -75,6 +80,7 @@ def of_size(word: str, good: Callable[[float, float], bool]) -> Check:
 WORDS: dict[str, Check] = {
     "$ref": lambda value, schema, whole: mistakes(value, whole["$defs"][schema["$ref"].rpartition("/")[2]], whole),
     "anyOf": of_any,
+    "oneOf": of_one,
     "type": of_type,
     "enum": lambda value, schema, _: [] if value in schema["enum"] else ["none of the choices"],
     "required": lambda value, schema, _: sorted(set(schema["required"]) - value.keys()) if isinstance(value, dict) else [],
@@ -86,6 +92,7 @@ WORDS: dict[str, Check] = {
     "minItems": of_length("minItems"),
     "minLength": of_length("minLength"),
     "minimum": of_size("minimum", operator.ge),
+    "exclusiveMinimum": of_size("exclusiveMinimum", operator.gt),
     "maximum": of_size("maximum", operator.le),
     "exclusiveMaximum": of_size("exclusiveMaximum", operator.lt),
 }

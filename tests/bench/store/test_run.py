@@ -43,6 +43,20 @@ def test_the_first_of_two_commits_wins_and_nothing_is_left_over(run: Run) -> Non
     assert [path.name for path in run.units.iterdir()] == ["k1"]
 
 
+def test_of_many_keys_only_those_that_are_there_are_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that waits for a hundred thousand units looks for them a few times a minute."""
+    from bench.store import run as module
+
+    monkeypatch.setattr(module, "MANY", 3)
+    run.commit(made := Record(key="k1", status="done", identity={}))
+    asked = list[str]()
+    read = run.record
+    monkeypatch.setattr(run, "record", lambda key: asked.append(key) or read(key))
+    assert list(run.records(["a", "b", "k1", "c"])) == [made]
+    assert asked == ["k1"]
+    assert list(Run(run.path / "nowhere").records(["a", "b", "k1", "c"])) == []
+
+
 @pytest.mark.parametrize("damage", [b"", b'{"key": "k1"', b"[]", b'{"key": "k1", "status": "done"}'])
 def test_a_damaged_record_counts_as_none_and_a_commit_replaces_it(run: Run, damage: bytes) -> None:
     (run.units / "k1").mkdir()

@@ -83,9 +83,8 @@ def test_what_stops_a_remote_worker_for_good_stops_the_run(
     make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", Ray().module())
-    options = Options(executor="ray", device="cpu", workers=1, fail_on_error=True)
-    with pytest.raises(RunError, match="EditorError: no zeros please"):
-        api.run(make_spec(editor("FailsOnce")), tmp_path / "run", options=options)
+    with pytest.raises(RunError, match=r"editor ExitsAtOnce cannot be made"):
+        api.run(make_spec(editor("ExitsAtOnce")), tmp_path / "run", options=Options(executor="ray", device="cpu", workers=1))
 
 
 def test_ray_gets_threads_and_no_retries_of_its_own(planned: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,29 +197,26 @@ def test_a_changed_spec_reuses_the_units_it_shares(make_spec: SpecMaker, tmp_pat
     assert "NeedsMask" in (run.path / "spec.yaml").read_text()
 
 
-def test_fail_on_error_stops_at_the_first_failure_and_keeps_its_record(make_spec: SpecMaker, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"sample sample-0, editor FailsOnce, seed 0\): EditorError: no zeros please"):
-        api.run(make_spec(editor("FailsOnce")), tmp_path / "run", options=Options(executor="inline", fail_on_error=True))
-    assert [status for status, _ in fingerprint(Run(tmp_path / "run")).values()] == ["failed"]
-
-
 def test_an_interrupt_leaves_a_clean_folder(make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = make_spec(editor("Fade"), editor("Interrupts"))
     with pytest.raises(KeyboardInterrupt):
         api.run(spec, tmp_path / "run", options=INLINE)
     run = Run(tmp_path / "run")
-    assert len(fingerprint(run)) == 1, "the first editor's unit is whole, the interrupted one does not exist"
+    assert len(fingerprint(run)) == 2, "the first editor's unit, and the one that was in hand"
     assert list(run.claims.iterdir()) == []
     (tmp_path / "healed").touch()
     assert len(fingerprint(api.run(spec, run.path, options=INLINE))) == 6
 
 
-def test_stop_is_heard_between_units(make_spec: SpecMaker, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        api.run(make_spec(editor("Interrupts")), tmp_path / "run", options=INLINE)
-    drain(tmp_path / "run", stop=lambda: True)
-    assert list((tmp_path / "run" / "units").iterdir()) == []
+@pytest.mark.parametrize("asked", ["stop", "enough"])
+def test_stop_is_heard_between_units(make_spec: SpecMaker, tmp_path: Path, asked: str) -> None:
+    run, seen = api.run(make_spec(), tmp_path / "run", options=INLINE), list[Record]()
+    for unit in run.plan.units:
+        run.discard(unit.key)
+    drain(run.path, watch=seen.append, **{asked: lambda: bool(seen)})
+    assert len(fingerprint(run)) == 1
+    assert list(run.claims.iterdir()) == []
 
 
 def test_a_unit_that_someone_else_holds_is_waited_for(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -262,9 +259,8 @@ def test_a_dead_worker_costs_one_failed_unit(make_spec: SpecMaker, tmp_path: Pat
 
 @pytest.mark.slow
 def test_a_local_worker_that_stops_for_good_stops_the_run_with_its_reason(make_spec: SpecMaker, tmp_path: Path) -> None:
-    options = Options(executor="local", workers=1, fail_on_error=True)
-    with pytest.raises(RunError, match="no zeros please"):
-        api.run(make_spec(editor("FailsOnce")), tmp_path / "run", options=options)
+    with pytest.raises(RunError, match="editor ExitsAtOnce cannot be made"):
+        api.run(make_spec(editor("ExitsAtOnce")), tmp_path / "run", options=Options(executor="local", workers=1))
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ def made(make_spec: SpecMaker, folder: Path, how: str) -> list[Record]:
     ("how", "kind", "message"),
     [
         ("exit", "SystemExit", "the editor called for an exit (0)"),
+        ("leave", "SystemExit", "the editor called for an exit (0)"),
         ("interrupt", "KeyboardInterrupt", ""),
         ("generator exit", "GeneratorExit", ""),
         ("mute", "Mute", "(its message cannot be read: SystemExit)"),
