@@ -19,7 +19,21 @@ from reports.tables import Table
 __all__ = ["inline_svg", "page"]
 
 _HERE = Path(__file__).parent
-_LOWER = ("differences", "attainment", "hypervolumes", "gains", "metric_curves", "seeds", "coverage", "judges", "judges-table")
+_LOWER = (
+    "differences",
+    "attainment",
+    "categories",
+    "families",
+    "hypervolumes",
+    "cost",
+    "gains",
+    "masks",
+    "metric_curves",
+    "seeds",
+    "coverage",
+    "judges",
+    "judges-table",
+)
 """Figures and tables below the leaderboard, in order."""
 
 

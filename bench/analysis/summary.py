@@ -106,7 +106,7 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
             for metric, print_ in prints.items():
                 here = cells.get((entry.label, value, metric), scores.pairs[:0])
                 point = _point(metric, here, len(planned), ranges[metric])
-                point |= _inner(levels, entry.label, value, metric, here, ranges[metric])
+                point |= _inner(levels, entry.label, value, metric, here, within=ranges[metric])
                 higher = scores.cards.get(print_, {}).get("higher_is_better", False)
                 point |= {"fingerprint": print_, "higher_is_better": higher}
                 rows.append(base | point)
@@ -132,7 +132,7 @@ def tradeoff(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
                 both, ends = both[np.isfinite(columns).all(axis=0)], {}
                 for name, axis, interval in zip("xy", (axes.fidelity, axes.editability), found, strict=True):
                     cell = both.rename(columns={f"score_{name}": "score"})
-                    inner = _inner(levels, entry.label, value, axis.metric, cell, ranges[axis.metric])
+                    inner = _inner(levels, entry.label, value, axis.metric, cell, within=ranges[axis.metric])
                     ends |= _coordinate(name, axis, interval, inner)
                 rows.append({"editor": entry.label, "knob": entry.knob or None, "value": value, **ends, "n": found[0].n})
     return pd.DataFrame(rows, columns=list(COLUMNS["tradeoff"]))
@@ -180,7 +180,7 @@ def _coordinate(name: str, axis: Axis, interval: Interval, inner: Mapping[str, f
     return {f"{name}_{key}": value for key, value in turned.items()}
 
 
-def _inner(levels: Levels, label: str, value: float, metric: str, cell: pd.DataFrame, within: Range) -> dict[str, float]:
+def _inner(levels: Levels, label: str, value: float, metric: str, cell: pd.DataFrame, *, within: Range) -> dict[str, float]:
     """The within-sample interval of the finite scores of a cell; of set metrics, anchors and lonely editors there is none."""
     known = cell[np.isfinite(cell["score"])]
     samples = known["sample_id"].tolist()

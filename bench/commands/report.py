@@ -13,7 +13,9 @@ import pandas as pd
 
 from bench.analysis import comparisons, judges, summary
 from bench.analysis.differences import differences, powerless
+from bench.analysis.groups import by_category, families
 from bench.analysis.leaderboard import leaderboard
+from bench.analysis.masks import mask_quality
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
@@ -92,6 +94,9 @@ def report_data(run: Run) -> ReportData:
         samples=_samples(plan),
         curves=curve_table,
         tradeoff=summary.tradeoff(plan, scores, axes),
+        categories=by_category(plan, scores, axes),
+        families=families(plan),
+        masks=mask_quality(run, plan, records),
         leaderboard=leaderboard(plan, scores, records, axes, units=unit_table, counts=count_table, curve_table=curve_table),
         counts=count_table,
         cards=scores.cards,
