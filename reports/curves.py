@@ -89,7 +89,7 @@ def _panel(ax: Any, editor: str, pair: tuple[pd.DataFrame, pd.DataFrame], look: 
     twin = ax.twinx()
     twin.grid(visible=False)
     for side, (axis, rows) in enumerate(((ax, editability), (twin, fidelity))):
-        area(axis, rows["value"], rows, look, side, colour=SECOND if side else "", alone=True)
+        area(axis, rows["value"], rows, look, panel=side, alone=True, colour=SECOND if side else "")
     draw_curve(ax, editability["value"], editability["mean"], editability.index, look, linestyle="solid")
     twin.plot(fidelity["value"], fidelity["mean"], color=SECOND, linestyle=_DASHED, linewidth=1.1, clip_on=False, zorder=3)
     draw_points(twin, fidelity["value"], fidelity["mean"], fidelity.index, look, color=SECOND, markerfacecolor="white",
@@ -97,7 +97,7 @@ def _panel(ax: Any, editor: str, pair: tuple[pd.DataFrame, pd.DataFrame], look: 
     ax.set_title(short(editor), loc="left", color=legible(look.colour), fontweight="bold")
     spans = ", ".join(f"{a:.2f}–{b:.2f}" for a, b in zip(zone["low"], zone["high"], strict=True))
     knobs = [k for k in (*editability["knob"], *fidelity["knob"]) if knob_name(k)]
-    ax.set_xlabel((short(knob_name(knobs[0])) if knobs else "knob") + (f" (both high: {spans})" if spans else ""))
+    ax.set_xlabel((short(knob_name(knobs[0])) if knobs else "knob") + (f" (both high {spans})" if spans else ""))
     return twin
 
 
@@ -113,7 +113,7 @@ def knob_curves(data: ReportData, look: Mapping[str, Look]) -> Drawing:
         return Drawing(_NAME, _TITLE, "", rows, None, reason)
     zone = zones(data)
     with styled():
-        figure, axes, columns = panels(len(tracks), data.width, least=1.7, shape=0.72)
+        figure, axes, columns = panels(len(tracks), data.width, least=2.2, shape=0.72)
         left, right = _limits(tracks, 0), _limits(tracks, 1)
         for i, (ax, (editor, pair)) in enumerate(zip(axes, tracks.items(), strict=True)):
             twin = _panel(ax, editor, pair, look[editor], zone[zone["editor"] == editor])

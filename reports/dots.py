@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from reports.data import ReportData
 from reports.drawing import Drawing, blank, styled
 from reports.marks import draw_points, entry, key, panels
-from reports.style import Look, short
+from reports.style import Look, number, short
 
 __all__ = ["cost_panels", "mask_dots"]
 
@@ -41,18 +42,27 @@ def cost_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
                             gid=f"band-only-{own.number}-{panel}")  # fmt: skip
                 # A row has a marker in every panel; that of the first is the one to point at.
                 draw_points(ax, at[:1], at[1:], [row], own, markersize=6, **({"gid": f"point-{row}-{panel}"} if panel else {}))
-            ax.set_xscale("log")
-            ax.margins(x=0.15)
-            ax.set_xlabel(f"{_COSTS[cost]} (← cheaper)")
+            _scale(ax, there[cost])
+            ax.set_xlabel(_COSTS[cost])
         axes[0].set_ylabel("hypervolume (better →)")
         axes[0].set_ylim(bottom=0)
         key(figure, [entry(look[e], linestyle="none", markersize=6) for e in table["editor"]], [str(e) for e in table["editor"]])
     caption = (
-        "Up and left is better: more of the square between copy and regenerate at less cost. Costs are means over the run's edits, preparation "
-        "shared among the edits of a sample, on the machine and in the batches of this run; evaluations count every sample that goes through "
+        "Up and left is better, the costs on logarithmic axes: more of the square between copy and regenerate at less cost. Costs are "
+        "means over the run's edits, preparation shared among the edits of a sample, on the machine and in the batches of this run; evaluations count every sample that goes through "
         "the U-Net, with guidance two. Bars: 95 % intervals of the jackknife over source images."
     )
     return Drawing(name, title, caption, table, figure)
+
+
+def _scale(ax: Any, costs: pd.Series[float]) -> None:
+    """A logarithmic axis with numbers as one reads them."""
+    ax.set_xscale("log")
+    ax.set_xlim(float(costs.min()) / 1.6, float(costs.max()) * 1.6)
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if costs.max() < 50 * costs.min() else (1.0,)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.tick_params(axis="x", which="minor", length=0)
 
 
 def mask_dots(data: ReportData, look: Mapping[str, Look]) -> Drawing:

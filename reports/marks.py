@@ -24,12 +24,13 @@ __all__ = [
     "has_within",
     "key",
     "marker_of",
+    "opacity",
     "panels",
     "within_note",
 ]
 
 BAND = 0.11
-"""Opacity of a band: where several lie over each other the curves still stand out."""
+"""Opacity of a band at the most."""
 _SIZES = {"*": 8.5}
 """Marker sizes in points of the anchors that look small at the common one."""
 _ANCHOR = 6.0
@@ -41,14 +42,19 @@ def marker_of(look: Look, size: float | None = None) -> dict[str, Any]:
     return {"marker": look.marker, "markersize": own, "markeredgecolor": "white", "markeredgewidth": 0.5, "color": look.colour}
 
 
-def draw_points(ax: Any, x: Iterable[float], y: Iterable[float], rows: Iterable[int], look: Look, **style: Any) -> None:
+def opacity(editors: int) -> float:
+    """Of one band where those of so many editors lie over each other: together they stay lighter than the curves."""
+    return min(BAND, 0.36 / max(editors, 1))
+
+
+def draw_points(ax: Any, x: Iterable[float], y: Iterable[float], rows: Iterable[Any], look: Look, **style: Any) -> None:
     """One marker per point, each findable by the row of the drawing's table it stands for."""
     for across, up, row in zip(x, y, rows, strict=True):
         own = {"linestyle": "none", "clip_on": False, "zorder": 5, "gid": f"point-{row}", **marker_of(look), **style}
         ax.plot([across], [up], **own)
 
 
-def draw_curve(ax: Any, x: Sequence[float], y: Sequence[float], rows: Iterable[int], look: Look, **line: Any) -> None:
+def draw_curve(ax: Any, x: Iterable[float], y: Iterable[float], rows: Iterable[Any], look: Look, **line: Any) -> None:
     """A line through the points in the order given, and its markers."""
     ax.plot(x, y, **{"color": look.colour, "linestyle": look.dash, "clip_on": False, "zorder": 4, **line})
     draw_points(ax, x, y, rows, look, **({"color": line["color"]} if "color" in line else {}))
@@ -61,7 +67,9 @@ def has_within(rows: pd.DataFrame, prefix: str = "") -> bool:
     return bool(known.any() and rows.loc[known, within].notna().all(axis=None))
 
 
-def area(ax: Any, x: Sequence[float], rows: pd.DataFrame, look: Look, panel: int, *, colour: str = "", alone: bool) -> None:
+def area(
+    ax: Any, x: Any, rows: pd.DataFrame, look: Look, *, panel: int, alone: bool, alpha: float = BAND, colour: str = ""
+) -> None:
     """The bands of a curve over the knob: the within-sample one, and beside it in the SVG the plain one, hidden.
 
     Where there is no within-sample one the plain one is shown if `alone`: there is nothing that is better compared by another.
@@ -70,7 +78,7 @@ def area(ax: Any, x: Sequence[float], rows: pd.DataFrame, look: Look, panel: int
     drawn.append((HIDDEN.split("-")[1] if drawn or not alone else "only", "low", "high"))
     for kind, low, high in drawn:
         if rows[[low, high]].notna().all(axis=1).any():
-            ax.fill_between(x, rows[low], rows[high], color=colour or look.colour, alpha=BAND, linewidth=0, zorder=1,
+            ax.fill_between(x, rows[low], rows[high], color=colour or look.colour, alpha=alpha, linewidth=0, zorder=1,
                             gid=f"band-{kind}-{look.number}-{panel}")  # fmt: skip
 
 
@@ -112,7 +120,7 @@ def key(figure: Figure, handles: Sequence[Any], labels: Sequence[str], most: int
 
 
 def panels(
-    count: int, width: float, *, least: float, shape: float, extra: float = 0.3, **shared: bool
+    count: int, width: float, *, least: float, shape: float, extra: float = 0.3, sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, list[Any], int]:
     """A figure of `count` panels, its axes (those too many are gone) and the number of columns.
 
@@ -122,12 +130,13 @@ def panels(
         least: of a panel, in inches: as many stand side by side as are no narrower, three at most.
         shape: height of a panel by its width.
         extra: inches of height beside the panels, for key and margins.
-        shared: sharex, sharey.
+        sharex: whether all panels have one horizontal axis.
+        sharey: one vertical axis.
     """
     columns = max(1, min(count, int(width / least), 2 if count in {2, 4} else 3))
     lines = math.ceil(count / columns)
     figure = blank(width, extra + lines * max(shape * min(width / columns, 4.2), 1.2), gap=0.04)
-    axes = figure.subplots(lines, columns, squeeze=False, **shared).ravel()
+    axes = figure.subplots(lines, columns, squeeze=False, sharex=sharex, sharey=sharey).ravel()
     for ax in axes[count:]:
         ax.remove()
     return figure, list(axes[:count]), columns

@@ -83,7 +83,10 @@ def family_planes(data: ReportData, look: Mapping[str, Look]) -> Drawing:
                 ax.set_ylabel(f"{y.noun} →")
         settings = frame.drop_duplicates("editor").set_index("editor")["settings"]
         key(
-            figure, [entry(look[each]) for each in settings.index], [f"{short(e, 20)}: {s}" for e, s in settings.items()], most=48
+            figure,
+            [entry(look[each]) for each in settings.index],
+            [f"{short(str(e), 20)}: {s}" for e, s in settings.items()],
+            most=48,
         )
     caption = (
         "Editors that are one method with other parameters, each swept over its knob; up and right is better. Grey: the other editors. "

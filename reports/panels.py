@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from reports.data import ReportData
 from reports.drawing import Drawing, mixed, styled
-from reports.marks import BAND, area, band_note, draw_curve, draw_points, entry, has_within, key, panels
+from reports.marks import BAND, area, band_note, draw_curve, draw_points, entry, has_within, key, opacity, panels
 from reports.names import metric_names
 from reports.style import FAINT, INK, MUTED, Look, legible, short
 
@@ -53,7 +53,8 @@ def _panel(
     ax: Any, rows: pd.DataFrame, look: Mapping[str, Look], ends: Mapping[str, tuple[float, float]], *, panel: int, of_sets: bool
 ) -> list[tuple[str, pd.DataFrame]]:
     """Draw a metric; the editors whose bands are shown, with their rows."""
-    banded, alone = [], int((~rows["anchor"].astype(bool)).groupby(rows["editor"]).any().sum()) < 2
+    editors = rows.loc[~rows["anchor"].astype(bool), "editor"].nunique()
+    banded, alone = [], editors < 2
     for editor, own in rows.groupby("editor", sort=False):
         style, points = look[str(editor)], own.sort_values("value")
         if style.anchor:
@@ -63,7 +64,7 @@ def _panel(
             continue
         smallest, largest = ends[str(editor)]
         x = (points["value"] - smallest) / (largest - smallest) if largest > smallest else points["value"] * 0 + 0.5
-        area(ax, x, points, style, panel, alone=alone or not of_sets)
+        area(ax, x, points, style, panel=panel, alone=alone or not of_sets, alpha=opacity(editors))
         if alone or not of_sets:
             banded.append((str(editor), points))
         draw_curve(ax, x, points["mean"], points.index, style)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from reports.drawing import HIDDEN
 from reports.labels import Label, place
-from reports.marks import BAND, draw_curve, draw_points, has_within
+from reports.marks import draw_curve, draw_points, has_within, opacity
 from reports.ribbon import ribbon
 from reports.style import INK, Look, knob_name, legible, number, short
 
@@ -35,11 +35,12 @@ def draw_plane(ax: Any, frame: pd.DataFrame, look: Mapping[str, Look], *, banded
 
     The limits hold means and bands that are shown; what is hidden in the SVG may reach out of them.
     """
+    editors = sum(not look[str(name)].anchor for name in set(frame["editor"]))
     corners = [frame[["x_mean", "y_mean"]].to_numpy(dtype=float)]
     for name in [n for n in look if n in set(frame["editor"])]:
         rows, own = frame[frame["editor"] == name].sort_values("value", kind="stable"), look[name]
         if banded:
-            corners.append(_anchored(ax, rows, own) if own.anchor else _banded(ax, rows, own))
+            corners.append(_anchored(ax, rows, own) if own.anchor else _banded(ax, rows, own, opacity(editors)))
         if own.anchor:
             draw_points(ax, rows["x_mean"], rows["y_mean"], rows.index, own, zorder=6)
         else:
@@ -55,7 +56,7 @@ def _anchored(ax: Any, rows: pd.DataFrame, own: Look) -> NDArray[np.float64]:
     return np.zeros((0, 2))
 
 
-def _banded(ax: Any, rows: pd.DataFrame, own: Look) -> NDArray[np.float64]:
+def _banded(ax: Any, rows: pd.DataFrame, own: Look, alpha: float) -> NDArray[np.float64]:
     """The bands of one editor and the corners (n, 2) of those that are shown.
 
     Of two coordinates with within-sample bands a ribbon, of one of them, as where the other is a set metric, bars along it.
@@ -63,22 +64,22 @@ def _banded(ax: Any, rows: pd.DataFrame, own: Look) -> NDArray[np.float64]:
     within = [axis for axis in "xy" if has_within(rows, f"{axis}_")]
     plain, inner = _columns(("", "")), _columns(("within_", "within_"))
     if not within:
-        if not _filled(ax, rows[plain], own, f"band-only-{own.number}"):
+        if not _filled(ax, rows[plain], own, alpha, f"band-only-{own.number}"):
             _cross(ax, rows, own, f"band-only-{own.number}", "xy")
         return _corners(rows[plain])
     if len(within) == 2:
-        _filled(ax, rows[inner], own, f"band-paired-{own.number}")
+        _filled(ax, rows[inner], own, alpha, f"band-paired-{own.number}")
     else:
         _cross(ax, rows, own, f"band-paired-{own.number}", within[0], kind="within_")
-    if not _filled(ax, rows[plain], own, f"{HIDDEN}{own.number}"):
+    if not _filled(ax, rows[plain], own, alpha, f"{HIDDEN}{own.number}"):
         _cross(ax, rows, own, f"{HIDDEN}{own.number}", "xy")
     return _corners(rows[inner])
 
 
-def _filled(ax: Any, points: pd.DataFrame, own: Look, name: str) -> bool:
+def _filled(ax: Any, points: pd.DataFrame, own: Look, alpha: float, name: str) -> bool:
     outline = ribbon(points.to_numpy(dtype=float))
     if outline is not None:
-        ax.add_patch(PathPatch(outline, facecolor=own.colour, alpha=BAND, linewidth=0, zorder=1, gid=name))
+        ax.add_patch(PathPatch(outline, facecolor=own.colour, alpha=alpha, linewidth=0, zorder=1, gid=name))
     return outline is not None
 
 

@@ -129,7 +129,8 @@ def tradeoff(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
                 columns = [both[name].to_numpy() for name in ("score_x", "score_y")]
                 known = [ranges[axis.metric] for axis in (axes.fidelity, axes.editability)]
                 found = joint_intervals(columns, both["source_id"].tolist(), within=known)
-                both, ends = both[np.isfinite(columns).all(axis=0)], {}
+                both = both[np.isfinite(both["score_x"]) & np.isfinite(both["score_y"])]
+                ends: dict[str, float] = {}
                 for name, axis, interval in zip("xy", (axes.fidelity, axes.editability), found, strict=True):
                     cell = both.rename(columns={f"score_{name}": "score"})
                     inner = _inner(levels, entry.label, value, axis.metric, cell, within=ranges[axis.metric])

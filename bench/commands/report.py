@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +17,18 @@ from bench.analysis.differences import differences, powerless
 from bench.analysis.groups import by_category, families
 from bench.analysis.leaderboard import leaderboard
 from bench.analysis.masks import mask_quality
+from bench.analysis.statements import statements
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
 from bench.scoring.axes import Axes, anchor_ends, balance, operating_points
 from bench.store import Record, Run, write_atomically
+from reports.style import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reports import GalleryRow, ReportData
+    from reports import GalleryRow, ReportData, Statement
 
 __all__ = ["report_data", "report_run"]
 
@@ -37,17 +40,17 @@ SET_INTERVAL = (
 )
 
 
-def report_run(run: Run, *, anew: bool = True) -> tuple[Path, ReportData]:
+def report_run(run: Run, *, anew: bool = True, width: float = WIDTH) -> tuple[Path, ReportData]:
     """Write `report/` from the scores of the run; its index.html and what that shows.
 
-    Unless `anew`, a page that this version made of the same records and scores is left as it is.
+    Figures are `width` inches wide. Unless `anew`, a page that this version made of the same records and scores is left as it is.
     Raises RunError where nothing is scored, or where another spec is at work in the folder.
     """
     from reports import ReportError, write_report
 
     stamp = run.report / ".made-of"
     with run.hold(run.spec, run.plan):
-        data, made_of = report_data(run), _made_of(run)
+        data, made_of = report_data(run, width), _made_of(run, width)
         page = run.report / "index.html"
         if not anew and page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == made_of:
             return page, data
@@ -59,9 +62,9 @@ def report_run(run: Run, *, anew: bool = True) -> tuple[Path, ReportData]:
         return page, data
 
 
-def _made_of(run: Run) -> str:
-    """What changes when a record, a score, the spec or this package does: 64 hex."""
-    total = hashlib.sha256(f"{version('etabench')} {run.plan.digest(run.spec)}".encode())
+def _made_of(run: Run, width: float) -> str:
+    """What changes when a record, a score, the spec, the width or this package does: 64 hex."""
+    total = hashlib.sha256(f"{version('etabench')} {run.plan.digest(run.spec)} {width:g}".encode())
     for file in sorted(path for kind in ("*.parquet", "*.json") for path in run.scores.glob(kind)):
         total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     for unit in run.plan.units:
@@ -70,8 +73,8 @@ def _made_of(run: Run) -> str:
     return total.hexdigest()
 
 
-def report_data(run: Run) -> ReportData:
-    """All that a report shows of a run."""
+def report_data(run: Run, width: float = WIDTH) -> ReportData:
+    """All that a report shows of a run, its figures `width` inches wide."""
     from reports import Plane, ReportData
 
     plan, scores = run.plan, read_scores(run)
@@ -85,7 +88,7 @@ def report_data(run: Run) -> ReportData:
     curve_table = summary.curves(plan, scores, axes)
     points = operating_points(plan, curve_table, axes)
     compared, gained = differences(plan, scores, axes), comparisons.gains(plan, scores, axes)
-    return ReportData(
+    data = ReportData(
         title=run.spec.name,
         plane=Plane(axes.editability.column, axes.fidelity.column, axes.made_of),
         pairs=scores.pairs,
@@ -113,6 +116,22 @@ def report_data(run: Run) -> ReportData:
         seeds=comparisons.seeds(plan, scores, points),
         judges=judges.judges_of(plan, scores),
         judges_note=judges.note(plan),
+        width=width,
+    )
+    return replace(data, statements=_statements(plan, data))
+
+
+def _statements(plan: Plan, data: ReportData) -> list[Statement]:
+    from reports.names import metric_names
+
+    return statements(
+        metric_names(data),
+        data.plane,
+        gains=data.gains,
+        differences=data.differences,
+        tradeoff=data.tradeoff,
+        counts=data.counts,
+        editors=[entry.label for entry in plan.entries if not entry.anchor],
     )
 
 
