@@ -49,8 +49,8 @@ def cost_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
         key(figure, [entry(look[e], linestyle="none", markersize=6) for e in table["editor"]], [str(e) for e in table["editor"]])
     caption = (
         "Up and left is better, the costs on logarithmic axes: more of the square between copy and regenerate at less cost. Costs are "
-        "means over the run's edits, preparation shared among the edits of a sample, on the machine and in the batches of this run; evaluations count every sample that goes through "
-        "the U-Net, with guidance two. Bars: 95 % intervals of the jackknife over source images."
+        "means over the run's edits, preparation shared among the edits of a sample, on the machine and in the batches of this run; "
+        "evaluations count every sample that goes through the U-Net, with guidance two. Bars: 95 % intervals of the jackknife over source images."
     )
     return Drawing(name, title, caption, table, figure)
 

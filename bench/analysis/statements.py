@@ -208,13 +208,8 @@ def _lonely(editors: Sequence[str], tradeoff: pd.DataFrame, names: Mapping[str, 
         values = [float(end[f"{axis}_mean"]) for end in ends]
         spans.append(f"{names[column].noun} from {' to '.join(minus(f'{value:.{_digits(values)}f}') for value in values)}")
     knob = f"{number(float(ends[0]['value']))} to {number(float(ends[1]['value']))}"
-    return [
-        Statement(
-            f"{alone}; from {knob} of its knob it takes {' and '.join(spans)}, n = {int(ends[1]['n'])}.",
-            "no test: means of one editor",
-            "tradeoff",
-        )
-    ]
+    said = f"{alone}; from {knob} of its knob it takes {' and '.join(spans)}, n = {int(ends[1]['n'])}."
+    return [Statement(said, "no test: means of one editor", "tradeoff")]
 
 
 def _few(tested: Sequence[_Test], editors: int) -> list[Statement]:
@@ -237,9 +232,10 @@ def _few(tested: Sequence[_Test], editors: int) -> list[Statement]:
 def _failed(counts: pd.DataFrame, editors: Sequence[str]) -> list[Statement]:
     rows = counts[counts["editor"].isin(list(editors)) & (counts["done"] < counts["expected"])].to_dict("records")
     if not rows:
-        every = f"All {len(editors)} editors" if len(editors) > 1 else "The editor"
         return (
-            [Statement(f"{every} finished every unit: no edit is missing.", "counted, not tested", "coverage")] if editors else []
+            [Statement("Every editor finished every unit: no edit is missing.", "counted, not tested", "coverage")]
+            if editors
+            else []
         )
     rows.sort(key=lambda row: row["done"] / max(row["expected"], 1))
     finished = [f"{_label(row['editor'])} finished {int(row['done'])} of {int(row['expected'])} units" for row in rows]

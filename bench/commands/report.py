@@ -18,6 +18,7 @@ from bench.analysis.groups import by_category, families
 from bench.analysis.leaderboard import leaderboard
 from bench.analysis.masks import mask_quality
 from bench.analysis.statements import statements
+from bench.commands.methods import methods, papers
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
@@ -118,7 +119,7 @@ def report_data(run: Run, width: float = WIDTH) -> ReportData:
         judges_note=judges.note(plan),
         width=width,
     )
-    return replace(data, statements=_statements(plan, data))
+    return replace(data, statements=_statements(plan, data), methods=methods(run, data), references=papers(plan, scores.cards))
 
 
 def _statements(plan: Plan, data: ReportData) -> list[Statement]:
