@@ -123,7 +123,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "masks": {
         "editor": "label of an editor that makes masks",
-        "measure": "what compares them with the manifest's: intersection over union, precision or recall; 0..1, higher is better",
+        "metric": "what compares them with the manifest's: intersection over union, precision or recall; 0..1, higher is better",
         "mean": "mean over units",
         "low": "lower end of the 95 % interval; NaN where there is none",
         "high": "upper end of it",
@@ -294,7 +294,7 @@ class ReportData:
     families: pd.DataFrame = field(default_factory=lambda: empty("families"))
     """One row per editor of a method that several editors are."""
     masks: pd.DataFrame = field(default_factory=lambda: empty("masks"))
-    """One row per editor that makes its own masks and measure of these."""
+    """One row per editor that makes its own masks and what they are measured by."""
     leaderboard: pd.DataFrame = field(default_factory=lambda: empty("leaderboard"))
     """One row per editor at its operating point.
 

@@ -23,34 +23,32 @@ def cost_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     name, title = "cost", "What quality costs"
     known = [cost for cost in _COSTS if cost in data.leaderboard]
     table = data.hypervolumes.merge(data.leaderboard[["editor", *known]], on="editor", how="left")
-    costs = [cost for cost in known if (table[cost].notna() & table["hypervolume"].notna() & (table[cost] > 0)).any()]
+    table = table.rename(columns={"hypervolume": "hypervolume_mean", "low": "hypervolume_low", "high": "hypervolume_high"})
+    costs = [cost for cost in known if (table["hypervolume_mean"].notna() & (table[cost] > 0)).any()]
     if not costs:
-        lacking = (
-            "no editor's cost is recorded"
-            if len(data.hypervolumes)
-            else "no hypervolumes, for which copy and regenerate are needed"
-        )
+        lacking = "no editor's cost is recorded" if len(table) else "no hypervolumes, for which copy and regenerate are needed"
         return Drawing(name, title, "", table, None, lacking)
     with styled():
         figure, axes, _ = panels(len(costs), data.width, least=2.2, shape=0.75, sharey=True)
         for panel, (ax, cost) in enumerate(zip(axes, costs, strict=True)):
-            there = table[(table[cost] > 0) & table["hypervolume"].notna()]
+            there = table[(table[cost] > 0) & table["hypervolume_mean"].notna()]
             for row, point in zip(there.index, there.to_dict("records"), strict=True):
-                own, at = look[str(point["editor"])], (point[cost], point["hypervolume"])
-                if pd.notna(point["low"]) and pd.notna(point["high"]):
-                    ax.plot([at[0]] * 2, [point["low"], point["high"]], color=own.colour, linewidth=0.9, alpha=0.5, zorder=2,
-                            gid=f"band-only-{own.number}-{panel}")  # fmt: skip
+                own, ends = look[str(point["editor"])], [point["hypervolume_low"], point["hypervolume_high"]]
+                if pd.notna(ends).all():
+                    ax.plot([point[cost]] * 2, ends, color=own.colour, linewidth=0.9, alpha=0.5, zorder=2)
                 # A row has a marker in every panel; that of the first is the one to point at.
-                draw_points(ax, at[:1], at[1:], [row], own, markersize=6, **({"gid": f"point-{row}-{panel}"} if panel else {}))
+                again = {"gid": f"point-{row}-{panel}"} if panel else {}
+                draw_points(ax, [point[cost]], [point["hypervolume_mean"]], [row], own, markersize=6, **again)
             _scale(ax, there[cost])
             ax.set_xlabel(_COSTS[cost])
         axes[0].set_ylabel("hypervolume (better →)")
         axes[0].set_ylim(bottom=0)
-        key(figure, [entry(look[e], linestyle="none", markersize=6) for e in table["editor"]], [str(e) for e in table["editor"]])
+        named = [str(editor) for editor in table["editor"]]
+        key(figure, [entry(look[editor], linestyle="none", markersize=6) for editor in named], named)
     caption = (
         "Up and left is better, the costs on logarithmic axes: more of the square between copy and regenerate at less cost. Costs are "
         "means over the run's edits, preparation shared among the edits of a sample, on the machine and in the batches of this run; "
-        "evaluations count every sample that goes through the U-Net, with guidance two. Bars: 95 % intervals of the jackknife over source images."
+        "evaluations count every sample that goes through the U-Net, with guidance two. Bars: 95 % intervals (jackknife over source images)."
     )
     return Drawing(name, title, caption, table, figure)
 
@@ -71,12 +69,12 @@ def mask_dots(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     table = data.masks[data.masks["mean"].notna()].reset_index(drop=True)
     if table.empty:
         return Drawing(name, title, "", table, None, "no editor made a mask for a sample whose mask the manifest gives")
-    measures, editors = list(dict.fromkeys(table["measure"])), list(dict.fromkeys(table["editor"]))
+    measures, editors = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["editor"]))
     with styled():
         figure = blank(data.width, 0.7 + 0.25 * len(editors), gap=0.04)
         axes: Any = figure.subplots(1, len(measures), squeeze=False, sharey=True).ravel()
         for ax, measure in zip(axes, measures, strict=True):
-            rows = table[table["measure"] == measure]
+            rows = table[table["metric"] == measure]
             for row, point in zip(rows.index, rows.to_dict("records"), strict=True):
                 own, height = look[str(point["editor"])], -editors.index(point["editor"])
                 if pd.notna(point["low"]) and pd.notna(point["high"]):

@@ -61,8 +61,7 @@ def judges_figure(data: ReportData) -> Drawing:
         places = {metric: -i for i, metric in enumerate(metrics)}
         for ax, truth in zip(axes, truths, strict=True):
             ax.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
-            own = frame[frame["truth"] == truth]
-            for number, row in zip(own.index, own.to_dict("records"), strict=True):
+            for row in frame[frame["truth"] == truth].to_dict("records"):
                 y, rho = places[str(row["metric"])], finite(row["rho"])
                 if rho is None:
                     continue
@@ -72,7 +71,7 @@ def judges_figure(data: ReportData) -> Drawing:
                     ax.plot([low, high], [y, y], color=colour, linewidth=1.8, alpha=0.45, solid_capstyle="butt", zorder=2)
                 first = winners[truth][:1] == [row["metric"]]
                 ax.plot([rho], [y], marker="D" if first else "o", markersize=5 if first else 4, color=colour,
-                        markeredgecolor="white", markeredgewidth=0.6, zorder=3, gid=f"point-{number}")  # fmt: skip
+                        markeredgecolor="white", markeredgewidth=0.6, zorder=3)  # fmt: skip
             ax.set_title(truth, loc="left", color=INK, fontweight="bold", wrap=True)
             ax.set_xlim(-1.03, 1.03)
             ax.set_xticks([-1, 0, 1])

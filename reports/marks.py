@@ -106,7 +106,7 @@ def entry(look: Look, **style: Any) -> Line2D:
 
 
 def key(figure: Figure, handles: Sequence[Any], labels: Sequence[str], most: int = 28) -> None:
-    """A legend above the panels, in as many columns as fit; labels are cut to `most` characters."""
+    """A legend above the panels, in as many columns as fit; the figure grows by its height. Labels are cut to `most` characters."""
     texts = [short(label, most) for label in labels]
     renderer: Any = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     widest = 0.0
@@ -116,11 +116,12 @@ def key(figure: Figure, handles: Sequence[Any], labels: Sequence[str], most: int
         probe.remove()
     columns = max(1, int(figure.get_figwidth() / (widest + 0.5)))
     lines = math.ceil(len(texts) / columns)
+    figure.set_figheight(figure.get_figheight() + 0.17 * lines)
     figure.legend(handles, texts, loc="outside upper left", ncols=math.ceil(len(texts) / lines), borderaxespad=0.2)
 
 
 def panels(
-    count: int, width: float, *, least: float, shape: float, extra: float = 0.3, sharex: bool = False, sharey: bool = False
+    count: int, width: float, *, least: float, shape: float, extra: float = 0.1, sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, list[Any], int]:
     """A figure of `count` panels, its axes (those too many are gone) and the number of columns.
 
@@ -129,7 +130,7 @@ def panels(
         width: of the figure, in inches.
         least: of a panel, in inches: as many stand side by side as are no narrower, three at most.
         shape: height of a panel by its width.
-        extra: inches of height beside the panels, for key and margins.
+        extra: inches of height beside the panels, for margins.
         sharex: whether all panels have one horizontal axis.
         sharey: one vertical axis.
     """

@@ -33,7 +33,7 @@ def metric_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     ends = {str(editor): (float(grid.min()), float(grid.max())) for editor, grid in grids}  # whatever is undefined between them
     of_sets, shown = set(data.sets["metric"]), []
     with styled():
-        figure, axes, _ = panels(len(metrics), data.width, least=1.7, shape=0.78)
+        figure, axes, _ = panels(len(metrics), data.width, least=1.7, shape=0.85)
         for panel, (ax, metric) in enumerate(zip(axes, metrics, strict=True)):
             own, about = rows[rows["metric"] == metric], names[metric]
             shown += _panel(ax, own, look, ends, panel=panel, of_sets=metric in of_sets)
@@ -95,7 +95,7 @@ def attainment_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     if not editors:
         return Drawing(name, title, "", attainment, None, f"no editor has scores of {y.title} and {x.title} at every knob value")
     with styled():
-        figure, axes, columns = panels(len(editors), data.width, least=1.7, shape=0.72, sharex=True, sharey=True)
+        figure, axes, columns = panels(len(editors), data.width, least=1.7, shape=0.8, sharex=True, sharey=True)
         for i, (ax, editor) in enumerate(zip(axes, editors, strict=True)):
             for other, points in rows.groupby("editor", sort=False):
                 if other != editor:

@@ -23,7 +23,7 @@ _COLUMNS = [*_KEYS, "n", *NUMBERS]
 
 def _figure(data: ReportData, frame: pd.DataFrame, look: Mapping[str, Look], x_label: str, y_label: str) -> Any:
     with styled():
-        figure = blank(data.width, 0.3 + min(0.68 * data.width, 5.0))
+        figure = blank(data.width, min(0.66 * data.width, 5.0))
         ax = figure.subplots()
         ax.set(xlabel=x_label, ylabel=y_label)
         draw_plane(ax, frame, look)

@@ -60,7 +60,7 @@ def mask_quality(run: Run, plan: Plan, records: Mapping[str, Record]) -> pd.Data
         scores, clusters = zip(*values, strict=True)
         interval = mean_interval(scores, clusters, within=Range(0.0, 1.0))
         numbers = {"mean": interval.mean, "low": interval.low, "high": interval.high, "n": interval.n}
-        rows.append({"editor": editor, "measure": measure, **numbers, "undefined": len(values) - interval.n})
+        rows.append({"editor": editor, "metric": measure, **numbers, "undefined": len(values) - interval.n})
     return pd.DataFrame(rows, columns=list(COLUMNS["masks"]))
 
 

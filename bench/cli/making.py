@@ -177,4 +177,4 @@ def report(
     """Write report/index.html with its figures and tables."""
     from bench.store import Run
 
-    show_report(Run.open(run), **({} if width is None else {"width": width}))
+    show_report(Run.open(run), width=width)

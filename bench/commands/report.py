@@ -41,10 +41,12 @@ SET_INTERVAL = (
 )
 
 
-def report_run(run: Run, *, anew: bool = True, width: float = WIDTH) -> tuple[Path, ReportData]:
+def report_run(run: Run, *, anew: bool = True, width: float | None = None) -> tuple[Path, ReportData]:
     """Write `report/` from the scores of the run; its index.html and what that shows.
 
-    Figures are `width` inches wide. Unless `anew`, a page that this version made of the same records and scores is left as it is.
+    Figures are `width` inches wide, by default 5.5.
+
+    Unless `anew`, a page that this version made of the same records and scores is left as it is.
     Raises RunError where nothing is scored, or where another spec is at work in the folder.
     """
     from reports import ReportError, write_report
@@ -63,9 +65,9 @@ def report_run(run: Run, *, anew: bool = True, width: float = WIDTH) -> tuple[Pa
         return page, data
 
 
-def _made_of(run: Run, width: float) -> str:
+def _made_of(run: Run, width: float | None) -> str:
     """What changes when a record, a score, the spec, the width or this package does: 64 hex."""
-    total = hashlib.sha256(f"{version('etabench')} {run.plan.digest(run.spec)} {width:g}".encode())
+    total = hashlib.sha256(f"{version('etabench')} {run.plan.digest(run.spec)} {width or WIDTH:g}".encode())
     for file in sorted(path for kind in ("*.parquet", "*.json") for path in run.scores.glob(kind)):
         total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     for unit in run.plan.units:
@@ -74,8 +76,8 @@ def _made_of(run: Run, width: float) -> str:
     return total.hexdigest()
 
 
-def report_data(run: Run, width: float = WIDTH) -> ReportData:
-    """All that a report shows of a run, its figures `width` inches wide."""
+def report_data(run: Run, width: float | None = None) -> ReportData:
+    """All that a report shows of a run, its figures `width` inches wide, as wide as a paper's text where it is None."""
     from reports import Plane, ReportData
 
     plan, scores = run.plan, read_scores(run)
@@ -117,7 +119,7 @@ def report_data(run: Run, width: float = WIDTH) -> ReportData:
         seeds=comparisons.seeds(plan, scores, points),
         judges=judges.judges_of(plan, scores),
         judges_note=judges.note(plan),
-        width=width,
+        width=width or WIDTH,
     )
     return replace(data, statements=_statements(plan, data), methods=methods(run, data), references=papers(plan, scores.cards))
 

@@ -9,8 +9,9 @@ import pandas as pd
 
 from reports.data import ReportData, empty
 from reports.drawing import paired
+from reports.ribbon import ribbon
 from reports.style import looks
-from reports.tradeoff import distance_plane, ribbon, tradeoff_plane
+from reports.tradeoff import distance_plane, tradeoff_plane
 
 LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])
 
