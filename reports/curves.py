@@ -109,7 +109,7 @@ def knob_curves(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     reason = mixed(rows, *plane.columns)
     tracks = {} if reason else _tracks(rows, plane)
     if not tracks:
-        reason = reason or f"no editor with a knob has scores of {first.title} or {second.title}"
+        reason = reason or f"No editor with a knob has scores of {first.title} or {second.title} in this run."
         return Drawing(_NAME, _TITLE, "", rows, None, reason)
     zone = zones(data)
     with styled():

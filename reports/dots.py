@@ -26,7 +26,11 @@ def cost_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     table = table.rename(columns={"hypervolume": "hypervolume_mean", "low": "hypervolume_low", "high": "hypervolume_high"})
     costs = [cost for cost in known if (table["hypervolume_mean"].notna() & (table[cost] > 0)).any()]
     if not costs:
-        lacking = "no editor's cost is recorded" if len(table) else "no hypervolumes, for which copy and regenerate are needed"
+        lacking = (
+            "No editor's cost is recorded."
+            if len(table)
+            else "This run has no hypervolumes, for which copy and regenerate are needed."
+        )
         return Drawing(name, title, "", table, None, lacking)
     with styled():
         figure, axes, _ = panels(len(costs), data.width, least=2.2, shape=0.75, sharey=True)
@@ -68,7 +72,7 @@ def mask_dots(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     name, title = "masks", "The masks that editors make, against the manifest's"
     table = data.masks[data.masks["mean"].notna()].reset_index(drop=True)
     if table.empty:
-        return Drawing(name, title, "", table, None, "no editor made a mask for a sample whose mask the manifest gives")
+        return Drawing(name, title, "", table, None, "No editor made a mask for a sample whose mask the manifest gives.")
     measures, editors = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["editor"]))
     with styled():
         figure = blank(data.width, 0.7 + 0.25 * len(editors), gap=0.04)

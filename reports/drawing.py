@@ -82,13 +82,9 @@ def rendered(figure: Figure, name: str) -> dict[str, bytes]:
 
 
 def left_out(drawings: Sequence[Drawing]) -> str:
-    """One line that names the figures that there are none of, with the reasons; empty where all are there."""
-    reasons: dict[str, list[str]] = {}
-    for drawing in drawings:
-        if drawing.figure is None:
-            reasons.setdefault(drawing.absent.rstrip("."), []).append(drawing.title)
-    said = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in reasons.items())
-    return f"Left out: {said}." if said else ""
+    """One line that names the figures that there are none of, each with the reason; empty where all are there."""
+    gone = [f"{drawing.title} ({drawing.absent.rstrip('.')})" for drawing in drawings if drawing.figure is None]
+    return f"Left out for want of data: {'; '.join(gone)}." if gone else ""
 
 
 def paired(curves: pd.DataFrame, x: str, y: str) -> pd.DataFrame:

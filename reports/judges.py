@@ -52,7 +52,7 @@ def judges_figure(data: ReportData) -> Drawing:
     """One column per truth, one line per metric: rank correlation with its interval; the best of a column is coloured."""
     name, title, frame = "judges", "Which metric goes with the truth", data.judges.reset_index(drop=True)
     if frame.empty:
-        return Drawing(name, title, "", frame, None, "no metric was judged")
+        return Drawing(name, title, "", frame, None, "No metric was judged.")
     names = metric_names(data)
     (metrics, truths), winners = _matrix(frame), {truth: best + near for truth, best, near in verdicts(frame)}
     with styled():

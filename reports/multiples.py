@@ -30,8 +30,8 @@ def category_planes(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     frame = rows[rows["category"].isin(drawn)].reset_index(drop=True)
     reason = mixed(data.curves, data.plane.fidelity, data.plane.editability)
     if len(drawn) < 2 or reason:
-        lacking = f"fewer than two categories have {_LEAST} samples or more with scores of both {y.title} and {x.title}"
-        return Drawing(name, title, "", frame, None, reason or lacking)
+        lacking = f"Fewer than two categories have {_LEAST} samples or more with scores of both {y.title} and {x.title}."
+        return Drawing(name, title, "", frame, None, lacking if len(drawn) < 2 else reason)
     with styled():
         figure, axes, columns = panels(len(drawn), data.width, least=1.7, shape=0.8, sharex=True, sharey=True)
         for i, (ax, category) in enumerate(zip(axes, drawn, strict=True)):
@@ -67,7 +67,9 @@ def family_planes(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     frame = frame[frame["method"].isin(methods)].reset_index(drop=True)
     reason = mixed(data.curves, data.plane.fidelity, data.plane.editability)
     if not methods or reason:
-        return Drawing(name, title, "", frame, None, reason or "no two editors with scores on both axes are one method")
+        return Drawing(
+            name, title, "", frame, None, "No two editors with scores on both axes are one method." if not methods else reason
+        )
     with styled():
         figure, axes, columns = panels(len(methods), data.width, least=2.4, shape=0.68)
         for i, (ax, method) in enumerate(zip(axes, methods, strict=True)):

@@ -25,10 +25,11 @@ def metric_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     """One panel per metric as it is scored, all editors in each, along their own knobs from smallest to largest value."""
     name, title, names, curves = "metric_curves", "Every metric along the knob", metric_names(data), data.curves
     kept = curves[~curves["metric"].isin(data.plane.made_of) & np.isfinite(curves["mean"].astype(float))]
-    metrics = [str(each) for each in dict.fromkeys(kept["metric"]) if not mixed(kept, str(each))]
+    scored = set(kept["metric"])
+    metrics = [str(each) for each in dict.fromkeys(curves["metric"]) if each in scored and not mixed(kept, str(each))]
     rows = kept[kept["metric"].isin(metrics)].reset_index(drop=True)
     if rows.empty:
-        return Drawing(name, title, "", rows, None, "no metric has a value")
+        return Drawing(name, title, "", rows, None, "No metric of this run has a value.")
     grids = curves.groupby("editor")["value"]
     ends = {str(editor): (float(grid.min()), float(grid.max())) for editor, grid in grids}  # whatever is undefined between them
     of_sets, shown = set(data.sets["metric"]), []
@@ -93,7 +94,7 @@ def attainment_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     rows = attainment[attainment["median"].notna() | attainment["high"].notna()].reset_index(drop=True)
     editors = [str(editor) for editor in dict.fromkeys(rows["editor"])]
     if not editors:
-        return Drawing(name, title, "", attainment, None, f"no editor has scores of {y.title} and {x.title} at every knob value")
+        return Drawing(name, title, "", attainment, None, f"No editor has scores of {y.title} and {x.title} at every knob value.")
     with styled():
         figure, axes, columns = panels(len(editors), data.width, least=1.7, shape=0.8, sharex=True, sharey=True)
         for i, (ax, editor) in enumerate(zip(axes, editors, strict=True)):

@@ -49,7 +49,7 @@ def tradeoff_plane(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     frame = pd.concat(parts, ignore_index=True) if parts else tradeoff.reindex(columns=_COLUMNS)
     reason = mixed(data.curves, data.plane.fidelity, data.plane.editability)
     if reason or not parts:
-        return Drawing(name, title, "", frame, None, reason or f"no edit has scores of both {y.title} and {x.title}")
+        return Drawing(name, title, "", frame, None, reason or f"No edit of this run has scores of both {y.title} and {x.title}.")
     figure = _figure(data, frame, look, f"{x.label}   (more faithful →)", f"{y.label}   (better aligned →)")
     caption = (
         "Each curve is one editor swept over its knob, the ends of the knob at its ends or in the key; up and right is better, and a curve "
@@ -72,7 +72,11 @@ def distance_plane(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     if reason or frame.empty:
         scored = set(curves["metric"])
         lacking = " or ".join(names[key].title for key in (metric, "csfid") if key not in scored)
-        reason = reason or (f"no scores of {lacking}" if lacking else f"no edit has scores of both {own.title} and CSFID")
+        reason = reason or (
+            f"This run has no scores of {lacking}."
+            if lacking
+            else f"No edit of this run has scores of both {own.title} and CSFID."
+        )
         return Drawing(name, title, "", table, None, reason)
     x_label = f"{own.label}   ({'more faithful →' if likeness else '← more faithful'})"
     figure = _figure(data, frame, look, x_label, "CSFID to the target class   (↓ closer)")

@@ -75,7 +75,8 @@ def statements(
     y, x = names[plane.editability].noun, names[plane.fidelity].noun
     tested, apart = _of_gains(gains)
     first = _at_equal_fidelity(tested, apart, y, x) if len(editors) > 1 else _lonely(editors, tradeoff, names, plane)
-    must = [*_few(tested, len(editors)), *_failed(counts, editors)]
+    metrics = [VOLUME, *(plane.made_of.get(axis, axis) for axis in plane.columns)]
+    must = [*_few([tested, *(_of_metric(differences, metric) for metric in metrics)]), *_failed(counts, editors)]
     rest = [*_whole_curves(differences), *_at_points(differences, names, plane)]
     return [*first, *rest[: max(MOST - len(first) - len(must), 0)], *must][:MOST]
 
@@ -212,19 +213,19 @@ def _lonely(editors: Sequence[str], tradeoff: pd.DataFrame, names: Mapping[str, 
     return [Statement(said, "no test: means of one editor", "tradeoff")]
 
 
-def _few(tested: Sequence[_Test], editors: int) -> list[Statement]:
-    if editors < 2 or not tested:
+def _few(families: Sequence[Sequence[_Test]]) -> list[Statement]:
+    """That no test of any family could have proven anything, if so."""
+    tested = [tests for tests in families if tests]
+    least = [min(test.least for test in tests) for tests in tested]
+    if not tested or any(p * len(tests) <= SIGNIFICANT for p, tests in zip(least, tested, strict=True)):
         return []
-    least = min(test.least for test in tested)
-    if least * len(tested) <= SIGNIFICANT:
-        return []
-    n = max(test.n for test in tested)
-    corrected = f", {min(least * len(tested), 1):.2g} after correction for {_pairs(tested)}" if len(tested) > 1 else ""
+    n, most = max(test.n for tests in tested for test in tests), max(tested, key=len)
+    corrected = f", {min(min(least) * len(most), 1):.2g} after correction for {_pairs(most)}" if len(most) > 1 else ""
     return [
         Statement(
-            f"{n} sample{'s are' if n != 1 else ' is'} too few to prove any difference at equal fidelity: what the figures show is a hint.",
-            f"the smallest p value that sign flips of so few source pictures can give is {least:.2g}{corrected}",
-            "gains",
+            f"{n} sample{'s are' if n != 1 else ' is'} too few to prove any difference between editors: what the figures show is a hint.",
+            f"the smallest p value that so few source pictures can give is {min(least):.2g}{corrected}",
+            "differences",
         )
     ]
 

@@ -96,7 +96,7 @@ def test_curves_without_common_fidelity_are_named_and_nothing_is_claimed_of_them
 def test_few_samples_are_said_in_words() -> None:
     gains = [gain(one, two, 5.0, 6.0, p=0.19, p_least=0.031, n=6) for one, two in combinations("abcd", 2)]
     few = next(each for each in said(list("abcd"), gains) if "too few" in each.text)
-    assert few.text == "6 samples are too few to prove any difference at equal fidelity: what the figures show is a hint."
+    assert few.text == "6 samples are too few to prove any difference between editors: what the figures show is a hint."
     assert few.test.endswith("is 0.031, 0.19 after correction for 6 pairs")
     assert not any("too few" in each.text for each in said(list("ab"), [gain("a", "b", 5.0, p_least=0.031, n=6)]))
 
