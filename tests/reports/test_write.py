@@ -119,7 +119,7 @@ def test_svg_is_xml_that_names_the_editors(name: str, report: Path) -> None:
     root = ET.parse(report / f"{name}.svg").getroot()
     words = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"alpha", "beta<&>"} <= words
-    if name not in ("knob_curves", "attainment"):
+    if name not in ("knob_curves", "attainment", "cost"):
         assert {"copy", "oracle"} <= words
 
 
@@ -259,7 +259,11 @@ def test_an_empty_run_says_why_each_part_is_absent(data: ReportData, tmp_path: P
         assert sentence in text
     for absent in ("Editor against editor", "At equal fidelity", "What the seed adds", "trust"):
         assert absent not in text, "a table without rows, and judges that were not asked for, are no gap"
-    assert (index.parent / "curves.csv").read_text().startswith("editor,anchor,knob,value,metric,mean,low,high,n,")
+    assert (
+        (index.parent / "curves.csv")
+        .read_text()
+        .startswith("editor,anchor,knob,value,metric,mean,low,high,within_low,within_high,n,")
+    )
 
 
 def test_frames_without_any_column_count_as_empty(data: ReportData, tmp_path: Path) -> None:
