@@ -36,7 +36,7 @@ INK, MUTED, GRID, SECOND, ZONE, FAINT = "#1d2733", "#5b6773", "#e4e8ec", "#4a556
 WIDTH = 5.5
 """Inches, as wide as the text of a paper in one column; printed so, no text of a figure is smaller than 7 points."""
 
-_COLOURS = ("#394eff", "#6a0000", "#699327", "#c044ac", "#864a1e", "#5e92ff", "#283a72", "#6a00c3")
+_COLOURS = ("#394eff", "#6a0000", "#699327", "#c044ac", "#864a1e", "#5d91fd", "#283a72", "#6a00c3")
 """Found by a search for eight colours that keep apart as they are, under protanopia, deuteranopia and tritanopia (Machado et al. 2009), and
 by their lightness alone, each at a contrast of 3 with white at least."""
 _MARKERS = ("o", "s", "D", "^", "v", "P", "p", "h")

@@ -44,7 +44,7 @@ SET_INTERVAL = (
 def report_run(run: Run, *, anew: bool = True, width: float | None = None) -> tuple[Path, ReportData]:
     """Write `report/` from the scores of the run; its index.html and what that shows.
 
-    Figures are `width` inches wide, by default 5.5.
+    Figures are `width` inches wide, as wide as a paper's text in one column where it is None.
 
     Unless `anew`, a page that this version made of the same records and scores is left as it is.
     Raises RunError where nothing is scored, or where another spec is at work in the folder.

@@ -48,6 +48,7 @@ def test_overlap_by_hand() -> None:
     assert np.isnan(list(overlap(empty, empty).values())).all()
 
 
+@pytest.mark.slow
 def test_masks_of_a_run_are_compared_where_the_manifest_has_one(make_spec: SpecMaker, tmp_path: Path) -> None:
     """Of the three samples the third has no mask; Fade makes none, and the mask that Given has was given to it."""
     spec = make_spec(*({"name": f"{__file__}:{name}", "label": name} for name in ("Masks", "Given")), editor("Fade"))

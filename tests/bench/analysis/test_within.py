@@ -34,6 +34,7 @@ def test_of_two_editors_bands_touch_where_the_difference_is_just_told_from_zero(
     assert one.high - one.low < (own.high - own.low) / 5, "what the pictures add is gone"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("editors", "samples", "spread"), [(2, 6, 1.0), (4, 6, 1.0), (4, 24, 1.0), (4, 24, 2.0)], ids=str)
 def test_bands_of_equal_editors_overlap_as_often_as_they_say(editors: int, samples: int, spread: float) -> None:
     """95 % of the time. Of 1,200 runs the error of the share is 0.6 %, of which three are allowed downwards; upwards, since editors of one
