@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from reports.tables import Line, Table
 
 __all__ = ["judges_figure", "judges_table", "verdicts"]
 
+_LETTERS = 11.5
+"""Of a heading that stand in an inch."""
 _BEST, _REST = "#394eff", "#8a96a3"
 
 
@@ -58,6 +61,7 @@ def judges_figure(data: ReportData) -> Drawing:
     with styled():
         figure = blank(data.width, 0.95 + 0.2 * len(metrics), gap=0.03)
         axes = figure.subplots(1, len(truths), squeeze=False, sharey=True).ravel()
+        letters = max(8, int(_LETTERS * (data.width - 1.3) / len(truths)))
         places = {metric: -i for i, metric in enumerate(metrics)}
         for ax, truth in zip(axes, truths, strict=True):
             ax.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
@@ -72,7 +76,7 @@ def judges_figure(data: ReportData) -> Drawing:
                 first = winners[truth][:1] == [row["metric"]]
                 ax.plot([rho], [y], marker="D" if first else "o", markersize=5 if first else 4, color=colour,
                         markeredgecolor="white", markeredgewidth=0.6, zorder=3)  # fmt: skip
-            ax.set_title(truth, loc="left", color=INK, fontweight="bold", wrap=True)
+            ax.set_title(fill(truth, letters), loc="left", color=INK, fontweight="bold")
             ax.set_xlim(-1.03, 1.03)
             ax.set_xticks([-1, 0, 1])
             ax.set_xlabel("rank correlation ρ")
