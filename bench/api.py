@@ -116,11 +116,15 @@ def score(
         return score_run(opened, device=device, progress=progress)
 
 
-def report(run: Run | str | Path) -> Path:
-    """Write the report of a scored run and return the path of its page. Raises RunError where another spec is at work in the folder."""
+def report(run: Run | str | Path, *, width: float | None = None) -> Path:
+    """Write the report of a scored run and return the path of its page.
+
+    Figures are `width` inches wide, by default as wide as a paper's text in one column. Raises RunError where another spec is at work in
+    the folder.
+    """
     from bench.commands.report import report_run
 
-    return report_run(run if isinstance(run, Run) else Run.open(run))[0]
+    return report_run(run if isinstance(run, Run) else Run.open(run), width=width)[0]
 
 
 def open_spec(spec: str | Path, overrides: Sequence[str] = (), *, trust: bool = False) -> Spec:

@@ -1,4 +1,4 @@
-"""Blended Latent Diffusion as the authors' later script for Stable Diffusion 2 has it: another algorithm than the paper's."""
+"""Blended Latent Diffusion (arXiv 2206.02779) as the authors' later script for Stable Diffusion 2 has it: another algorithm than the paper's."""
 
 from __future__ import annotations
 

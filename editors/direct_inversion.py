@@ -1,4 +1,4 @@
-"""Direct Inversion, also PnP Inversion (Ju et al., ICLR 2024, arXiv 2310.01506), with prompt-to-prompt attention control."""
+"""Direct Inversion, also PnP Inversion (Ju et al., ICLR 2024, arXiv 2310.01506), with prompt-to-prompt (arXiv 2208.01626)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Null-text inversion (Mokady et al., CVPR 2023, arXiv 2211.09794) with prompt-to-prompt attention control."""
+"""Null-text inversion (Mokady et al., CVPR 2023, arXiv 2211.09794) with prompt-to-prompt (arXiv 2208.01626)."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class SSIM(_PixelMetric):
     masking = ", at positions whose window lies wholly inside"
     undefined = "no window fits"
     definition = "Structural similarity of edit and source."
-    source = "Wang et al. 2004; scikit-image structural_similarity with Gaussian weights"
+    source = "Wang et al. 2004, doi 10.1109/TIP.2003.819861; scikit-image structural_similarity with Gaussian weights"
 
     def _value(self, edit: Image, source: Image, pixels: NDArray[np.bool_]) -> float:
         from scipy.ndimage import minimum_filter

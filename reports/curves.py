@@ -1,4 +1,4 @@
-"""Figure 1: alignment and fidelity against the knob, the form of Figure 9 of the Imagic paper (arXiv 2210.09276)."""
+"""Alignment and fidelity against the knob, the form of Figure 9 of the Imagic paper (arXiv 2210.09276)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from reports.data import ReportData
-from reports.drawing import Drawing, blank, mixed
+from reports.data import Plane, ReportData
+from reports.drawing import Drawing, mixed, styled
+from reports.marks import area, band_note, draw_curve, draw_points, has_within, key, panels
 from reports.names import metric_names
-from reports.style import MUTED, RC, SECOND, ZONE, Look, knob_name
+from reports.style import MUTED, SECOND, ZONE, Look, knob_name, legible, short
 
 __all__ = ["knob_curves", "knob_zone", "zones"]
 
 _NAME, _TITLE = "knob_curves", "Alignment and fidelity along the knob"
+_DASHED = (0, (4, 1.6))
 
 
 def knob_zone(values: Sequence[float], editability: Sequence[float], fidelity: Sequence[float]) -> list[tuple[float, float]]:
@@ -47,12 +48,12 @@ def knob_zone(values: Sequence[float], editability: Sequence[float], fidelity: S
     return zone
 
 
-def _tracks(data: ReportData) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+def _tracks(curves: pd.DataFrame, plane: Plane) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     """Editor to its rows of editability and fidelity in ascending order of the knob; only editors with at least one of them."""
-    rows = data.curves[~data.curves["anchor"].astype(bool) & data.curves["mean"].notna()]
+    rows = curves[~curves["anchor"].astype(bool) & curves["mean"].notna()]
     tracks: dict[str, tuple[pd.DataFrame, pd.DataFrame]] = {}
     for editor, own in rows.groupby("editor", sort=False):
-        editability, fidelity = (own[own["metric"] == column].sort_values("value") for column in data.plane.columns)
+        editability, fidelity = (own[own["metric"] == column].sort_values("value") for column in plane.columns)
         if len(editability) or len(fidelity):
             tracks[str(editor)] = (editability, fidelity)
     return tracks
@@ -61,24 +62,22 @@ def _tracks(data: ReportData) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
 def zones(data: ReportData) -> pd.DataFrame:
     """The knob zone of each editor: editor, knob, low, high. An editor without a zone has no row."""
     found = []
-    for editor, (editability, fidelity) in _tracks(data).items():
+    for editor, (editability, fidelity) in _tracks(data.curves, data.plane).items():
         both = editability.merge(fidelity, on="value", suffixes=("", "_f"))
         for low, high in knob_zone(*(both[name].tolist() for name in ("value", "mean", "mean_f"))):
             found.append({"editor": editor, "knob": both["knob"].iloc[0], "low": low, "high": high})
     return pd.DataFrame(found, columns=["editor", "knob", "low", "high"])
 
 
-def _track(ax: Any, rows: pd.DataFrame, colour: str, **line: Any) -> None:
-    band = rows.dropna(subset=["low", "high"])
-    if len(band):
-        ax.fill_between(band["value"], band["low"], band["high"], color=colour, alpha=0.16, linewidth=0)
-    ax.plot(rows["value"], rows["mean"], color=colour, clip_on=False, **line)
-
-
 def _limits(tracks: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], which: int) -> tuple[float, float]:
-    ends = pd.concat([pair[which][["low", "high", "mean"]] for pair in tracks.values()]).to_numpy(dtype=float).ravel()
-    ends = ends[np.isfinite(ends)]
-    low, high = (float(ends.min()), float(ends.max())) if len(ends) else (0.0, 1.0)
+    """Between what the means and the bands that are shown lie, and a little more."""
+    ends: list[float] = []
+    for pair in tracks.values():
+        rows = pair[which]
+        shown = ["mean", "within_low", "within_high"] if has_within(rows) else ["mean", "low", "high"]
+        ends += rows[shown].to_numpy(dtype=float).ravel().tolist()
+    found = [end for end in ends if math.isfinite(end)]
+    low, high = (min(found), max(found)) if found else (0.0, 1.0)
     pad = 0.06 * (high - low or 1.0)
     return low - pad, high + pad
 
@@ -87,19 +86,18 @@ def _panel(ax: Any, editor: str, pair: tuple[pd.DataFrame, pd.DataFrame], look: 
     editability, fidelity = pair
     for low, high in zip(zone["low"], zone["high"], strict=True):
         ax.axvspan(low, high, color=ZONE, alpha=0.65, linewidth=0, zorder=0)
-    _track(ax, editability, look.colour, marker=look.marker, markeredgecolor="white", markeredgewidth=0.6, zorder=4)
     twin = ax.twinx()
     twin.grid(visible=False)
-    _track(twin, fidelity, SECOND, linestyle=(0, (4, 1.6)), linewidth=1.4, marker=look.marker, markersize=4.5,
-           markerfacecolor="white", markeredgewidth=1.1)  # fmt: skip
+    for side, (axis, rows) in enumerate(((ax, editability), (twin, fidelity))):
+        area(axis, rows["value"], rows, look, panel=side, alone=True, colour=SECOND if side else "")
+    draw_curve(ax, editability["value"], editability["mean"], editability.index, look, linestyle="solid")
+    twin.plot(fidelity["value"], fidelity["mean"], color=SECOND, linestyle=_DASHED, linewidth=1.1, clip_on=False, zorder=3)
+    draw_points(twin, fidelity["value"], fidelity["mean"], fidelity.index, look, color=SECOND, markerfacecolor="white",
+                markersize=3.6, markeredgecolor=SECOND, markeredgewidth=0.9, zorder=3)  # fmt: skip
+    ax.set_title(short(editor), loc="left", color=legible(look.colour), fontweight="bold")
     spans = ", ".join(f"{a:.2f}–{b:.2f}" for a, b in zip(zone["low"], zone["high"], strict=True))
-    above = 20 if len(editor) > 16 else 6
-    ax.set_title(editor, loc="left", color=look.colour, fontweight="bold", pad=above)
-    ax.set_title(f"zone {spans}" if spans else "no zone", loc="right", color=MUTED, fontsize=8.5)
     knobs = [k for k in (*editability["knob"], *fidelity["knob"]) if knob_name(k)]
-    ax.set_xlabel(knob_name(knobs[0]) if knobs else "knob")
-    ax.tick_params(axis="y", colors=look.colour)
-    twin.tick_params(axis="y", colors=SECOND)
+    ax.set_xlabel((short(knob_name(knobs[0])) if knobs else "knob") + (f" (both high {spans})" if spans else ""))
     return twin
 
 
@@ -107,20 +105,17 @@ def knob_curves(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     """One panel per editor: editability on the left axis, fidelity on the right, their bands, and the zone where both are high."""
     names, plane, curves = metric_names(data), data.plane, data.curves
     first, second = (names[column] for column in plane.columns)
-    rows = curves[curves["metric"].isin(plane.columns) & ~curves["anchor"].astype(bool)]
+    rows = curves[curves["metric"].isin(plane.columns) & ~curves["anchor"].astype(bool)].reset_index(drop=True)
     reason = mixed(rows, *plane.columns)
-    tracks = {} if reason else _tracks(data)
+    tracks = {} if reason else _tracks(rows, plane)
     if not tracks:
         reason = reason or f"No editor with a knob has scores of {first.title} or {second.title} in this run."
         return Drawing(_NAME, _TITLE, "", rows, None, reason)
     zone = zones(data)
-    columns = min(len(tracks), 2 if len(tracks) in (2, 4) else 3)
-    lines = math.ceil(len(tracks) / columns)
-    with mpl.rc_context(RC):
-        figure = blank(10.0 if columns > 1 else 6.4, 0.5 + lines * (2.75 if columns < 3 else 2.45), gap=0.05)
-        axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    with styled():
+        figure, axes, columns = panels(len(tracks), data.width, least=2.2, shape=0.72)
         left, right = _limits(tracks, 0), _limits(tracks, 1)
-        for i, (ax, (editor, pair)) in enumerate(zip(axes, tracks.items(), strict=False)):
+        for i, (ax, (editor, pair)) in enumerate(zip(axes, tracks.items(), strict=True)):
             twin = _panel(ax, editor, pair, look[editor], zone[zone["editor"] == editor])
             ax.set_ylim(left)
             twin.set_ylim(right)
@@ -132,21 +127,18 @@ def knob_curves(data: ReportData, look: Mapping[str, Look]) -> Drawing:
                 twin.set_ylabel(second.label, color=SECOND)
             else:
                 twin.tick_params(labelright=False)
-        for ax in axes[len(tracks) :]:
-            ax.set_visible(False)
         handles = [
             Line2D([], [], color=MUTED, marker="o", markeredgecolor="white"),
-            Line2D([], [], color=SECOND, linestyle=(0, (4, 1.6)), marker="o", markerfacecolor="white", linewidth=1.4),
-            Patch(color=ZONE),
+            Line2D([], [], color=SECOND, linestyle=_DASHED, marker="o", markerfacecolor="white", linewidth=1.1),
         ]
-        labels = [f"{first.noun} (left axis)", f"{second.noun} (right axis)", "both high"]
-        figure.legend(handles, labels, loc="outside upper left", ncols=3, borderaxespad=0.2)
+        labels = [f"{first.noun} (left axis)", f"{second.noun} (right axis)"]
+        key(figure, [*handles, Patch(color=ZONE)], [*labels, "both high"])
     counts = sorted(set(rows["n"].dropna().astype(int)))
     amount = "" if not counts else f" n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "") + " edits per point."
     caption = (
         f"Left to right is more edit: {first.noun} (solid) should rise as the picture follows the text, and {second.noun} (dashed) "
         "falls as it departs from the source. All panels share both axes. The shaded zone is where both curves, min-max "
         "normalised between that editor's lowest and highest mean and joined by straight lines, are at least 0.5"
-        f"{'' if len(zone) else '; no editor has one here'}. Bands: {data.interval}.{amount}"
+        f"{'' if len(zone) else '; no editor has one here'}. {band_note(data, [(e, r) for e, pair in tracks.items() for r in pair])}{amount}"
     )
     return Drawing(_NAME, _TITLE, caption, rows, figure)

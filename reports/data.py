@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from reports.style import WIDTH
+
 __all__ = ["COLUMNS", "EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "Statement", "empty"]
 
 EditRow = tuple[str, Sequence[tuple[float, Path]], Mapping[str, Path]]
@@ -67,6 +69,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "mean": "mean over samples of a pair metric, or the value of a set metric",
         "low": "lower end of the 95 % interval; NaN where there is none",
         "high": "upper end of the 95 % interval; NaN where there is none",
+        "within_low": "lower end of the within-sample 95 % band, by which editors are compared; NaN where there is none",
+        "within_high": "upper end of it",
         "n": "number of edits scored",
         "expected": "number of edits planned",
         "undefined": "number of edits made whose score the metric leaves undefined by its own rule",
@@ -83,10 +87,48 @@ COLUMNS: dict[str, dict[str, str]] = {
         "x_mean": "mean fidelity; higher is more faithful",
         "x_low": "lower end of its 95 % interval",
         "x_high": "upper end of its 95 % interval",
+        "x_within_low": "lower end of its within-sample 95 % band; NaN where there is none",
+        "x_within_high": "upper end of it",
         "y_mean": "mean editability; higher is better aligned",
         "y_low": "lower end of its 95 % interval",
         "y_high": "upper end of its 95 % interval",
+        "y_within_low": "lower end of its within-sample 95 % band; NaN where there is none",
+        "y_within_high": "upper end of it",
         "n": "number of edits with both, of which the intervals are; where every edit has both, they are those of the curves",
+    },
+    "categories": {
+        "category": "category of the edits",
+        "samples": "samples of this category",
+        "editor": "label of the editor or anchor",
+        "anchor": "true for control rows",
+        "knob": "name of the knob; missing for anchors",
+        "value": "knob value",
+        **{
+            f"{axis}_{name}": f"{meaning} in {what}, of the edits of this category"
+            for axis, what in (("x", "fidelity"), ("y", "editability"))
+            for name, meaning in (
+                ("mean", "mean"),
+                ("low", "lower end of the 95 % interval"),
+                ("high", "upper end of it"),
+                ("within_low", "lower end of the within-sample 95 % band"),
+                ("within_high", "upper end of it"),
+            )
+        },
+        "n": "number of edits with both",
+    },
+    "families": {
+        "editor": "label of an editor that is not the only one of its method",
+        "method": "name of the method",
+        "settings": "the parameters in which the editors of the method differ, as this one has them",
+    },
+    "masks": {
+        "editor": "label of an editor that makes masks",
+        "metric": "what compares them with the manifest's: intersection over union, precision or recall; 0..1, higher is better",
+        "mean": "mean over units",
+        "low": "lower end of the 95 % interval; NaN where there is none",
+        "high": "upper end of it",
+        "n": "masks compared",
+        "undefined": "masks for which it is undefined",
     },
     "leaderboard": {
         "editor": "label of the editor or anchor; every other column is optional and shown in the order given",
@@ -276,6 +318,12 @@ class ReportData:
     """One row per editor, knob value and metric; an axis that turns a metric round has rows beside those of the metric."""
     tradeoff: pd.DataFrame = field(default_factory=lambda: empty("tradeoff"))
     """One row per editor and knob value, with both intervals."""
+    categories: pd.DataFrame = field(default_factory=lambda: empty("categories"))
+    """The same for the samples of each category, anchors too; empty with fewer than two categories."""
+    families: pd.DataFrame = field(default_factory=lambda: empty("families"))
+    """One row per editor of a method that several editors are."""
+    masks: pd.DataFrame = field(default_factory=lambda: empty("masks"))
+    """One row per editor that makes its own masks and what they are measured by."""
     leaderboard: pd.DataFrame = field(default_factory=lambda: empty("leaderboard"))
     """One row per editor at its operating point.
 
@@ -301,6 +349,8 @@ class ReportData:
     """A paragraph for a paper: data, editors, metrics with their cards, counts, statistics, environment."""
     references: str = ""
     """BibTeX of the editors and metrics used."""
+    width: float = WIDTH
+    """Of figures, in inches."""
     warnings: Sequence[str] = ()
     """Sentences the reader must see before the figures."""
     interval: str = "95 % interval clustered by source image"

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.data import ReportData
-from reports.drawing import Drawing
+from reports.drawing import Drawing, left_out
 from reports.gallery import exhibits
 from reports.leaderboard import board
 from reports.style import Look
@@ -24,8 +24,12 @@ _LOWER = (
     "turns",
     "differences",
     "attainment",
+    "categories",
+    "families",
     "hypervolumes",
+    "cost",
     "gains",
+    "masks",
     "metric_curves",
     "seeds",
     "coverage",
@@ -77,6 +81,7 @@ def page(
     links: Mapping[str, Sequence[str]],
 ) -> str:
     """The HTML of a report. ``svgs`` holds each drawn figure, ``links`` the files beside the page by drawing or table name."""
+    absent, drawings = left_out(drawings), [drawing for drawing in drawings if drawing.figure is not None]
     parts: list[Drawing | Table] = [*drawings, *tables]
     shown_below = {part.name: part for part in parts if part.name in _LOWER}
     below = [shown_below[name] for name in _LOWER if name in shown_below]
@@ -100,6 +105,7 @@ def page(
         environment=folded,
         totals=_totals(data),
         above=above,
+        absent=absent,
         below=below,
         numbers=numbers,
         figures={name: inline_svg(svg, name) for name, svg in svgs.items()},

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import fill
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
 from reports.cells import Cell, Column, finite
 from reports.data import ReportData
-from reports.drawing import Drawing, blank
+from reports.drawing import Drawing, blank, styled
 from reports.names import MetricName, metric_names
-from reports.style import INK, MUTED, RC
+from reports.style import INK, MUTED, short
 from reports.tables import Line, Table
 
 __all__ = ["judges_figure", "judges_table", "verdicts"]
 
-_BEST, _REST = "#0072b2", "#8a96a3"
+_LETTERS = 11.5
+"""Of a heading that stand in an inch."""
+_BEST, _REST = "#394eff", "#8a96a3"
 
 
 def _matrix(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
@@ -51,14 +53,15 @@ def verdicts(frame: pd.DataFrame) -> list[tuple[str, list[str], list[str]]]:
 
 def judges_figure(data: ReportData) -> Drawing:
     """One column per truth, one line per metric: rank correlation with its interval; the best of a column is coloured."""
-    name, title, frame = "judges", "Which metric goes with the truth", data.judges
+    name, title, frame = "judges", "Which metric goes with the truth", data.judges.reset_index(drop=True)
     if frame.empty:
         return Drawing(name, title, "", frame, None, "No metric was judged.")
     names = metric_names(data)
     (metrics, truths), winners = _matrix(frame), {truth: best + near for truth, best, near in verdicts(frame)}
-    with mpl.rc_context(RC):
-        figure = blank(max(5.2, 1.9 + 2.7 * len(truths)), 0.95 + 0.27 * len(metrics), gap=0.03)
+    with styled():
+        figure = blank(data.width, 0.95 + 0.2 * len(metrics), gap=0.03)
         axes = figure.subplots(1, len(truths), squeeze=False, sharey=True).ravel()
+        letters = max(8, int(_LETTERS * (data.width - 1.3) / len(truths)))
         places = {metric: -i for i, metric in enumerate(metrics)}
         for ax, truth in zip(axes, truths, strict=True):
             ax.axvline(0, color=MUTED, linewidth=0.9, zorder=1)
@@ -69,15 +72,15 @@ def judges_figure(data: ReportData) -> Drawing:
                 colour = _BEST if row["metric"] in winners[truth] else _REST
                 low, high = finite(row["low"]), finite(row["high"])
                 if low is not None and high is not None:
-                    ax.plot([low, high], [y, y], color=colour, linewidth=2.2, alpha=0.45, solid_capstyle="butt", zorder=2)
+                    ax.plot([low, high], [y, y], color=colour, linewidth=1.8, alpha=0.45, solid_capstyle="butt", zorder=2)
                 first = winners[truth][:1] == [row["metric"]]
-                ax.plot([rho], [y], marker="D" if first else "o", markersize=6.5 if first else 5.5, color=colour,
+                ax.plot([rho], [y], marker="D" if first else "o", markersize=5 if first else 4, color=colour,
                         markeredgecolor="white", markeredgewidth=0.6, zorder=3)  # fmt: skip
-            ax.set_title(truth, loc="left", color=INK, fontsize=9.5, fontweight="bold", wrap=True)
+            ax.set_title(fill(truth, letters), loc="left", color=INK, fontweight="bold")
             ax.set_xlim(-1.03, 1.03)
-            ax.set_xticks([-1, -0.5, 0, 0.5, 1])
+            ax.set_xticks([-1, 0, 1])
             ax.set_xlabel("rank correlation ρ")
-        axes[0].set_yticks(list(places.values()), [_title(metric, names) for metric in metrics])
+        axes[0].set_yticks(list(places.values()), [short(_title(metric, names)) for metric in metrics])
         axes[0].set_ylim(-len(metrics) + 0.4, 0.6)
     caption = (
         "Spearman's ρ between a metric, turned so that higher is better, and a truth that is known of every edit; right is better, zero "

@@ -14,6 +14,8 @@ from reports.style import MUTED
 
 __all__ = ["Label", "place"]
 
+_SIZE = 7.5
+"""Of text, in points."""
 _RADII = (7.0, 13.0, 21.0, 31.0)
 _ANGLES = tuple(math.radians(a) for a in (0, 180, 45, 315, 135, 225, 90, 270, 20, 340, 160, 200))
 
@@ -64,7 +66,7 @@ def place(ax: Any, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> N
     taken: list[NDArray[np.float64]] = []
     for label in labels:
         weight = "bold" if label.bold else "normal"
-        probe = ax.text(0, 0, label.text, fontsize=8.5, fontweight=weight)
+        probe = ax.text(0, 0, label.text, fontsize=_SIZE, fontweight=weight)
         extent = probe.get_window_extent(renderer)
         probe.remove()
         size = (float(extent.width), float(extent.height))
@@ -85,7 +87,7 @@ def place(ax: Any, labels: Sequence[Label], obstacles: NDArray[np.float64]) -> N
             (label.x, label.y),
             xytext=((box[0] - anchor[0]) / scale, (box[1] - anchor[1]) / scale),
             textcoords="offset points",
-            fontsize=8.5,
+            fontsize=_SIZE,
             fontweight=weight,
             color=label.colour,
             ha="left",

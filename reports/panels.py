@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.lines import Line2D
 
 from reports.data import ReportData
-from reports.drawing import Drawing, blank, mixed
+from reports.drawing import Drawing, mixed, styled
+from reports.marks import BAND, area, band_note, draw_curve, draw_points, entry, has_within, key, opacity, panels
 from reports.names import metric_names
-from reports.style import INK, MUTED, RC, Look
+from reports.style import FAINT, INK, MUTED, Look, legible, short
 
 __all__ = ["attainment_panels", "metric_panels"]
 
@@ -24,100 +24,95 @@ _ANCHOR_PLACE = 1.07
 def metric_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     """One panel per metric as it is scored, all editors in each, along their own knobs from smallest to largest value."""
     name, title, names, curves = "metric_curves", "Every metric along the knob", metric_names(data), data.curves
-    kept = curves[~curves["metric"].isin(data.plane.made_of) & curves["mean"].notna()]
+    kept = curves[~curves["metric"].isin(data.plane.made_of) & np.isfinite(curves["mean"].astype(float))]
     scored = set(kept["metric"])
     metrics = [str(each) for each in dict.fromkeys(curves["metric"]) if each in scored and not mixed(kept, str(each))]
-    rows = kept[kept["metric"].isin(metrics)]
+    rows = kept[kept["metric"].isin(metrics)].reset_index(drop=True)
     if rows.empty:
         return Drawing(name, title, "", rows, None, "No metric of this run has a value.")
     grids = curves.groupby("editor")["value"]
     ends = {str(editor): (float(grid.min()), float(grid.max())) for editor, grid in grids}  # whatever is undefined between them
-    columns = min(len(metrics), 2 if len(metrics) in (2, 4) else 3)
-    lines = math.ceil(len(metrics) / columns)
-    with mpl.rc_context(RC):
-        figure = blank(10.0 if columns > 1 else 6.4, 0.9 + 2.35 * lines, gap=0.05)
-        axes = figure.subplots(lines, columns, squeeze=False).ravel()
-        for ax, metric in zip(axes, metrics, strict=False):
+    of_sets, shown = set(data.sets["metric"]), []
+    with styled():
+        figure, axes, _ = panels(len(metrics), data.width, least=1.7, shape=0.85)
+        for panel, (ax, metric) in enumerate(zip(axes, metrics, strict=True)):
             own, about = rows[rows["metric"] == metric], names[metric]
-            _panel(ax, own, look, ends)
-            ax.set_title(f"{about.title} {about.arrow}", loc="left", fontweight="bold")
+            shown += _panel(ax, own, look, ends, panel=panel, of_sets=metric in of_sets)
+            ax.set_title(f"{short(about.title)} {about.arrow}", loc="left", fontweight="bold")
             ax.set_xticks([0, 0.5, 1], ["smallest", "knob", "largest"])
-            ax.tick_params(axis="x", labelsize=8)
-        for ax in axes[len(metrics) :]:
-            ax.set_visible(False)
-        _legend(figure, look, rows)
-    bands = "; ".join(part for part in (data.interval, data.set_interval) if part)
+        present = [own for own in look if own in set(rows["editor"])]
+        key(figure, [entry(look[own]) for own in present], present)
+    sets = " Set metrics have none: the interval of each is in the table." if of_sets & set(metrics) else ""
     caption = (
         "From left to right each editor's own knob grows from its smallest to its largest value; anchors stand at the right edge. "
-        f"↑ higher is better, ↓ lower is better. Bands: {bands}."
+        f"↑ higher is better, ↓ lower is better. {band_note(data, shown)}{sets}"
     )
     return Drawing(name, title, caption, rows, figure)
 
 
-def _panel(ax: Any, rows: pd.DataFrame, look: Mapping[str, Look], ends: Mapping[str, tuple[float, float]]) -> None:
+def _panel(
+    ax: Any, rows: pd.DataFrame, look: Mapping[str, Look], ends: Mapping[str, tuple[float, float]], *, panel: int, of_sets: bool
+) -> list[tuple[str, pd.DataFrame]]:
+    """Draw a metric; the editors whose bands are shown, with their rows."""
+    editors = rows.loc[~rows["anchor"].astype(bool), "editor"].nunique()
+    banded, alone = [], editors < 2
     for editor, own in rows.groupby("editor", sort=False):
         style, points = look[str(editor)], own.sort_values("value")
         if style.anchor:
             y = float(points["mean"].iloc[0])
             ax.axhline(y, color=MUTED, linewidth=0.6, linestyle=(0, (2, 3)), zorder=1)
-            ax.plot([_ANCHOR_PLACE], [y], linestyle="none", color=style.colour, marker=style.marker, markersize=_size(style),
-                    markeredgecolor="white", markeredgewidth=0.6, clip_on=False, zorder=6)  # fmt: skip
+            draw_points(ax, [_ANCHOR_PLACE], [y], points.index[:1], style, zorder=6)
             continue
         smallest, largest = ends[str(editor)]
         x = (points["value"] - smallest) / (largest - smallest) if largest > smallest else points["value"] * 0 + 0.5
-        if points[["low", "high"]].notna().all(axis=None):
-            ax.fill_between(x, points["low"], points["high"], color=style.colour, alpha=0.1, linewidth=0)
-        ax.plot(x, points["mean"], color=style.colour, linestyle=style.dash, marker=style.marker, markersize=4.5,
-                markeredgecolor="white", markeredgewidth=0.5, clip_on=False, zorder=4)  # fmt: skip
+        area(ax, x, points, style, panel=panel, alone=alone or not of_sets, alpha=opacity(editors))
+        if alone or not of_sets:
+            banded.append((str(editor), points))
+        draw_curve(ax, x, points["mean"], points.index, style)
     ax.set_xlim(-0.04, _ANCHOR_PLACE)
+    _fit(ax, rows, of_sets and not alone)
+    return banded
 
 
-def _size(style: Look) -> float:
-    return 11.0 if style.marker == "*" else 7.5
-
-
-def _legend(figure: Any, look: Mapping[str, Look], rows: pd.DataFrame) -> None:
-    shown = [name for name in look if name in set(rows["editor"])]
-    handles = [
-        Line2D([], [], color=own.colour, linestyle=own.dash, marker=own.marker, markeredgecolor="white", markeredgewidth=0.6,
-               markersize=_size(own) if own.anchor else 5.5)
-        for own in (look[name] for name in shown)
-    ]  # fmt: skip
-    figure.legend(handles, shown, loc="outside upper left", ncols=min(len(shown), 6), borderaxespad=0.2)
+def _fit(ax: Any, rows: pd.DataFrame, bare: bool) -> None:
+    """Limits that hold what is shown; plain intervals that are there for a page only may reach out."""
+    editors = [own for _, own in rows.groupby("editor", sort=False)]
+    ends = [rows["mean"]]
+    for own in editors if not bare else ():
+        if not own["anchor"].astype(bool).any():
+            ends += [own[f"within_{end}" if has_within(own) else end] for end in ("low", "high")]
+    values = pd.concat(ends).astype(float)
+    low, high = float(values.min()), float(values.max())
+    pad = 0.06 * (high - low) or 0.02 * abs(high) or 1.0
+    ax.set_ylim(low - pad, high + pad)
 
 
 def attainment_panels(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     """One panel per editor: what editability half of the samples reach at a fidelity, with the band between three and one quarter."""
     name, title, names, attainment = "attainment", "What share of the samples gets there", metric_names(data), data.attainment
     y, x = (names[column] for column in data.plane.columns)
-    rows = attainment[attainment["median"].notna() | attainment["high"].notna()]
+    rows = attainment[attainment["median"].notna() | attainment["high"].notna()].reset_index(drop=True)
     editors = [str(editor) for editor in dict.fromkeys(rows["editor"])]
     if not editors:
         return Drawing(name, title, "", attainment, None, f"No editor has scores of {y.title} and {x.title} at every knob value.")
-    columns = min(len(editors), 2 if len(editors) in (2, 4) else 3)
-    lines = math.ceil(len(editors) / columns)
-    with mpl.rc_context(RC):
-        figure = blank(10.0 if columns > 1 else 6.4, 0.4 + 2.5 * lines, gap=0.05)
-        axes = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
-        for i, (ax, editor) in enumerate(zip(axes, editors, strict=False)):
+    with styled():
+        figure, axes, columns = panels(len(editors), data.width, least=1.7, shape=0.8, sharex=True, sharey=True)
+        for i, (ax, editor) in enumerate(zip(axes, editors, strict=True)):
             for other, points in rows.groupby("editor", sort=False):
                 if other != editor:
-                    ax.step(points["fidelity"], points["median"], where="post", color="#c3cad1", linewidth=0.9, zorder=1)
+                    ax.step(points["fidelity"], points["median"], where="post", color=FAINT, linewidth=0.7, zorder=1)
             own, style = rows[rows["editor"] == editor], look[editor]
             floor = own["low"].fillna(own[["low", "median", "high"]].min(axis=None))
-            ax.fill_between(own["fidelity"], floor, own["high"], step="post", color=style.colour, alpha=0.16, linewidth=0)
+            ax.fill_between(own["fidelity"], floor, own["high"], step="post", color=style.colour, alpha=BAND, linewidth=0)
             ax.step(own["fidelity"], own["median"], where="post", color=style.colour, linestyle=style.dash, zorder=4)
-            ax.set_title(editor, loc="left", color=style.colour, fontweight="bold")
+            ax.set_title(short(editor), loc="left", color=legible(style.colour), fontweight="bold")
             if i % columns == 0:
-                ax.set_ylabel(f"{y.noun} (better aligned →)")
+                ax.set_ylabel(f"{y.noun} →")
             if i >= len(editors) - columns:
-                ax.set_xlabel(f"{x.noun} (more faithful →)")
+                ax.set_xlabel(f"{x.noun} →")
                 ax.tick_params(labelbottom=True)
-        for ax in axes[len(editors) :]:
-            ax.set_visible(False)
-        handles = [Line2D([], [], color=INK), Line2D([], [], color=INK, linewidth=8, alpha=0.16), Line2D([], [], color="#c3cad1")]
-        labels = ["half of the samples", "three quarters to one quarter", "half of the samples, the other editors"]
-        figure.legend(handles, labels, loc="outside upper left", ncols=3, borderaxespad=0.2)
+        handles = [Line2D([], [], color=INK), Line2D([], [], color=INK, linewidth=8, alpha=BAND), Line2D([], [], color=FAINT)]
+        key(figure, handles, ["half of the samples", "¾ to ¼ of the samples", "half, other editors"])
     caption = (
         f"The empirical attainment function: at each fidelity, the {y.noun} that a share of the samples reaches with some knob value "
         "that keeps at least this fidelity. The line is what half of the samples reach, the band spans what three quarters and what one "

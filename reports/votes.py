@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from reports.cells import Cell, Column, finite, interval_cell, p_cell, plain_cell, whole_cell
-from reports.drawing import Drawing, blank, rendered
+from reports.drawing import Drawing, blank, rendered, styled
 from reports.html import inline_svg
-from reports.style import INK, MUTED, RC
+from reports.style import INK, MUTED
 from reports.tables import Line, Table
 from reports.text import inert, printable
 
@@ -62,7 +61,7 @@ class VotesData:
 def votes_report(data: VotesData) -> dict[str, bytes]:
     """The files of the report by name, the page ``index.html`` last.
 
-    Before it ``report.md``, a CSV file per table, and ``strengths.svg`` and ``.png``. The same data gives the same bytes.
+    Before it ``report.md``, a CSV file per table, and ``strengths.svg``, ``.png`` and ``.pdf``. The same data gives the same bytes.
     """
     data = printable(data)
     tables = [table for table in _tables(data) if table.lines]
@@ -71,7 +70,7 @@ def votes_report(data: VotesData) -> dict[str, bytes]:
     files["report.md"] = _markdown(data, tables, drawing).encode("utf-8")
     figure = Markup()
     if drawing.figure is not None:
-        files["strengths.svg"], files["strengths.png"] = rendered(drawing.figure, drawing.name)
+        files |= {f"strengths.{ending}": content for ending, content in rendered(drawing.figure, drawing.name).items()}
         figure = inline_svg(files["strengths.svg"], drawing.name)
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -236,7 +235,7 @@ def _strengths_figure(data: VotesData) -> Drawing:
     known = data.strengths.dropna(subset=["strength"]) if len(data.strengths) else data.strengths
     if known.empty:
         return Drawing(name, title, "", known, None, "There are no strengths to draw.")
-    with mpl.rc_context(RC):
+    with styled():
         figure = blank(6.4, 0.9 + 0.36 * len(known))
         ax = figure.subplots()
         ax.axvline(0, color=MUTED, linewidth=0.9, zorder=1)

@@ -9,9 +9,11 @@ import pandas as pd
 
 from reports.curves import knob_curves, zones
 from reports.data import ReportData
+from reports.dots import cost_panels, mask_dots
 from reports.drawing import Drawing, rendered
 from reports.html import page
 from reports.judges import judges_figure, judges_table
+from reports.multiples import category_planes, family_planes
 from reports.names import metric_names
 from reports.panels import attainment_panels, metric_panels
 from reports.protocol import protocol_table, turns_table
@@ -22,15 +24,24 @@ from reports.tradeoff import distance_plane, tradeoff_plane
 
 __all__ = ["write_report"]
 
-_FILES = (
-    *(
-        f"{name}.{ending}"
-        for name in ("knob_curves", "tradeoff", "*_csfid", "attainment", "metric_curves", "judges")
-        for ending in ("svg", "png", "csv")
-    ),
-    *(f"{name}.csv" for name in ("protocol", "turns", "differences", "hypervolumes", "gains", "seeds", "coverage")),
+FIGURES = (
+    "knob_curves",
+    "tradeoff",
+    "*_csfid",
+    "attainment",
+    "categories",
+    "families",
+    "cost",
+    "masks",
+    "metric_curves",
+    "judges",
 )
-"""What may lie beside the page from this report or an earlier one, of figures and of tables."""
+TABLES = ("protocol", "turns", "differences", "hypervolumes", "gains", "seeds", "coverage")
+_FILES = (
+    *(f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png", "pdf", "csv")),
+    *(f"{name}.csv" for name in TABLES),
+)
+"""What may lie beside the page from this report or an earlier one."""
 
 
 def _put(path: Path, content: bytes) -> None:
@@ -69,6 +80,10 @@ def _draw(data: ReportData, look: dict[str, Look]) -> list[Drawing]:
         tradeoff_plane(data, look),
         distance_plane(data, look),
         attainment_panels(data, look),
+        category_planes(data, look),
+        family_planes(data, look),
+        cost_panels(data, look),
+        mask_dots(data, look),
         metric_panels(data, look),
         *judges,
     ]
@@ -83,11 +98,10 @@ def _tabulate(data: ReportData, look: dict[str, Look]) -> list[Table]:
 def write_report(folder: Path, data: ReportData) -> Path:
     """Write the report of ``data`` into ``folder`` (made if needed) and return the path of its ``index.html``.
 
-    Beside the page: ``<figure>.svg``, ``.png`` and ``.csv`` for ``knob_curves``, ``tradeoff``, ``<fidelity>_csfid`` (as a rule
-    ``lpips_csfid``), ``attainment``, ``metric_curves`` and ``judges``; ``<table>.csv`` for ``protocol``, ``turns``, ``differences``,
-    ``hypervolumes``, ``gains``, ``seeds`` and ``coverage``; ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the
-    data no longer has are removed. The same data gives the same bytes. Raises :class:`reports.ReportError` when a frame lacks a required
-    column.
+    Beside the page: ``<figure>.svg``, ``.png``, ``.pdf`` and ``.csv`` for each figure that there is (``tradeoff``, ``knob_curves``,
+    ``<fidelity>_csfid``, as a rule ``lpips_csfid``, and the others of :data:`FIGURES`); ``<table>.csv`` for those of :data:`TABLES`;
+    ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the data no longer has are removed. The same data gives the
+    same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
     """
     data = printable(data.checked())
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,11 +116,11 @@ def write_report(folder: Path, data: ReportData) -> Path:
     drawings, tabulated = _draw(data, look), _tabulate(data, look)
     for drawing in drawings:
         if drawing.figure is not None:
-            svg, png = rendered(drawing.figure, drawing.name)
-            for ending, content in (("svg", svg), ("png", png), ("csv", _csv(drawing.table))):
+            files = rendered(drawing.figure, drawing.name)
+            svgs[drawing.name] = files["svg"]
+            for ending, content in (files | {"csv": _csv(drawing.table)}).items():
                 _put(folder / f"{drawing.name}.{ending}", content)
-            svgs[drawing.name] = svg
-            links[drawing.name] = [f"{drawing.name}.{ending}" for ending in ("svg", "png", "csv")] + links.get(drawing.name, [])
+            links[drawing.name] = [f"{drawing.name}.{ending}" for ending in (*files, "csv")] + links.get(drawing.name, [])
     for table in tabulated:
         if table.lines and table.name != "judges-table":
             _put(folder / f"{table.name}.csv", _csv(table.frame))

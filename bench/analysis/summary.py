@@ -7,7 +7,8 @@ editor has its counts of units that were expected, done, failed and scored.
 
 Every interval is made here once, in the metric's own direction and range, and turned round where an axis turns the metric round: the
 curves, the plane, the leaderboard and the figures show the same numbers for the same edits. Those of a point of the plane are the
-edits that have both scores, as its n says.
+edits that have both scores, as its n says. Beside each mean's own interval stands the one for comparing editors (`within_low`,
+`within_high`, see `bench.analysis.within`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.intervals import Interval, Range, joint_intervals, mean_interval, missing_bounds
+from bench.analysis.within import Levels, within_interval
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, Axis
@@ -93,6 +95,7 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
     check_unmixed(scores.sets)
     cells = _cells(scores.pairs)
     prints, ranges = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True)), _ranges(scores)
+    levels = Levels(plan.entries, scores.pairs)
     sets = {(row["editor"], row["metric"], row["value"]): row for row in scores.sets.to_dict("records")}
     rows: list[dict[str, Any]] = []
     for index, entry in enumerate(plan.entries):
@@ -103,6 +106,7 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
             for metric, print_ in prints.items():
                 here = cells.get((entry.label, value, metric), scores.pairs[:0])
                 point = _point(metric, here, len(planned), ranges[metric])
+                point |= _inner(levels, entry.label, value, metric, here, within=ranges[metric])
                 higher = scores.cards.get(print_, {}).get("higher_is_better", False)
                 point |= {"fingerprint": print_, "higher_is_better": higher}
                 rows.append(base | point)
@@ -116,7 +120,7 @@ def curves(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
 
 def tradeoff(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
     """Fidelity (x) and editability (y) per editor and knob value over the edits that have both."""
-    rows, cells, ranges = [], _cells(scores.pairs), _ranges(scores)
+    rows, cells, ranges, levels = [], _cells(scores.pairs), _ranges(scores), Levels(plan.entries, scores.pairs)
     if {axis.metric for axis in axes} <= set(scores.pairs["metric"]):
         for entry in plan.entries:
             for value in entry.values:
@@ -124,9 +128,14 @@ def tradeoff(plan: Plan, scores: Scores, axes: Axes) -> pd.DataFrame:
                 both = vertical.merge(horizontal[["unit", "value", "score"]], on=["unit", "value"], suffixes=("_y", "_x"))
                 columns = [both[name].to_numpy() for name in ("score_x", "score_y")]
                 known = [ranges[axis.metric] for axis in (axes.fidelity, axes.editability)]
-                x, y = joint_intervals(columns, both["source_id"].tolist(), within=known)
-                ends = _ends("x", axes.fidelity, x) | _ends("y", axes.editability, y)
-                rows.append({"editor": entry.label, "knob": entry.knob or None, "value": value, **ends, "n": x.n})
+                found = joint_intervals(columns, both["source_id"].tolist(), within=known)
+                both = both[np.isfinite(both["score_x"]) & np.isfinite(both["score_y"])]
+                ends: dict[str, float] = {}
+                for name, axis, interval in zip("xy", (axes.fidelity, axes.editability), found, strict=True):
+                    cell = both.rename(columns={f"score_{name}": "score"})
+                    inner = _inner(levels, entry.label, value, axis.metric, cell, within=ranges[axis.metric])
+                    ends |= _coordinate(name, axis, interval, inner)
+                rows.append({"editor": entry.label, "knob": entry.knob or None, "value": value, **ends, "n": found[0].n})
     return pd.DataFrame(rows, columns=list(COLUMNS["tradeoff"]))
 
 
@@ -165,11 +174,20 @@ def _point(metric: str, cell: pd.DataFrame, expected: int, within: Range) -> dic
     }
 
 
-def _ends(name: str, axis: Axis, interval: Interval) -> dict[str, float]:
-    """The interval of a metric as a coordinate `name` of the plane, as its axis has it."""
-    found = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+def _coordinate(name: str, axis: Axis, interval: Interval, inner: Mapping[str, float]) -> dict[str, float]:
+    """Both intervals of a metric as a coordinate `name` of the plane, as its axis has it."""
+    found = {"mean": interval.mean, "low": interval.low, "high": interval.high, **inner}
     turned = found if axis.higher_is_better else _mirrored(found, axis)
     return {f"{name}_{key}": value for key, value in turned.items()}
+
+
+def _inner(levels: Levels, label: str, value: float, metric: str, cell: pd.DataFrame, *, within: Range) -> dict[str, float]:
+    """The within-sample interval of the finite scores of a cell; of set metrics, anchors and lonely editors there is none."""
+    known = cell[np.isfinite(cell["score"])]
+    samples = known["sample_id"].tolist()
+    beside = levels.beside(label, value, metric, samples)
+    found = within_interval(known["score"].to_numpy(), samples, known["source_id"].tolist(), beside, within=within)
+    return {"within_low": found.low, "within_high": found.high}
 
 
 def _placed(point: dict[str, Any], axis: Axis) -> dict[str, Any]:
@@ -179,7 +197,8 @@ def _placed(point: dict[str, Any], axis: Axis) -> dict[str, Any]:
 
 def _mirrored(point: Mapping[str, Any], axis: Axis) -> dict[str, float]:
     """The mean and the ends of a point on an axis that turns the metric round, where low ends become high ones."""
-    others = {"mean": "mean", "low": "high", "high": "low", "bound_low": "bound_high", "bound_high": "bound_low"}
+    turns = (("low", "high"), ("bound_low", "bound_high"), ("within_low", "within_high"))
+    others = {"mean": "mean"} | {one: two for pair in turns for one, two in (pair, pair[::-1])}
     return {name: axis.position(point[other]) for name, other in others.items() if other in point}
 
 
@@ -193,6 +212,8 @@ def _set_point(row: Mapping[Any, Any], expected: int, card: dict[str, Any]) -> d
         "mean": row["score"],
         "low": float(low),
         "high": float(high),
+        "within_low": np.nan,
+        "within_high": np.nan,
         "n": n,
         "expected": expected,
         "undefined": 0,

@@ -181,8 +181,14 @@ def score(
 
 
 @app.command()
-def report(run: RunArgument) -> None:
+def report(
+    run: RunArgument,
+    width: Annotated[
+        float | None,
+        typer.Option(min=3.0, max=30.0, metavar="INCHES", help="width of the figures; default 5.5, a paper's text in one column"),
+    ] = None,
+) -> None:
     """Write report/index.html with its figures and tables."""
     from bench.store import Run
 
-    show_report(Run.open(run))
+    show_report(Run.open(run), width=width)

@@ -33,6 +33,7 @@ __all__ = [
     "print_leaderboard",
     "print_plan",
     "print_rows",
+    "print_statements",
     "print_verdict",
     "tell",
     "visible",
@@ -218,8 +219,13 @@ def print_leaderboard(data: ReportData) -> None:
     for standing in filter(None, dict.fromkeys(leaderboard["standing"])):
         editors = ", ".join(leaderboard.loc[leaderboard["standing"] == standing, "editor"])
         out.print(f"{editors}: {standing}", markup=False, highlight=False, soft_wrap=True)
-    for sentence in data.powerless:
-        out.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_statements(data: ReportData) -> None:
+    """What the run shows, each sentence with the test that carries it."""
+    for statement in data.statements:
+        out.print(f"- {statement.text}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"  ({statement.test})", markup=False, highlight=False, soft_wrap=True, style="dim")
 
 
 def print_findings(manifest: str, findings: Sequence[Finding]) -> None:

@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import math
 from collections import Counter
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +15,23 @@ import pandas as pd
 
 from bench.analysis import comparisons, judges, protocol, summary
 from bench.analysis.differences import differences, powerless
+from bench.analysis.groups import by_category, families
 from bench.analysis.leaderboard import leaderboard
+from bench.analysis.masks import mask_quality
+from bench.analysis.statements import statements
 from bench.analysis.turns import turns
+from bench.commands.methods import methods, papers
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
 from bench.scoring.axes import Axes, anchor_ends, balance, operating_points
 from bench.store import Record, Run, claims, write_atomically
+from reports.style import WIDTH
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from reports import GalleryRow, ReportData
+    from reports import GalleryRow, ReportData, Statement
 
 __all__ = ["report_data", "report_run"]
 
@@ -37,8 +43,10 @@ SET_INTERVAL = (
 )
 
 
-def report_run(run: Run, *, anew: bool = True) -> tuple[Path, ReportData]:
+def report_run(run: Run, *, anew: bool = True, width: float | None = None) -> tuple[Path, ReportData]:
     """Write `report/` from the scores of the run; its index.html and what that shows.
+
+    Figures are `width` inches wide, as wide as a paper's text in one column where it is None.
 
     Unless `anew`, a page that this version made of the same records and scores is left as it is.
     Raises RunError where nothing is scored, or where another spec is at work in the folder.
@@ -47,7 +55,7 @@ def report_run(run: Run, *, anew: bool = True) -> tuple[Path, ReportData]:
 
     stamp = run.report / ".made-of"
     with run.hold(run.spec, run.plan):
-        data, made_of = report_data(run), _made_of(run)
+        data, made_of = report_data(run, width), _made_of(run, width)
         page = run.report / "index.html"
         if not anew and page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == made_of:
             return page, data
@@ -59,9 +67,9 @@ def report_run(run: Run, *, anew: bool = True) -> tuple[Path, ReportData]:
         return page, data
 
 
-def _made_of(run: Run) -> str:
-    """What changes when a record, a score, the spec or this package does: 64 hex."""
-    total = hashlib.sha256(f"{version('etabench')} {run.plan.digest(run.spec)}".encode())
+def _made_of(run: Run, width: float | None) -> str:
+    """What changes when a record, a score, the spec, the width or this package does: 64 hex."""
+    total = hashlib.sha256(f"{version('etabench')} {run.plan.digest(run.spec)} {width or WIDTH:g}".encode())
     for file in sorted(path for kind in ("*.parquet", "*.json") for path in run.scores.glob(kind)):
         total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     for unit in run.plan.units:
@@ -70,8 +78,8 @@ def _made_of(run: Run) -> str:
     return total.hexdigest()
 
 
-def report_data(run: Run) -> ReportData:
-    """All that a report shows of a run."""
+def report_data(run: Run, width: float | None = None) -> ReportData:
+    """All that a report shows of a run, its figures `width` inches wide, as wide as a paper's text where it is None."""
     from reports import Plane, ReportData
 
     plan, scores = run.plan, read_scores(run)
@@ -85,7 +93,7 @@ def report_data(run: Run) -> ReportData:
     curve_table = summary.curves(plan, scores, axes)
     points = operating_points(plan, curve_table, axes)
     compared, gained = differences(plan, scores, axes), comparisons.gains(plan, scores, axes)
-    return ReportData(
+    data = ReportData(
         title=run.spec.name,
         plane=Plane(axes.editability.column, axes.fidelity.column, axes.made_of),
         pairs=scores.pairs,
@@ -94,6 +102,9 @@ def report_data(run: Run) -> ReportData:
         samples=_samples(plan),
         curves=curve_table,
         tradeoff=summary.tradeoff(plan, scores, axes),
+        categories=by_category(plan, scores, axes),
+        families=families(plan),
+        masks=mask_quality(run, plan, records),
         leaderboard=leaderboard(plan, scores, records, axes, units=unit_table, counts=count_table, curve_table=curve_table),
         counts=count_table,
         cards=scores.cards,
@@ -114,6 +125,22 @@ def report_data(run: Run) -> ReportData:
         own_chain=run.spec.chain == "own",
         judges=judges.judges_of(plan, scores),
         judges_note=judges.note(plan),
+        width=width or WIDTH,
+    )
+    return replace(data, statements=_statements(plan, data), methods=methods(run, data), references=papers(plan, scores.cards))
+
+
+def _statements(plan: Plan, data: ReportData) -> list[Statement]:
+    from reports.names import metric_names
+
+    return statements(
+        metric_names(data),
+        data.plane,
+        gains=data.gains,
+        differences=data.differences,
+        tradeoff=data.tradeoff,
+        counts=data.counts,
+        editors=[entry.label for entry in plan.entries if not entry.anchor],
     )
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from bench.plan import Entry, Plan
 from bench.scoring.axes import Axes, anchor_ends, mean_table
 
-__all__ = ["PATTERNS", "Duel", "Grid", "Ring", "Tested", "grids", "outcome", "signs"]
+__all__ = ["PATTERNS", "Duel", "Grid", "Ring", "Tested", "grids", "outcome", "places_by_rank", "signs"]
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
@@ -137,7 +137,7 @@ class Duel:
         count = int(self.clusters.max()) + 1 if names else 0
         self.kept: NDArray[np.bool_] = _signs(count, most) > 0
         k, m = (len(each.entry.values) for each in (one, two))
-        self.places = _matched(k, m), _matched(m, k)
+        self.places = places_by_rank(k, m), places_by_rank(m, k)
         self.chosen = self._choose()
 
     @property
@@ -216,7 +216,7 @@ class Duel:
         return np.fmin.reduce(all_, axis=1, keepdims=True), np.fmax.reduce(all_, axis=1, keepdims=True)
 
 
-def _matched(own: int, other: int) -> Places:
+def places_by_rank(own: int, other: int) -> Places:
     """Of each of `own` knob values which of `other` ones has its rank."""
     if own == 1:
         return np.array([other // 2])

@@ -22,6 +22,8 @@ def _curve_rows(editor: str, anchor: bool, knob: str | None, value: float, score
         {
             "editor": editor, "anchor": anchor, "knob": knob, "value": value, "metric": metric, "mean": mean,
             "low": NAN if metric == "csfid" else mean - 0.05, "high": NAN if metric == "csfid" else mean + 0.04,
+            "within_low": NAN if anchor or metric == "csfid" else mean - 0.02,
+            "within_high": NAN if anchor or metric == "csfid" else mean + 0.01,
             "n": 2, "expected": 2, "undefined": 0, "coverage": 1.0,
             "bound_low": mean, "bound_high": mean, "fingerprint": PRINTS[metric], "higher_is_better": HIGHER[metric],
         }
@@ -66,7 +68,7 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     wide = {metric: own[own["metric"] == metric].reset_index(drop=True) for metric in ("one_minus_lpips", "clip")}
     tradeoff = wide["clip"][["editor", "knob", "value"]].copy()
     for axis, metric in (("x", "one_minus_lpips"), ("y", "clip")):
-        for end in ("mean", "low", "high"):
+        for end in ("mean", "low", "high", "within_low", "within_high"):
             tradeoff[f"{axis}_{end}"] = wide[metric][end]
     tradeoff["n"] = 2
     names = ["alpha", "beta<&>", "copy", "oracle"]

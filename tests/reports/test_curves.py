@@ -57,7 +57,7 @@ def test_caption_says_when_no_editor_has_a_zone(data: ReportData) -> None:
     drawn = knob_curves(replace(data, interval="an interval"), look).caption
     assert "no editor has one here" not in drawn
     assert "are at least 0.5" in drawn
-    assert "Bands: an interval." in drawn
+    assert "Bands: within-sample 95 %" in drawn
 
 
 def test_a_value_without_a_mean_keeps_its_place_on_the_knob(data: ReportData) -> None:

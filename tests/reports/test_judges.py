@@ -62,7 +62,10 @@ def test_a_page_of_judges_alone_leaves_a_runs_parts_out(tmp_path: Path) -> None:
     for part in ("Leaderboard", "There is no", "Gallery", "Identity of the numbers"):
         assert part not in text
     assert "Of 100 edits." in text
-    assert {path.name for path in page.parent.iterdir()} == {"index.html", "judges.svg", "judges.png", "judges.csv"}
+    assert {path.name for path in page.parent.iterdir()} == {
+        "index.html",
+        *(f"judges.{ending}" for ending in ("svg", "png", "pdf", "csv")),
+    }
 
 
 @pytest.mark.slow

@@ -9,8 +9,9 @@ import pandas as pd
 
 from reports.data import ReportData, empty
 from reports.drawing import paired
+from reports.ribbon import ribbon
 from reports.style import looks
-from reports.tradeoff import distance_plane, ribbon, tradeoff_plane
+from reports.tradeoff import distance_plane, tradeoff_plane
 
 LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])
 
@@ -48,8 +49,9 @@ def test_paired_joins_rows_of_the_same_edit_only(curves: pd.DataFrame) -> None:
 
 def test_distance_plane_names_its_columns_and_says_that_csfid_has_no_interval(data: ReportData) -> None:
     drawing = distance_plane(replace(data, interval="an interval"), LOOK)
-    assert list(drawing.table.columns)[4:] == [f"{m}_{e}" for m in ("lpips", "csfid") for e in ("mean", "low", "high")]
-    assert "Horizontal bars: an interval of LPIPS" in drawing.caption
+    ends = ("mean", "low", "high", "within_low", "within_high")
+    assert list(drawing.table.columns)[5:] == [f"{m}_{e}" for m in ("lpips", "csfid") for e in ends]
+    assert "They are of LPIPS; CSFID is one number per set and has none." in drawing.caption
     assert drawing.figure is not None
 
 

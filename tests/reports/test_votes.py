@@ -16,7 +16,7 @@ STRENGTHS = pd.DataFrame(
 
 def test_only_what_there_is_has_a_table_and_a_file() -> None:
     files = votes_report(VotesData("made", {"votes": "9"}, strengths=STRENGTHS))
-    assert list(files) == ["strengths.csv", "report.md", "strengths.svg", "strengths.png", "index.html"]
+    assert list(files) == ["strengths.csv", "report.md", "strengths.svg", "strengths.png", "strengths.pdf", "index.html"]
     page = files["index.html"].decode()
     assert 'id="strengths"' in page
     assert 'id="preferences"' not in page

@@ -18,7 +18,7 @@ from reports import GalleryRow, Plane, ReportData, ReportError, write_report
 from reports.style import looks
 from reports.tradeoff import distance_plane
 
-FIGURES = ("knob_curves", "tradeoff", "lpips_csfid", "attainment", "metric_curves")
+FIGURES = ("knob_curves", "tradeoff", "lpips_csfid", "attainment", "cost", "metric_curves")
 TABLES = ("differences", "hypervolumes", "gains", "seeds")
 VOID = {"meta", "link", "img", "br", "input"}
 
@@ -52,7 +52,7 @@ def parsed(text: str) -> Balance:
 
 
 def test_every_file_is_there_and_nothing_else(report: Path) -> None:
-    expected = {f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png", "csv")}
+    expected = {f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png", "pdf", "csv")}
     expected |= {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv", *(f"{name}.csv" for name in TABLES)}
     assert {p.name for p in report.iterdir()} == expected
     for name in FIGURES:
@@ -119,7 +119,7 @@ def test_svg_is_xml_that_names_the_editors(name: str, report: Path) -> None:
     root = ET.parse(report / f"{name}.svg").getroot()
     words = {"".join(node.itertext()) for node in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"alpha", "beta<&>"} <= words
-    if name not in ("knob_curves", "attainment"):
+    if name not in ("knob_curves", "attainment", "cost"):
         assert {"copy", "oracle"} <= words
 
 
@@ -248,18 +248,22 @@ def test_an_empty_run_says_why_each_part_is_absent(data: ReportData, tmp_path: P
     text = index.read_text(encoding="utf-8")
     assert "<figure" not in text
     for sentence in (
-        "No editor with a knob has scores of CLIP or 1 − LPIPS in this run.",
-        "No edit of this run has scores of both CLIP and 1 − LPIPS.",
-        "This run has no scores of LPIPS or CSFID.",
-        "No editor has scores of CLIP and 1 − LPIPS at every knob value.",
-        "No metric of this run has a value.",
+        "(No editor with a knob has scores of CLIP or 1 − LPIPS in this run)",
+        "(No edit of this run has scores of both CLIP and 1 − LPIPS)",
+        "(This run has no scores of LPIPS or CSFID)",
+        "(No editor has scores of CLIP and 1 − LPIPS at every knob value)",
+        "(No metric of this run has a value)",
         "There is no table here.",
         "There is no gallery here.",
     ):
         assert sentence in text
     for absent in ("Editor against editor", "At equal fidelity", "What the seed adds", "trust"):
         assert absent not in text, "a table without rows, and judges that were not asked for, are no gap"
-    assert (index.parent / "curves.csv").read_text().startswith("editor,anchor,knob,value,metric,mean,low,high,n,")
+    assert (
+        (index.parent / "curves.csv")
+        .read_text()
+        .startswith("editor,anchor,knob,value,metric,mean,low,high,within_low,within_high,n,")
+    )
 
 
 def test_frames_without_any_column_count_as_empty(data: ReportData, tmp_path: Path) -> None:
@@ -270,7 +274,7 @@ def test_frames_without_any_column_count_as_empty(data: ReportData, tmp_path: Pa
 
 def test_a_figure_that_can_no_longer_be_drawn_leaves_no_stale_files(data: ReportData, report: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(report, tmp_path / "report"))
-    assert len(list(folder.glob("lpips_csfid.*"))) == 3
+    assert len(list(folder.glob("lpips_csfid.*"))) == 4
     assert (folder / "gains.csv").is_file()
     write_report(folder, ReportData("nothing yet", data.plane))
     assert {p.name for p in folder.iterdir()} == {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv"}
@@ -289,7 +293,7 @@ def test_mixed_fingerprints_are_not_drawn(data: ReportData, tmp_path: Path) -> N
     text = write_report(tmp_path / "report", replace(data, curves=curves)).read_text(encoding="utf-8")
     assert text.count("The scores of clip carry different fingerprints (another00000, c11p00000001)") == 2
     shown = re.findall(r'<section id="(\w+)">\s*<h2>.*?</h2>\s*<figure', text)
-    assert shown == ["lpips_csfid", "attainment", "metric_curves"]
+    assert shown == ["lpips_csfid", "attainment", "cost", "metric_curves"]
     assert "<g" in text
     assert "CLIP ↑</text>" not in text, "nor is a panel of it"
     whole = write_report(tmp_path / "whole", data).read_text(encoding="utf-8")
@@ -307,8 +311,9 @@ def test_header_shows_warnings_identity_and_environment(report: Path) -> None:
     text = (report / "index.html").read_text(encoding="utf-8")
     for part in ("Only two samples.", "ab" * 32, "2.15.0", "c11p00000001", "Cosine of picture and text.", "1.25 edits per class"):
         assert part in text
-    # Four captions, the leaderboard; differences and numbers read off curves have other intervals.
-    assert text.count("95 % interval clustered by source image") == 5
+    # The leaderboard; bands of figures are within-sample ones, differences and numbers read off curves have other intervals.
+    assert text.count("95 % interval clustered by source image") == 1
+    assert text.count("within-sample 95 %") == 4
     assert text.count("95 % interval of the jackknife over source images") == 2
 
 

@@ -168,9 +168,10 @@ def test_sets_of_different_samples_are_not_compared_and_the_console_says_what_ra
     data, said = report_data(run), StringIO()
     monkeypatch.setattr(console, "out", Console(file=said, width=1000))
     console.print_leaderboard(data)
+    console.print_statements(data)
     assert said.getvalue().split()[:3] == ["editor", "rank", "knob"]
     assert "Fade, FailsOnce: on the 2 of 3 samples that all ranked editors have\n" in said.getvalue()
-    assert "With at most 2 samples and 1 comparison no p can pass: the smallest possible is 1 (" in said.getvalue()
+    assert "2 samples are too few to prove any difference between editors" in said.getvalue()
     elsewhere = StringIO()
     monkeypatch.setattr(console, "out", Console(file=elsewhere, width=1000))
     console.print_leaderboard(replace(data, plane=replace(data.plane, editability="none", fidelity="none of it")))

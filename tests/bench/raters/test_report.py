@@ -50,6 +50,7 @@ def test_a_study_is_reported_whole(tmp_path: Path) -> None:
         "votes.csv",
         "strengths.svg",
         "strengths.png",
+        "strengths.pdf",
         "preferences.csv",
         "raters.csv",
     }
