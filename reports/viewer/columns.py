@@ -21,6 +21,8 @@ __all__ = ["as_json", "columns"]
 
 _DIGITS = 5
 """Significant digits of a score in the viewer; the run's tables have all of them."""
+_INFINITE = 1e308
+"""What stands for infinity, which JSON has not; the viewer shows it as such."""
 
 
 def columns(data: ReportData, grid: Grid, look: Mapping[str, Look], states: Mapping[str, State]) -> dict[str, Any]:
@@ -47,9 +49,7 @@ def columns(data: ReportData, grid: Grid, look: Mapping[str, Look], states: Mapp
                 "knob": knobs.get(name, ""),
                 "values": values,
                 "anchor": look[name].anchor,
-                "at": min(range(len(values)), key=lambda k: abs(values[k] - point), default=0)
-                if (point := points.get(name)) is not None
-                else len(values) // 2,
+                "at": _nearest(values, points.get(name)),
             }
             for name, values in zip(grid.editors, grid.values, strict=True)
         ],
@@ -61,9 +61,13 @@ def columns(data: ReportData, grid: Grid, look: Mapping[str, Look], states: Mapp
 
 
 def as_json(content: object) -> str:
-    """JSON that may stand in a script: no tag can begin in it. Infinity is a number too large for a double, which browsers read as such."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), default=list)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    """JSON that may stand in a page or a script: no tag can begin in it."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _nearest(values: Sequence[float], point: float | None) -> int:
+    """The place of the operating point, the middle where there is none."""
+    return len(values) // 2 if point is None else min(range(len(values)), key=lambda k: abs(values[k] - point))
 
 
 def _states(data: ReportData, grid: Grid, states: Mapping[str, State]) -> tuple[str, dict[int, list[list[str]]]]:
@@ -109,9 +113,8 @@ def _metrics(data: ReportData, grid: Grid) -> list[dict[str, Any]]:
     if not len(pairs):
         return []
     at, known = _places(pairs, grid)
-    cells = {pair: cell for pair, cell in grid.place.items()}
     keys = zip(pairs["editor"].astype(str), pairs["value"].astype(float), strict=True)
-    cell = np.fromiter((cells.get(key, -1) for key in keys), np.int64, len(pairs))
+    cell = np.fromiter((grid.place.get(key, -1) for key in keys), np.int64, len(pairs))
     known &= cell >= 0
     place, size = at * grid.cells + cell, len(grid.samples) * len(grid.seeds) * grid.cells
     score, metric = pairs["score"].to_numpy(float), pairs["metric"].astype(str).to_numpy()
@@ -141,9 +144,9 @@ def _ordered(names: Iterable[str], made_of: Mapping[str, str], axes: Sequence[st
 
 
 def _rounded(values: NDArray[np.float64]) -> list[float | None]:
-    """To :data:`_DIGITS` significant digits, None for NaN."""
+    """To :data:`_DIGITS` significant digits, None for NaN, :data:`_INFINITE` for infinity."""
     sound = np.isfinite(values) & (values != 0)
     scale = np.ones_like(values)
     scale[sound] = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(values[sound]))))
-    short = np.where(np.isinf(values), values, np.round(values * scale) / scale)
+    short = np.where(np.isinf(values), np.sign(values) * _INFINITE, np.round(values * scale) / scale)
     return [None if value != value else value for value in short.tolist()]

@@ -18,12 +18,16 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from reports.data import ReportError
+
 __all__ = ["LARGE", "State", "data_uri", "put_pictures"]
 
 LARGE = 256
 """Longest side in pixels from which on a picture also has a small WebP, which is reduced to it."""
 SINGLE = 512
 """Longest side in pixels of a picture inside a single file; a larger one is reduced to it."""
+_MOST_SINGLE = 64 * 2**20
+"""Characters of pictures that a single file may hold."""
 _STALE_SECONDS = 3600.0
 """Age of an unfinished file from which on nobody is taken to be writing it."""
 _MOST_BYTES = 2**28
@@ -61,7 +65,25 @@ def put_pictures(folder: Path, pictures: Iterable[tuple[str, Path]]) -> dict[str
     return states
 
 
-def data_uri(path: Path) -> tuple[State, str]:
+def data_uris(pictures: Iterable[tuple[str, Path]]) -> tuple[dict[str, State], dict[str, str]]:
+    """What became of each picture, and each as a data URI. Raises :class:`reports.ReportError` where all are more than 64 MiB."""
+    states: dict[str, State] = {}
+    uris: dict[str, str] = {}
+    total = 0
+    for name, path in pictures:
+        states[name], uri = _data_uri(path)
+        total += len(uri)
+        if total > _MOST_SINGLE:
+            raise ReportError(
+                f"the pictures of this run make a single file of more than {_MOST_SINGLE >> 20} MiB: "
+                "write the folder alone, which opens without a server too, and zip it"
+            )
+        if uri:
+            uris[name] = uri
+    return states, uris
+
+
+def _data_uri(path: Path) -> tuple[State, str]:
     """The PNG at `path` as a data URI, byte for byte where its sides have at most :data:`SINGLE` pixels, else as a WebP of that size."""
     try:
         content = _read(path)
