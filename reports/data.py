@@ -11,6 +11,7 @@ import pandas as pd
 
 __all__ = ["COLUMNS", "EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "Statement", "empty"]
 
+
 class ReportError(Exception):
     """A frame cannot be drawn as it is; the message names the frame and the column."""
 

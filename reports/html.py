@@ -73,7 +73,13 @@ def _columns(data: ReportData, grid: Grid, look: Mapping[str, Look]) -> dict[str
     curves = data.curves
     knobs = {str(e): knob_name(k) for e, k in zip(curves["editor"], curves["knob"], strict=True)} if len(curves) else {}
     editors = [
-        {"name": name, "swatch": swatch(look[name]), "anchor": look[name].anchor, "knob": knobs.get(name, ""), "last": len(values) - 1}
+        {
+            "name": name,
+            "swatch": swatch(look[name]),
+            "anchor": look[name].anchor,
+            "knob": knobs.get(name, ""),
+            "last": len(values) - 1,
+        }
         for name, values in zip(grid.editors, grid.values, strict=True)
     ]
     return {
@@ -101,7 +107,8 @@ def page(
     ``svgs`` holds each drawn figure, ``links`` the files beside the page by drawing or table name, ``sources`` the address of each
     picture by its name in the grid (empty where there is none), ``embedded`` the viewer's data as JSON where the page is to hold them itself.
     """
-    named: dict[str, Drawing | Table] = {part.name: part for part in (*drawings, *tables)}
+    given: list[Drawing | Table] = [*drawings, *tables]
+    named = {part.name: part for part in given}
     parts = [part for name, part in named.items() if name not in _LOWER] + [named[name] for name in _LOWER if name in named]
     there = [part for part in parts if isinstance(part, Table) or part.name in svgs]
     environment = Environment(

@@ -138,7 +138,9 @@ def write_report(folder: Path, data: ReportData, *, single_file: bool = False) -
         single.unlink(missing_ok=True)
         return index
     states, embedded = data_uris(grid.pictures(data))
-    content = as_json(columns(data, grid, look, states) | {"embedded": embedded})
-    alone = page(data, drawings, tabulated, grid, svgs=svgs, look=look, links={}, sources=defaultdict(str, embedded), embedded=content)
+    inside = as_json(columns(data, grid, look, states) | {"embedded": embedded})
+    alone = page(
+        data, drawings, tabulated, grid, svgs=svgs, look=look, links={}, sources=defaultdict(str, embedded), embedded=inside
+    )
     _put(single, alone.encode("utf-8"))
     return single

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,9 @@ def columns(data: ReportData, grid: Grid, look: Mapping[str, Look], states: Mapp
             "category": [row.category or "" for row in data.gallery],
             "source": [row.source_text or "" for row in data.gallery],
             "target": [row.target_text for row in data.gallery],
-            "originals": "".join(states.get(f"{n:05d}/{name}", State.NONE) for n in range(len(grid.samples)) for name in ORIGINALS),
+            "originals": "".join(
+                states.get(f"{n:05d}/{name}", State.NONE) for n in range(len(grid.samples)) for name in ORIGINALS
+            ),
         },
         "seeds": list(grid.seeds),
         "editors": [
@@ -89,8 +92,8 @@ def _states(data: ReportData, grid: Grid, states: Mapping[str, State]) -> tuple[
 
 def _places(frame: pd.DataFrame, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Of each row, sample * seeds + seed; and whether the grid has it."""
-    sample = pd.Index(grid.samples).get_indexer(frame["sample_id"].astype(str))
-    seed = pd.Index(grid.seeds).get_indexer(frame["seed"])
+    sample = pd.Index(grid.samples).get_indexer(pd.Index(frame["sample_id"].astype(str)))
+    seed = pd.Index(grid.seeds).get_indexer(pd.Index(frame["seed"]))
     return sample * len(grid.seeds) + seed, (sample >= 0) & (seed >= 0)
 
 
@@ -122,8 +125,8 @@ def _metrics(data: ReportData, grid: Grid) -> list[dict[str, Any]]:
     for name in _ordered(dict.fromkeys(metric.tolist()), data.plane.made_of, data.plane.columns):
         here = known & (metric == name)
         print_ = str(pairs["fingerprint"].to_numpy()[metric == name][0])
-        card = data.cards.get(print_, {})
-        about = metric_name(name, better=_better(card))
+        higher = data.cards.get(print_, {}).get("higher_is_better")
+        about = metric_name(name, better="" if higher is None else "higher" if higher else "lower")
         values: NDArray[np.float64] = np.full(size, np.nan)
         values[place[here]] = score[here]
         digits = decimals(values[np.isfinite(values)].tolist())
@@ -131,10 +134,6 @@ def _metrics(data: ReportData, grid: Grid) -> list[dict[str, Any]]:
         found.append({"name": name, "title": about.title, "better": about.better, "digits": digits + 1,
                       "undefined": undefined, "scores": _rounded(values)})  # fmt: skip
     return found
-
-
-def _better(card: Mapping[str, object]) -> str:
-    return {True: "higher", False: "lower"}.get(card.get("higher_is_better"), "")  # type: ignore[call-overload, no-any-return]
 
 
 def _ordered(names: Iterable[str], made_of: Mapping[str, str], axes: Sequence[str]) -> list[str]:
@@ -149,4 +148,4 @@ def _rounded(values: NDArray[np.float64]) -> list[float | None]:
     scale = np.ones_like(values)
     scale[sound] = 10.0 ** (_DIGITS - 1 - np.floor(np.log10(np.abs(values[sound]))))
     short = np.where(np.isinf(values), np.sign(values) * _INFINITE, np.round(values * scale) / scale)
-    return [None if value != value else value for value in short.tolist()]
+    return [None if math.isnan(value) else value for value in short.tolist()]

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from reports.data import ReportError
 
-__all__ = ["LARGE", "State", "data_uri", "put_pictures"]
+__all__ = ["LARGE", "State", "data_uris", "put_pictures"]
 
 LARGE = 256
 """Longest side in pixels from which on a picture also has a small WebP, which is reduced to it."""
@@ -59,8 +59,10 @@ def put_pictures(folder: Path, pictures: Iterable[tuple[str, Path]]) -> dict[str
     named = list(pictures)
     for parent in {(folder / name).parent for name, _ in named}:
         parent.mkdir(parents=True, exist_ok=True)
+    states = {name: _there(folder, name, source) for name, source in named}
+    new = [(name, source) for name, source in named if states[name] is State.NONE]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        states = dict(zip((name for name, _ in named), pool.map(lambda each: _put(folder, *each), named), strict=True))
+        states |= zip((name for name, _ in new), pool.map(lambda each: _put(folder, *each), new), strict=True)
     _clean(folder, states)
     return states
 
@@ -96,12 +98,24 @@ def _data_uri(path: Path) -> tuple[State, str]:
     return State.WHOLE, f"data:image/{kind};base64,{base64.b64encode(shown).decode('ascii')}"
 
 
+def _there(folder: Path, name: str, source: Path) -> State:
+    """How the picture is shown if it is there as it is now, :attr:`State.NONE` if it is to be put there."""
+    whole, small = folder / f"{name}.png", folder / f"{name}.webp"
+    try:
+        about, there = source.stat(), whole.stat()
+    except OSError:
+        return State.NONE
+    if not os.path.samestat(about, there):
+        alike = (about.st_size, about.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
+        if not alike or not filecmp.cmp(source, whole, shallow=False):
+            return State.NONE
+    return State.REDUCED if small.exists() else State.WHOLE
+
+
 def _put(folder: Path, name: str, source: Path) -> State:
     whole, small = folder / f"{name}.png", folder / f"{name}.webp"
     try:
         about = source.stat()
-        if _same(source, about, whole):
-            return State.REDUCED if small.is_file() else State.WHOLE
         content = _read(source)
         reduced = _reduced(content, LARGE)
     except FileNotFoundError:
@@ -124,18 +138,6 @@ def _put(folder: Path, name: str, source: Path) -> State:
     finally:
         scratch.unlink(missing_ok=True)
     return State.WHOLE if reduced is None else State.REDUCED
-
-
-def _same(source: Path, about: os.stat_result, whole: Path) -> bool:
-    """Whether `whole` is the file itself, or a copy of it as it is now."""
-    try:
-        there = whole.stat()
-    except OSError:
-        return False
-    if os.path.samestat(about, there):
-        return True
-    alike = (about.st_size, about.st_mtime_ns) == (there.st_size, there.st_mtime_ns)
-    return alike and filecmp.cmp(source, whole, shallow=False)
 
 
 def _read(path: Path) -> bytes:
