@@ -98,11 +98,14 @@ def score(run: Run | str | Path, *, device: str | None = None, progress: Progres
         return score_run(opened, device=device, progress=progress)
 
 
-def report(run: Run | str | Path) -> Path:
-    """Write the report of a scored run and return the path of its page. Raises RunError where another spec is at work in the folder."""
+def report(run: Run | str | Path, *, single_file: bool = False) -> Path:
+    """Write the report of a scored run and return the path of its page; with `single_file`, that of one which holds a small run whole.
+
+    Raises RunError where another spec is at work in the folder, and where the pictures are too many for a single file.
+    """
     from bench.commands.report import report_run
 
-    return report_run(run if isinstance(run, Run) else Run.open(run))[0]
+    return report_run(run if isinstance(run, Run) else Run.open(run), single_file=single_file)[0]
 
 
 def open_spec(spec: str | Path, overrides: Sequence[str] = (), *, trust: bool = False) -> Spec:

@@ -69,11 +69,11 @@ def last_words(failed: list[str], strict: bool) -> None:
         raise typer.Exit(1)
 
 
-def show_report(run: Run, *, anew: bool = True) -> None:
+def show_report(run: Run, *, anew: bool = True, single_file: bool = False) -> None:
     """Write the report of a scored run, unless `anew` only if it would be another, and say what it shows and where it is."""
     from bench.commands.report import report_run
 
-    page, data = report_run(run, anew=anew)
+    page, data = report_run(run, anew=anew, single_file=single_file)
     console.print_leaderboard(data)
     for warning in data.warnings:
         console.log.print(f"note: {warning}", markup=False, highlight=False, soft_wrap=True)

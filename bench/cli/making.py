@@ -167,8 +167,13 @@ def score(
 
 
 @app.command()
-def report(run: RunArgument) -> None:
-    """Write report/index.html with its figures and tables."""
+def report(
+    run: RunArgument,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="also write report/report.html, a small run in one file, pictures and all")
+    ] = False,
+) -> None:
+    """Write report/: index.html with figures and tables, and a viewer of all pictures; the folder opens without a server."""
     from bench.store import Run
 
-    show_report(Run.open(run))
+    show_report(Run.open(run), single_file=single_file)

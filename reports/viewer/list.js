@@ -1,7 +1,7 @@
 // The samples: filtered, sorted, and only the rows in sight drawn.
 const ROW = 76;
 const MARGIN = 6;
-const list = { order: [], keys: null, edit: () => ({}) };
+const list = { order: [], keys: null, pair: () => [{}, {}] };
 
 /** The value that a sample is sorted by: a score, or how far two scores are apart; null where one is missing. */
 const sortKey = (sample, seed, picks, { metric, of, less }) => {
@@ -33,6 +33,7 @@ const arrange = (filters, seed, picks, shown) => {
     order.sort((a, b) => compare(list.keys.get(a), list.keys.get(b)));
   }
   list.order = order;
+  byId("list-rows").style.height = `${order.length * ROW}px`;
   byId("list-count").textContent = `${order.length} of ${id.length} samples`;
 };
 
@@ -77,7 +78,7 @@ const rowOf = (sample, place, chosen) => {
   const key = list.keys?.get(sample);
   words.append(line(run.samples.id[sample], "id"), line(run.samples.target[sample], "target"));
   if (list.keys) words.append(line(key === null ? "no score" : shownNumber(key), "key"));
-  row.append(thumb(originalOf(sample, 0), ""), thumb(list.edit(sample), ""), words);
+  row.append(...list.pair(sample).map((picture) => thumb(picture, "")), words);
   return row;
 };
 
@@ -86,7 +87,6 @@ const shownNumber = (value) => (Math.abs(value) >= INFINITE ? "∞" : String(Num
 const drawList = (chosen) => {
   const box = byId("list");
   const rows = byId("list-rows");
-  rows.style.height = `${list.order.length * ROW}px`;
   const from = Math.max(0, Math.floor(box.scrollTop / ROW) - MARGIN);
   const to = Math.min(list.order.length, Math.ceil((box.scrollTop + box.clientHeight) / ROW) + MARGIN);
   rows.replaceChildren(...list.order.slice(from, to).map((sample, index) => rowOf(sample, from + index, chosen)));

@@ -1,146 +1,4 @@
-// The viewer: what is chosen, what is drawn of it, and the address of both.
-const view = { sample: 0, seed: 0, editor: 0, picks: [], layout: "one", ready: false, address: 0, top: 0 };
-const controls = byId("controls");
-const cards = () => all("#edits .edit");
-
-const shownEditors = () => all("[name=shown]:checked", controls).map((box) => Number(box.value));
-const filters = () => {
-  const { text, category, state, metric, of, less, order } = controls.elements;
-  const numbered = (field) => (field.value === "" ? null : Number(field.value));
-  return {
-    text: text.value, category: category?.value ?? "", state: state.value, metric: numbered(metric),
-    of: Number(of.value), less: numbered(less), order: Number(order.value),
-  };
-};
-const label = (editor) => {
-  const { name, knob, values, anchor } = run.editors[editor];
-  return anchor ? name : `${name}, ${knob} ${shownValue(values[view.picks[editor]])}`.replace(",  ", ", ");
-};
-const pickedPicture = (editor, sample = view.sample) => editPicture(sample, view.seed, editor, view.picks[editor]);
-
-const writeAddress = () => {
-  clearTimeout(view.address);
-  view.address = setTimeout(() => {
-    const { name, values, anchor } = run.editors[view.editor];
-    const parts = new URLSearchParams({ sample: run.samples.id[view.sample], editor: name });
-    if (!anchor) parts.set("value", values[view.picks[view.editor]]);
-    if (run.seeds.length > 1) parts.set("seed", run.seeds[view.seed]);
-    window.history.replaceState(null, "", `#${parts}`);
-  }, 150);
-};
-
-/** Takes what an address names; what it does not name, or names wrongly, stays as it is. */
-const readAddress = (hash) => {
-  const parts = new URLSearchParams(hash.slice(1));
-  const find = (key, among) => (parts.has(key) ? among.map(String).indexOf(parts.get(key)) : -1);
-  const sample = find("sample", run.samples.id);
-  const editor = find("editor", run.editors.map((each) => each.name));
-  const seed = find("seed", run.seeds);
-  if (sample >= 0) view.sample = sample;
-  if (seed >= 0) view.seed = seed;
-  if (editor >= 0) view.editor = editor;
-  if (editor >= 0 && parts.has("value")) {
-    const value = Number(parts.get("value"));
-    const value_at = run.editors[editor].values.findIndex((each) => Math.abs(each - value) < 1e-9 * Math.max(1, Math.abs(value)));
-    if (value_at >= 0) view.picks[editor] = value_at;
-  }
-  if (controls.elements.seed) controls.elements.seed.value = view.seed;
-};
-
-const drawStage = () => {
-  const other = byId("stage-with").value;
-  const original = ORIGINALS.indexOf(other);
-  const over = original >= 0 ? originalOf(view.sample, original) : pickedPicture(Number(other));
-  const overName = original >= 0 ? { source: "source", truth: "ground truth" }[other] : label(Number(other));
-  setStage(pickedPicture(view.editor), label(view.editor), over, overName, originalOf(view.sample, 2));
-};
-
-const drawScores = () => all("#scores tbody tr").forEach((row) => {
-  const editor = Number(row.dataset.editor);
-  const edit = editOf(view.sample, view.seed, editor, view.picks[editor]);
-  const { knob, values, anchor } = run.editors[editor];
-  row.classList.toggle("chosen", editor === view.editor);
-  row.querySelector("small").textContent = anchor ? "" : `${knob} ${shownValue(values[view.picks[editor]])}`;
-  all("td", row).forEach((cell, metric) => { cell.textContent = shownScore(metric, edit); });
-});
-
-const pictureButton = (editor, value) => {
-  const { name, knob, values, anchor } = run.editors[editor];
-  const button = document.createElement("button");
-  const what = anchor ? name : `${name}, ${knob} ${shownValue(values[value])}`;
-  button.type = "button";
-  button.className = "picture";
-  button.tabIndex = -1;
-  Object.assign(button.dataset, { editor, value });
-  button.append(thumb(editPicture(view.sample, view.seed, editor, value), what));
-  if (view.layout === "all" && !anchor) button.append(line(shownValue(values[value]), "under"));
-  return button;
-};
-
-const drawCard = (card) => {
-  const editor = Number(card.dataset.editor);
-  const { values } = run.editors[editor];
-  const pick = view.picks[editor];
-  const strip = card.querySelector(".strip");
-  const wanted = view.layout === "one" ? [pick] : values.map((_, value) => value);
-  const reason = failureOf(unitOf(view.sample, view.seed, editor));
-  const key = [view.sample, view.seed, wanted].join();
-  if (strip.dataset.key !== key) {
-    strip.dataset.key = key;
-    const held = strip.contains(document.activeElement);
-    strip.replaceChildren(...wanted.map((value) => pictureButton(editor, value)));
-    if (held) strip.firstElementChild.focus();
-    const extras = card.querySelector(".extras");
-    extras.replaceChildren(...extrasOf(view.sample, view.seed, editor).map((extra) => {
-      const box = document.createElement("figure");
-      box.append(thumb(extra, `${run.editors[editor].name}, ${extra.name}`), line(extra.name, "under"));
-      return box;
-    }));
-  }
-  all("button", strip).forEach((button) => {
-    const chosen = editor === view.editor && Number(button.dataset.value) === pick;
-    button.setAttribute("aria-pressed", chosen);
-    button.classList.toggle("picked", Number(button.dataset.value) === pick);
-    button.tabIndex = chosen ? 0 : -1;
-  });
-  const failure = card.querySelector(".failure");
-  failure.hidden = !reason;
-  failure.textContent = reason;
-  card.classList.toggle("chosen", editor === view.editor);
-  const own = card.querySelector("input");
-  const output = card.querySelector("output");
-  if (own) {
-    own.value = pick;
-    own.setAttribute("aria-valuetext", shownValue(values[pick]));
-  }
-  if (output) output.textContent = shownValue(values[pick]);
-};
-
-const drawSample = () => {
-  const { id, category, source, target } = run.samples;
-  byId("sample-title").textContent = id[view.sample];
-  byId("sample-category").textContent = category[view.sample];
-  byId("sample-category").hidden = !category[view.sample];
-  byId("sample-source").textContent = source[view.sample];
-  byId("sample-target").textContent = `→ ${target[view.sample]}`;
-  const at = list.order.indexOf(view.sample);
-  byId("sample-previous").disabled = at <= 0;
-  byId("sample-next").disabled = at < 0 || at === list.order.length - 1;
-  byId("originals").replaceChildren(...ORIGINALS.flatMap((name, number) => {
-    const picture = originalOf(view.sample, number);
-    if (picture.missing === "none") return [];
-    const box = document.createElement("figure");
-    const words = { source: "source", truth: "ground truth", mask: "mask" }[name];
-    box.append(thumb(picture, words), line(words, "under"));
-    return [box];
-  }));
-  const choices = byId("stage-with");
-  all("option", choices).forEach((option) => {
-    option.disabled = option.value === "truth" && Boolean(originalOf(view.sample, 1).missing);
-    if (option.disabled && option.selected) choices.value = "source";
-  });
-};
-
+// What the reader does: choosing, moving knobs, filtering, coming and going between the two views.
 const draw = () => {
   const shown = shownEditors();
   const hidden = (part) => { part.hidden = !shown.includes(Number(part.dataset.editor)); };
@@ -163,12 +21,13 @@ const show = (sample) => {
 };
 const step = (by) => show(list.order[Math.max(0, Math.min(list.order.length - 1, list.order.indexOf(view.sample) + by))]);
 
-const rearrange = () => {
+/** Filters and sorts anew; the sample stays if it is still there, unless the `first` one is asked for. */
+const rearrange = (first = false) => {
   const wanted = filters();
   all(".sorted", controls).forEach((part) => { part.hidden = wanted.metric === null; });
   arrange(wanted, view.seed, view.picks, shownEditors());
   byId("list").scrollTop = 0;
-  if (!list.order.includes(view.sample) && list.order.length) view.sample = list.order[0];
+  if (list.order.length && (first || !list.order.includes(view.sample))) view.sample = list.order[0];
   show(view.sample);
 };
 
@@ -182,6 +41,7 @@ const fill = () => {
     view.picks[number] = editor.at;
     if (number > 0 && run.editors[view.editor].anchor && !editor.anchor) view.editor = number;
   });
+  byId("knobs-all").parentElement.hidden = run.editors.every(({ values }) => values.length < 2);
   const head = byId("scores").tHead.rows[0];
   run.metrics.forEach(({ title, better }, number) => {
     controls.elements.metric.append(new Option(title, number));
@@ -194,15 +54,18 @@ const fill = () => {
   const choices = byId("stage-with");
   choices.append(new Option("the source", "source"), new Option("the ground truth", "truth"));
   run.editors.forEach(({ name }, number) => choices.append(new Option(name, number)));
-  list.edit = (sample) => pickedPicture(view.editor, sample);
+  list.pair = (sample) => {
+    const { metric, of, less } = filters();
+    if (metric === null) return [originalOf(sample, 0), pickedPicture(view.editor, sample)];
+    return [less === null ? originalOf(sample, 0) : pickedPicture(less, sample), pickedPicture(of, sample)];
+  };
 };
 
 const listen = () => {
   controls.addEventListener("submit", (event) => event.preventDefault());
   controls.addEventListener("input", (event) => {
     if (event.target.name === "seed") view.seed = Number(event.target.value);
-    if (event.target.name === "less" && event.target.value !== "") controls.elements.order.value = "1";
-    rearrange();
+    rearrange(["metric", "of", "less", "order"].includes(event.target.name));
   });
   byId("list").addEventListener("scroll", () => window.requestAnimationFrame(() => drawList(view.sample)), { passive: true });
   byId("list").addEventListener("click", (event) => {
