@@ -1,10 +1,17 @@
 // One sample: its originals, the stage, the scores, and a card of edits for each editor.
+/** A text that scrolls can be reached by the keyboard. */
+const reachable = (part) => {
+  if (part.scrollHeight > part.clientHeight) part.tabIndex = 0;
+  else part.removeAttribute("tabindex");
+};
+
 const drawStage = () => {
   const other = byId("stage-with").value;
   const original = ORIGINALS.indexOf(other);
   const over = original >= 0 ? originalOf(view.sample, original) : pickedPicture(Number(other));
   const overName = original >= 0 ? { source: "source", truth: "ground truth" }[other] : label(Number(other));
   setStage(pickedPicture(view.editor), label(view.editor), over, overName, originalOf(view.sample, 2));
+  reachable(byId("stage-missing"));
 };
 
 const drawScores = () => all("#scores tbody tr").forEach((row) => {
@@ -58,6 +65,7 @@ const drawCard = (card) => {
   const failure = card.querySelector(".failure");
   failure.hidden = !reason;
   failure.textContent = reason;
+  if (reason) reachable(failure);
   card.classList.toggle("chosen", editor === view.editor);
   const own = card.querySelector("input");
   const output = card.querySelector("output");
@@ -75,6 +83,7 @@ const drawSample = () => {
   byId("sample-category").hidden = !category[view.sample];
   byId("sample-source").textContent = source[view.sample];
   byId("sample-target").textContent = `→ ${target[view.sample]}`;
+  all("#sample-title, .sample .texts").forEach(reachable);
   const at = list.order.indexOf(view.sample);
   byId("sample-previous").disabled = at <= 0;
   byId("sample-next").disabled = at < 0 || at === list.order.length - 1;

@@ -169,11 +169,12 @@ const closeViewer = (hash) => {
   else window.scrollTo(0, view.top);
 };
 
-const route = () => {
-  const hash = window.location.hash;
+const route = (address) => {
+  const { hash } = new URL(address);
   if (byId("viewer") === null) return;
+  clearTimeout(view.address);
   if (/^#(viewer$|(sample|editor)=)/.test(hash)) openViewer(hash);
   else closeViewer(hash);
 };
-window.addEventListener("hashchange", route);
-route();
+window.addEventListener("hashchange", (event) => route(event.newURL));
+route(window.location.href);

@@ -59,9 +59,7 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
         edits = [(v, _picture(pictures / f"{i}-{v}.png", 10 * i + n)) for n, v in enumerate((0.0, 0.5, 1.0))]
         rows = [EditRow("alpha", 0, edits, {"difference": _picture(pictures / f"{i}-d.png", 99)})]
         rows += [EditRow("beta<&>", 0, edits if i == 0 else [])]
-        gallery.append(
-            GalleryRow(f"s{i}", category, "a dog", f"a cat number {i}", edits[0][1], edits[-1][1], None, rows)
-        )
+        gallery.append(GalleryRow(f"s{i}", category, "a dog", f"a cat number {i}", edits[0][1], edits[-1][1], None, rows))
     own = curves[~curves["anchor"]]
     wide = {metric: own[own["metric"] == metric].reset_index(drop=True) for metric in ("one_minus_lpips", "clip")}
     tradeoff = wide["clip"][["editor", "knob", "value"]].copy()

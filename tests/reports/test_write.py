@@ -190,7 +190,9 @@ def test_control_characters_break_no_file(data: ReportData, tmp_path: Path) -> N
     curves = data.curves.replace({"editor": {"alpha": odd, "copy": odd + "2"}})
     board = data.leaderboard.replace({"editor": {"alpha": odd}})
     row = data.gallery[0]
-    gallery = [GalleryRow(odd, odd, odd, "\ud800", row.source, None, None, [EditRow(odd, 0, row.rows[0].edits, {odd: row.source})])]
+    gallery = [
+        GalleryRow(odd, odd, odd, "\ud800", row.source, None, None, [EditRow(odd, 0, row.rows[0].edits, {odd: row.source})])
+    ]
     hostile = ReportData(odd, data.plane, curves=curves, leaderboard=board, gallery=gallery, warnings=[odd])
     folder = write_report(tmp_path / "report", hostile).parent
     for path in folder.glob("*.svg"):

@@ -15,7 +15,7 @@ from reports import EditRow, GalleryRow, ReportData, write_report
 SAMPLES, SEEDS, VALUES = 40, (0, 7), (0.0, 0.5, 1.0)
 HOSTILE = {
     "../../evil": '<img src=x onerror="document.title=1">"\'&',
-    'quote"\'<&>': "\u202eright to left \u05e9\u05dc\u05d5\u05dd 🐈‍⬛ " + "w" * 10_000,
+    "quote\"'<&>": "\u202eright to left \u05e9\u05dc\u05d5\u05dd 🐈‍⬛ " + "w" * 10_000,
 }
 """Sample id to target text: the last samples of the run."""
 
@@ -55,7 +55,16 @@ def looked_at(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Rep
             for editor, row in enumerate(rows[-3:]):
                 for value, _ in row.edits:
                     known = np.nan if (number, editor) == (4, 0) else score(number, editor, value, seed)
-                    pairs.append({"sample_id": sample, "editor": row.editor, "value": value, "seed": seed, "metric": "clip", "score": known})
+                    pairs.append(
+                        {
+                            "sample_id": sample,
+                            "editor": row.editor,
+                            "value": value,
+                            "seed": seed,
+                            "metric": "clip",
+                            "score": known,
+                        }
+                    )
         gallery.append(
             GalleryRow(sample, f"kind {number % 3}", "a <b>dog</b>", HOSTILE.get(sample, f"a cat number {number}"), source,
                        truth if number else None, mask if number else None, rows)

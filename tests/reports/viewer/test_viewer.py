@@ -54,7 +54,7 @@ def stage(page) -> np.ndarray:
 def test_the_report_leads_into_the_viewer_and_back(page, site: Path) -> None:
     page.goto((site / "index.html").as_uri())
     page.locator("#pictures .samples a").nth(1).click()
-    assert page.locator("#sample-title").inner_text() == "s01"
+    page.locator("#sample-title", has_text="s01").wait_for()
     assert not page.locator("#report").is_visible()
     page.wait_for_function("document.querySelector('#stage-under').naturalWidth === 8")
     page.get_by_role("link", name="← Report").click()
@@ -62,6 +62,7 @@ def test_the_report_leads_into_the_viewer_and_back(page, site: Path) -> None:
     assert not page.locator("#viewer").is_visible()
     page.locator("#pictures .lead a").click()
     assert page.locator("#sample-title").inner_text() == "s01", "it is where it was left"
+    assert page.locator("#list").evaluate("(each) => each === document.activeElement")
 
 
 def test_an_address_leads_to_sample_editor_value_and_seed(page, opened: Open) -> None:
@@ -123,7 +124,7 @@ def test_samples_sort_by_a_score_and_by_disagreement_with_what_lacks_one_last(pa
         ("state", "with a failed unit", ["s02"]),
         ("state", "with a missing edit", ["s02", "s03", "s05"]),
         ("state", "with an undefined score", ["s04"]),
-        ("category", "kind 2", [f"s{number:02d}" for number in range(2, 38, 3)] + [list(HOSTILE)[0]]),
+        ("category", "kind 2", [f"s{number:02d}" for number in range(2, 38, 3)] + [next(iter(HOSTILE))]),
     ],
 )
 def test_samples_are_filtered(page, opened: Open, field: str, value: str, left: list[str]) -> None:
@@ -238,7 +239,10 @@ def test_what_is_missing_says_why(page, opened: Open) -> None:
     assert page.locator(".edit.chosen .failure").inner_text() == "failed: NotFinite at <step 3>"
     assert page.locator("#stage-missing").inner_text() == "failed: NotFinite at <step 3>"
     assert page.locator("#scores tr.chosen td").inner_text() == "–"
-    for address, said in (("#sample=s03&editor=alpha&value=1", "not delivered"), ("#sample=s05&editor=alpha&value=0", "its file is gone")):
+    for address, said in (
+        ("#sample=s03&editor=alpha&value=1", "not delivered"),
+        ("#sample=s05&editor=alpha&value=0", "its file is gone"),
+    ):
         page.evaluate("(address) => { window.location.hash = address; }", address)
         page.locator("#stage-missing", has_text=said).wait_for()
     page.evaluate("window.location.hash = '#sample=s04&editor=alpha&value=0.5'")
@@ -286,8 +290,9 @@ def test_axe_finds_nothing(page, opened: Open, size: tuple[int, int], scheme: st
 
 def test_tab_stops_are_few(page, opened: Open) -> None:
     opened("#sample=s01")
-    stops = page.evaluate("[...document.querySelectorAll('#viewer a, #viewer button, #viewer input, #viewer select, #viewer summary, #viewer [tabindex]')]"
-                          ".filter((each) => each.tabIndex >= 0 && !each.disabled && each.checkVisibility()).length")  # fmt: skip
+    reachable = ", ".join(f"#viewer {each}" for each in ("a", "button", "input", "select", "summary", "[tabindex]"))
+    stop = "(each) => each.tabIndex >= 0 && !each.disabled && each.checkVisibility()"
+    stops = page.evaluate(f"[...document.querySelectorAll('{reachable}')].filter({stop}).length")
     # Eleven controls, the list, two steps, the stage's six, the table, two of the knobs, the edits, two sliders.
     assert stops <= 27
 
