@@ -15,7 +15,6 @@ from reports.data import ReportData
 from reports.drawing import Drawing
 from reports.inline import inline_svg
 from reports.leaderboard import board
-from reports.names import metric_name
 from reports.style import Look, knob_name, swatch
 from reports.tables import Table
 from reports.viewer.grid import Grid
@@ -116,7 +115,6 @@ def page(
     )
     environment.tests["table"] = lambda part: isinstance(part, Table)
     environment.tests["hexadecimal"] = lambda text: re.fullmatch(r"[0-9a-f]{12,}", str(text)) is not None
-    environment.filters["metric"] = lambda name: metric_name(str(name)).title
     script = f'"use strict";\n{_read(_SCRIPTS)}'
     folded = {k.removeprefix("environment."): v for k, v in data.meta.items() if k.startswith("environment.")}
     drawn = {drawing.name: inline_svg(drawing, svgs[drawing.name], data) for drawing in drawings if drawing.name in svgs}

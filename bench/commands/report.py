@@ -223,19 +223,22 @@ def _set_interval(scores: Scores) -> str:
 
 
 def _gallery(run: Run, records: Mapping[str, Record]) -> list[GalleryRow]:
-    """Every picture that the run has."""
+    """Every picture that the run has. Records name files of their folder only; where these are links they are followed inside the run."""
     from reports import EditRow, GalleryRow
+
+    def inside(path: Path) -> Path:
+        return run.own(path) if path.is_symlink() else path
 
     plan = run.plan
     made: list[list[EditRow]] = [[] for _ in plan.samples]
     for unit in plan.units:
-        record, folder = records.get(unit.key), run.units / unit.key
-        edits = [(edit.value, run.own(folder / edit.file)) for edit in record.edits] if record else []
-        extras = {name: run.own(folder / file) for name, file in record.pictures.items()} if record else {}
+        record, folder = records.get(unit.key), run.own(run.units / unit.key)
+        edits = [(edit.value, inside(folder / edit.file)) for edit in record.edits] if record else []
+        extras = {name: inside(folder / file) for name, file in record.pictures.items()} if record else {}
         made[unit.sample].append(EditRow(plan.entries[unit.entry].label, unit.seed, edits, extras))
     rows = []
     for sample, edit_rows in zip(plan.samples, made, strict=True):
-        kept = {name: run.own(path) for name, path in run.keep(sample).items()}
+        kept = run.keep(sample)
         texts = (sample.id, sample.category, sample.source_text, sample.target_text)
         rows.append(GalleryRow(*texts, kept["source"], kept.get("truth"), kept.get("mask"), edit_rows))
     return rows

@@ -54,11 +54,14 @@ def put_pictures(folder: Path, pictures: Iterable[tuple[str, Path]]) -> dict[str
     """Put each picture into `folder` as ``<name>.png`` and, if it is large, ``<name>.webp``, and remove what is there beside them.
 
     The PNG is a hard link to the run's where the file system allows one, a copy elsewhere. What is there already and has not changed
-    is not read again. Nothing but sound PNG files is taken.
+    is not read again. Nothing but sound PNG files is taken, and nothing is written or removed where a link leads.
     """
     named = list(pictures)
-    for parent in {(folder / name).parent for name, _ in named}:
-        parent.mkdir(parents=True, exist_ok=True)
+    for below in (folder, *dict.fromkeys((folder / name).parent for name, _ in named)):
+        if below.is_symlink():
+            below.unlink()
+        if named:
+            below.mkdir(parents=True, exist_ok=True)
     states = {name: _there(folder, name, source) for name, source in named}
     new = [(name, source) for name, source in named if states[name] is State.NONE]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -102,7 +105,7 @@ def _there(folder: Path, name: str, source: Path) -> State:
     """How the picture is shown if it is there as it is now, :attr:`State.NONE` if it is to be put there."""
     whole, small = folder / f"{name}.png", folder / f"{name}.webp"
     try:
-        about, there = source.stat(), whole.stat()
+        about, there = source.stat(), whole.lstat()
     except OSError:
         return State.NONE
     if not os.path.samestat(about, there):

@@ -32,7 +32,7 @@ def score(sample: int, editor: int, value: float, seed: int) -> float:
 
 @pytest.fixture(scope="session")
 def looked_at(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> ReportData:
-    """Sample 2 failed with beta under the first seed, sample 3 lacks alpha's last edit, sample 4 has an undefined score, sample 5 a lost file."""
+    """Sample 2 failed with beta under the first seed, 3 lacks alpha's last edit, 4 has undefined scores, 5 a lost file, 6 a large picture."""
     folder = tmp_path_factory.mktemp("looked-at")
     source, truth = _picture(folder / "source.png", (200, 100, 40)), _picture(folder / "truth.png", (40, 100, 200))
     mask, large = _picture(folder / "mask.png", (255, 255, 255)), _picture(folder / "large.png", (10, 200, 10), (600, 300))

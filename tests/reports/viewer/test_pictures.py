@@ -143,3 +143,19 @@ def test_too_much_for_a_single_file_is_refused_with_advice(small: Path, monkeypa
     monkeypatch.setattr(pictures, "_MOST_SINGLE", 2**14)
     with pytest.raises(ReportError, match="write the folder alone, which opens without a server too, and zip it"):
         data_uris([("a", small), ("b", small)])
+
+
+@pytest.mark.parametrize("link", [".", "0"])
+def test_nothing_is_written_or_removed_where_a_link_leads(link: str, small: Path, tmp_path: Path) -> None:
+    """A report folder may be a stranger's."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.png").write_bytes(b"kept")
+    (out / link).parent.mkdir(exist_ok=True)
+    (out / link if link != "." else out).symlink_to(elsewhere)
+    assert put_pictures(out, [("0/a", small)]) == {"0/a": State.WHOLE}
+    assert files(elsewhere) == {"mine.png"}
+    assert files(out) == {"0/a.png"}
+    (out / "0" / "b.png").symlink_to(elsewhere / "mine.png")
+    assert put_pictures(out, []) == {}
+    assert files(elsewhere) == {"mine.png"}

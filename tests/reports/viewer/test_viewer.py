@@ -19,6 +19,7 @@ from tests.helpers.browser import axe_violations
 
 from .conftest import HOSTILE, SAMPLES
 
+pytestmark = pytest.mark.slow
 Open = Callable[..., None]
 
 
