@@ -11,7 +11,7 @@ from fixtures_manifest import row, write_folder
 from bench import api
 from bench.analysis import summary
 from bench.commands.report import report_data
-from bench.errors import RunError, ScoreError
+from bench.errors import ScoreError
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, Axis, operating_points
@@ -216,7 +216,7 @@ def test_a_report_is_written_from_a_run_with_failures(make_spec: SpecMaker, tmp_
 
 @pytest.mark.slow
 def test_the_viewer_has_every_sample_seed_and_edit(make_spec: SpecMaker, tmp_path: Path) -> None:
-    """And what is not there with its reason; a stranger's link leads nowhere."""
+    """And what is not there with its reason."""
     spec = make_spec(editor("Fade"), editor("FailsOnce"), metrics=ALL_METRICS, seeds=[3, 4])
     run, plan, _ = done(spec, tmp_path / "run")
     gallery = report_data(run).gallery
@@ -232,11 +232,6 @@ def test_the_viewer_has_every_sample_seed_and_edit(make_spec: SpecMaker, tmp_pat
     assert len(list((run.report / "pictures").glob("*/*-*.png"))) == sum(
         len(row.edits) + len(row.extras) for sample in gallery for row in sample.rows
     )
-    extra = gallery[0].rows[0].extras["noise"]
-    extra.unlink()
-    extra.symlink_to(tmp_path / "elsewhere.png")
-    with pytest.raises(RunError, match=f"{extra.name} leads out of .*run by a link"):
-        report_data(run)
 
 
 def test_missing_edits_are_bounded_and_undefined_scores_are_no_gap(make_spec: SpecMaker, tmp_path: Path) -> None:
