@@ -17,13 +17,14 @@ from reports.style import knob_name, number
 
 __all__ = ["inline_svg"]
 
-_POINT = re.compile(r'\bid="point-(\d+)"')
+_POINT = re.compile(r'\bid="point-(\d+)(?:-\d+)?"')
 
 
 def inline_svg(drawing: Drawing, svg: bytes, data: ReportData) -> Markup:
     """The SVG of a drawing as an element: no XML declaration or doctype, ids that no other figure has, and the drawing's title.
 
-    A group ``point-<row>`` of the SVG becomes a link to the edits of that row of the drawing's table, labelled with its numbers.
+    A group ``point-<row>``, or ``point-<row>-<panel>``, of the SVG becomes a link to the edits of that row of the drawing's table,
+    labelled with its numbers.
     """
     text, prefix = svg.decode("utf-8"), drawing.name
     text = text[text.index("<svg") :]

@@ -16,12 +16,12 @@ from reports.inline import inline_svg
 XLINK = 'xmlns:xlink="http://www.w3.org/1999/xlink"'
 
 
-def drawing(table: pd.DataFrame, points: int) -> Drawing:
+def drawing(table: pd.DataFrame, points: int, panel: str = "") -> Drawing:
     """A figure with a marker for each row and both bands, as the report's figures name them."""
     figure = blank(4, 3)
     axes = figure.subplots()
     for row in range(points):
-        axes.plot([row], [row], marker="o", gid=f"point-{row}")
+        axes.plot([row], [row], marker="o", gid=f"point-{row}{panel}")
     for kind in ("paired", "unpaired"):
         axes.fill_between([0, 1], [0, 0], [1, 1], alpha=0.1, gid=f"band-{kind}-alpha")
     return Drawing("made", 'A "title" <&>', "How to read it.", table, figure)
@@ -65,6 +65,11 @@ def test_a_point_without_value_or_mean_says_less(data: ReportData, missing: floa
     (point,) = points_of(drawing(table, 1), data)
     assert point["aria-label"].startswith('"copy" <1>; url(#')
     assert point["data-link"].startswith("#editor=%22copy%22+")
+
+
+def test_a_point_of_a_panel_is_one_too(data: ReportData) -> None:
+    (point,) = points_of(drawing(data.tradeoff, 1, "-12"), data)
+    assert (point["id"], point["data-link"]) == ("made-point-0-12", "#editor=alpha&value=0.0")
 
 
 def test_a_point_beyond_the_table_is_left_as_it_is(data: ReportData) -> None:
