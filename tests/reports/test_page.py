@@ -133,9 +133,9 @@ def test_a_point_tells_its_numbers_and_leads_to_its_edits(opened) -> None:
 def test_one_kind_of_band_is_shown_at_a_time(opened) -> None:
     paired, unpaired = (opened.locator(f"[id='tradeoff-band-{kind}-alpha']") for kind in ("paired", "unpaired"))
     assert (paired.is_visible(), unpaired.is_visible()) == (True, False)
-    opened.get_by_role("button", name="band of each mean").click()
+    opened.locator("#tradeoff").get_by_role("button", name="band of each mean").click()
     assert (paired.is_visible(), unpaired.is_visible()) == (False, True)
-    assert opened.locator("#knob_curves [aria-label=Bands]").count() == 0, "where there is one kind there is no choice"
+    assert opened.locator("#attainment [aria-label=Bands]").count() == 0, "where there is one kind there is no choice"
 
 
 def test_methods_and_references_can_be_copied(opened) -> None:
