@@ -58,10 +58,15 @@ all(".choice[data-filters]").forEach((group) => {
 
 all("figure").forEach((figure) => {
   const drawing = figure.querySelector(".drawing");
-  all(".choice button", figure).forEach((button) => button.addEventListener("click", () => {
-    choose(button.parentElement, button, "aria-pressed");
-    drawing.dataset.bands = button.dataset.bands;
-  }));
+  const bands = figure.querySelector(".choice");
+  if (bands) {
+    const buttons = all("button", bands);
+    buttons.forEach((button) => button.addEventListener("click", () => {
+      choose(bands, button, "aria-pressed");
+      drawing.dataset.bands = button.dataset.bands;
+    }));
+    rove(bands, () => buttons);
+  }
   const points = all(".point", drawing);
   if (!points.length) return;
   const tip = byId("tip");
