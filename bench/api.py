@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from bench.errors import RunError
 from bench.plan import Plan, make_plan, resolve_entries
+from bench.plan.entries import check_family
 from bench.progress import Progress, silent
 from bench.spec import Spec, anchored, load_spec, shipped_specs
 from bench.store import Run
@@ -124,8 +125,11 @@ def open_spec(spec: str | Path, overrides: Sequence[str] = (), *, trust: bool = 
 def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
     """The spec with a commit in place of every branch of the hub, as the run in `folder` was planned with them, and what `plan` wants to
     know of them. Raises EtabenchError, EditorError."""
+    from bench.manifest import open_manifest
     from bench.plan import pins
 
+    if spec.manifest.root is not None:  # a copy that is not whole is told before gigabytes are fetched for it
+        open_manifest(spec.manifest, partial=spec.partial)
     try:
         known = folder.plan.pins if (folder.path / "plan.json").is_file() else {}
     except RunError:
@@ -143,8 +147,10 @@ def plan(spec: Spec, pins: Mapping[str, str] | None = None) -> tuple[Plan, Manif
 
     if pins is None:
         spec, pins = lookups.pin(spec)
-    users = [entry.label for entry in resolve_entries(spec) if entry.needs_model]
-    checkpoint = models.inspect(models.reference(spec, *users)) if users else None
+    users = [entry for entry in resolve_entries(spec) if entry.needs_model]
+    checkpoint = models.inspect(models.reference(spec, *(entry.label for entry in users))) if users else None
+    if checkpoint:
+        check_family(users, checkpoint.family)
     resolution = checkpoint.resolution if checkpoint else None
     manifest = open_manifest(spec.manifest, resolution, partial=spec.partial)
     digest = checkpoint.digest if checkpoint else ""

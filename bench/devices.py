@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.errors import ModelError
 
-__all__ = ["PeakMemory", "deterministic", "empty_cache", "out_of_memory", "pick_device"]
+__all__ = ["AUTO_DTYPE", "PeakMemory", "best_dtype", "deterministic", "empty_cache", "out_of_memory", "pick_device"]
 
 
 def pick_device(name: str) -> str:
@@ -27,6 +27,22 @@ def pick_device(name: str) -> str:
     if name == "mps" and not torch.backends.mps.is_available():
         raise ModelError("device 'mps' was asked for but torch has none here; use `device: auto` or cpu")
     return name
+
+
+AUTO_DTYPE = "auto"
+"""The `dtype` of a spec that leaves it to the device."""
+
+
+def best_dtype(device: str) -> str:
+    """What networks compute in on a device, where nothing else is asked for: bfloat16 on a CUDA card that has it, float16 on one that has
+    not, else float32.
+    """
+    if not device.startswith("cuda"):
+        return "float32"
+    import torch
+
+    with torch.cuda.device(device):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
 
 
 @contextlib.contextmanager

@@ -6,10 +6,13 @@
         ManifestError           a manifest, or a file that it names
             PictureError            a picture (bench.manifest.pictures)
         NoRealPicture           a sample without a real picture of its class: the reason of a failed unit (bench.manifest.reference)
+        BrokenChain             a turn whose turn before gave nothing to edit: the reason of a failed unit (bench.workers.chain)
         ModelError              a checkpoint, or the device it should run on
         RunError                a run folder, or the work on it
         ScoreError              scores, and tables of them
         BaselineError           a baseline
+        BundleError             a submission bundle
+        BoardError              runs that cannot share a leaderboard, or the file of one
     Interrupted                 a worker was told to stop; no error (bench.workers.worker)
 
 The leaves have trees of their own, since they know nothing of the conductor; the command line prints them alike:
@@ -28,10 +31,13 @@ The leaves have trees of their own, since they know nothing of the conductor; th
 from __future__ import annotations
 
 import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 __all__ = [
     "BaselineError",
+    "BoardError",
+    "BundleError",
     "EtabenchError",
     "ManifestError",
     "ModelError",
@@ -92,3 +98,15 @@ class ScoreError(EtabenchError):
 
 class BaselineError(EtabenchError):
     """A comparison with a baseline would be meaningless."""
+
+
+class BundleError(EtabenchError):
+    """A submission bundle cannot be made, or is none that may be opened."""
+
+
+class BoardError(EtabenchError):
+    """Runs cannot share a leaderboard, or the file of one cannot be read; `differences` says row by row what the runs differ in."""
+
+    def __init__(self, message: str, differences: Sequence[Mapping[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.differences = differences

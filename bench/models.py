@@ -22,11 +22,14 @@ SIDES = (8, 8192)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A Stable-Diffusion-family folder on disk. `digest` (64 hex) covers the files that are read; `resolution` is in pixels."""
+    """A checkpoint on disk. `digest` (64 hex) covers the files that are read; `resolution` is in pixels; `family` is one of
+    `editors.task.FAMILIES`.
+    """
 
     folder: Path
     digest: str
     resolution: int
+    family: str
 
 
 def reference(spec: Spec, *editors: str) -> ModelRef:
@@ -46,14 +49,15 @@ def repository(ref: ModelRef) -> Repository | None:
 
 def inspect(ref: ModelRef) -> Checkpoint:
     """The checkpoint that `ref` names, without loading it; a hub id is fetched first. Raises ModelError or CheckpointError."""
-    from editors.toolbox.checkpoint import digest
+    from editors.toolbox.checkpoint import digest, family
 
     folder = _folder(ref)
-    return Checkpoint(folder, digest(folder, ref.allow_pickle), _resolution(folder))
+    return Checkpoint(folder, digest(folder, ref.allow_pickle), _resolution(folder), family(folder).family)
 
 
-def load(ref: ModelRef, *, device: str, dtype: str, max_batch: int) -> DiffusionModel:
-    """The model on `device` in `dtype` (a torch dtype's name), its networks taking `max_batch` items in a call at the most.
+def load(ref: ModelRef, *, device: str, dtype: str, max_batch: int, side: int | None = None) -> DiffusionModel:
+    """The model on `device` in `dtype` (a torch dtype's name), its networks taking `max_batch` items in a call at the most, for pictures of
+    `side` pixels.
 
     Raises ModelError or CheckpointError.
     """
@@ -66,7 +70,7 @@ def load(ref: ModelRef, *, device: str, dtype: str, max_batch: int) -> Diffusion
     logging.disable_progress_bar()
     try:
         return DiffusionModel.load(
-            folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle, max_batch=max_batch
+            folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle, max_batch=max_batch, side=side
         )
     except (RuntimeError, OSError) as error:
         raise ModelError(f"model {folder} cannot be loaded on {device}: {' '.join(str(error).split())[:300]}") from error
@@ -99,17 +103,20 @@ def _folder(ref: ModelRef) -> Path:
 
 
 def _resolution(folder: Path) -> int:
+    from editors.toolbox.checkpoint import family
     from editors.toolbox.untrusted import check_config, read_config
 
-    unet, vae = (read_config(file) for file in (folder / "unet" / "config.json", folder / "vae" / "config.json"))
+    known = family(folder)
+    files = [folder / part / "config.json" for part in (known.denoiser, "vae")]
+    network, vae = map(read_config, files)
     try:
-        for part, config in (("unet", unet), ("vae", vae)):
-            check_config(config, folder / part / "config.json")
-        size = unet["sample_size"]
-        side = int(size[0] if isinstance(size, list) else size) * 2 ** (len(vae["block_out_channels"]) - 1)
+        for config, file in zip((network, vae), files, strict=True):
+            check_config(config, file)
+        side = known.side_of(network, vae)
     except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ModelError(f"model {folder}: unet/config.json and vae/config.json do not tell the resolution ({reason})") from error
+        where = f"{known.denoiser}/config.json and vae/config.json"
+        raise ModelError(f"model {folder}: {where} do not tell the resolution ({reason})") from error
     if not SIDES[0] <= side <= SIDES[1]:
         asked = f"{side} pixels" if side < 10**9 else "more than a billion pixels"
         raise ModelError(

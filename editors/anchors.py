@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 
 from torch import Tensor
 
-from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, SamplingParams, State
+from editors.base import ANY_FAMILY, FAMILY_PRESETS, SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, SamplingParams, State
 from editors.toolbox.grid import to_grid
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import decode_sweep
@@ -106,6 +106,7 @@ class VAERoundTrip(Anchor[Tensor]):
 
     name = "vae_round_trip"
     version = "1"
+    families = ANY_FAMILY
     deterministic = True
 
     def prepare(self, task: EditTask) -> Tensor:
@@ -129,14 +130,15 @@ class Regenerate(Anchor[RegenerateState]):
 
     name = "regenerate"
     version = "1"
+    families = ANY_FAMILY
     Params = SamplingParams
     params: SamplingParams
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = SAMPLING_PRESETS
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {**SAMPLING_PRESETS, **FAMILY_PRESETS}
 
     def prepare(self, task: EditTask) -> RegenerateState:
         self.check(task)
         target, empty = self.model.embed_pair(task.target_text)
-        shape = (1, self.model.vae.config.latent_channels, *(side // self.model.factor for side in task.image.shape[:2]))
+        shape = (1, self.model.backbone.latent_channels, *(side // self.model.factor for side in task.image.shape[:2]))
         return RegenerateState(target, empty, self.model.noise(task.seed, shape))
 
     def picture(self, state: RegenerateState) -> Image:

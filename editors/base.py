@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from editors.task import (
+    ANY_FAMILY,
+    DIFFUSION,
+    FAMILIES,
+    FAMILY_PRESETS,
+    FLOW,
     SAMPLING_PRESETS,
     Cancelled,
     EditorError,
@@ -31,6 +36,10 @@ if TYPE_CHECKING:
     from editors.toolbox.hub import Repository
 
 __all__ = [
+    "ANY_FAMILY",
+    "DIFFUSION",
+    "FAMILY_PRESETS",
+    "FLOW",
     "SAMPLING_PRESETS",
     "BatchEditor",
     "Cancelled",
@@ -109,6 +118,10 @@ class Editor(ABC, Generic[State]):
     """Works on the run's diffusion model; where False, ``model`` may be None."""
     channels: ClassVar[frozenset[int]] = frozenset({0})
     """Numbers of U-Net input channels beside the latent that it knows how to fill (5: inpainting, 4: InstructPix2Pix)."""
+    families: ClassVar[frozenset[str]] = frozenset({"sd"})
+    """Families of models that it works on (``FAMILIES``): ``ANY_FAMILY`` where it asks the model for nothing that is one family's own,
+    ``DIFFUSION`` or ``FLOW`` where it needs the noise of a diffusion model or of a flow.
+    """
     checkpoint: ClassVar[str] = ""
     """Weights it needs beside, or instead of, a plain text-to-image model, and where they come from; empty where there are none."""
     tested_on: ClassVar[str] = "toybox"
@@ -143,6 +156,8 @@ class Editor(ABC, Generic[State]):
             raise MissingInput(f"{self.name} needs a diffusion model, got none")
         if not isinstance(params, self.Params):
             raise EditorError(f"{self.name}: expected parameters of {self.Params.__name__}, got {type(params).__name__}")
+        if model is not None and (why := self.misfit(model.family)):
+            raise MissingInput(f"{self.name}: {why}")
         if self.needs_model and model is not None and model.extra_channels not in self.channels:
             takes = " or ".join(str(n) for n in sorted(self.channels))
             raise MissingInput(
@@ -151,6 +166,14 @@ class Editor(ABC, Generic[State]):
             )
         self._model = model
         self.params = params
+
+    @classmethod
+    def misfit(cls, family: str) -> str:
+        """Why the editor cannot work on a model of ``family``, in words; empty where it can."""
+        if not cls.needs_model or family in cls.families:
+            return ""
+        works = " or ".join(FAMILIES[each] for each in FAMILIES if each in cls.families)
+        return f"it works on {works}, and the model is of {FAMILIES.get(family, family)}"
 
     @property
     def model(self) -> DiffusionModel:

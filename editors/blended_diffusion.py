@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import DIFFUSION, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
 from editors.toolbox.augment import Warp, order_of_views, views
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out, spherical_distance
 from editors.toolbox.diffusion import derive_seed, seeded, to_pictures, to_tensor
 from editors.toolbox.limits import GUIDED_PIXELS
 from editors.toolbox.mask import to_cells
-from editors.toolbox.schedule import Schedule, posterior
+from editors.toolbox.schedule import DiffusionSchedule, posterior
 from editors.toolbox.source import Source
 
 __all__ = ["BlendedDiffusion", "BlendedDiffusionParams", "BlendedDiffusionState"]
@@ -88,6 +88,7 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
 
     name = "blended_diffusion"
     version = "1"
+    families = DIFFUSION
     knob = Knob("strength", 0.0, 1.0, (0.25, 0.5, 0.75, 1.0), "share of the schedule that is noised and denoised")
     needs = frozenset({"mask"})
     Params = BlendedDiffusionParams
@@ -136,7 +137,7 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
 
     @torch.no_grad()
     def render(self, state: BlendedDiffusionState, values: Sequence[float]) -> list[Image]:
-        schedule, n = self.model.schedule(self.params.steps), self.params.candidates
+        schedule, n = self.model.diffusion_schedule(self.params.steps), self.params.candidates
         items = [(schedule.level(value), j) for value in values for j in range(n)]
         latents = [schedule.q_sample(state.x0, self._noise(state, "start", 0, j), level) for level, j in items]
         room = min(self.model.max_batch, GUIDED_PIXELS // state.pixels.numel())
@@ -158,7 +159,9 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
         best = similar.view(-1, n).argmax(1) + n * torch.arange(len(values), device=similar.device)
         return to_pictures(pictures[best])
 
-    def _step(self, state: BlendedDiffusionState, schedule: Schedule, x: Tensor, level: int, candidates: Sequence[int]) -> Tensor:
+    def _step(
+        self, state: BlendedDiffusionState, schedule: DiffusionSchedule, x: Tensor, level: int, candidates: Sequence[int]
+    ) -> Tensor:
         output, gradient = self._guide(state, schedule, x, level)
         mean, variance = posterior(schedule, x, output, level)
         foreground = mean - variance * gradient + math.sqrt(variance) * self._noises(state, "step", level, candidates)
@@ -166,7 +169,7 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
         return self.model.guard(torch.where(state.cells, foreground, background), f"blended step to level {level - 1}")
 
     @torch.enable_grad()
-    def _guide(self, state: BlendedDiffusionState, schedule: Schedule, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
+    def _guide(self, state: BlendedDiffusionState, schedule: DiffusionSchedule, x: Tensor, level: int) -> tuple[Tensor, Tensor]:
         """What the U-Net predicts at a level, and the gradient of the guiding loss with respect to x; both (m, c, h, w)."""
         x = x.detach().requires_grad_(True)
         output = self._predict(state, x, schedule.timestep(level))
@@ -192,7 +195,7 @@ class BlendedDiffusion(Editor[BlendedDiffusionState]):
         """What CLIP sees of pictures (m, 3, H, W)."""
         return cut_out(x, state.pixels) if self.params.clip_sees == "cut out" else torch.where(state.pixels, x, state.picture)
 
-    def _predict(self, state: BlendedDiffusionState, x: Tensor, timestep: int) -> Tensor:
+    def _predict(self, state: BlendedDiffusionState, x: Tensor, timestep: float) -> Tensor:
         m, w = len(x), self.params.guidance
         times = torch.full((m,), timestep, device=x.device)
         uncond = self.model.unet_output(x, times, state.empty.expand(m, -1, -1))

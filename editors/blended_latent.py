@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from torch import Tensor
 from torch.nn.functional import max_pool2d, mse_loss
 
-from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import ANY_FAMILY, Editor, EditorError, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.base import Params as AnyParams
 from editors.toolbox.clip import SELECTOR, ClipParams, RankingCLIP, clip_assets, cut_out
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, to_pictures, to_tensor
@@ -113,6 +113,7 @@ class BlendedLatent(Editor[BlendedLatentState]):
 
     name = "blended_latent"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob.share("strength", "share of the schedule that is noised and denoised")
     paced_by = ("steps", "background_reconstruction_steps")
     Params = BlendedLatentParams

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
 from editors.toolbox.mask import mask_of, to_cells
-from editors.toolbox.schedule import Schedule, noise_scheduler
+from editors.toolbox.schedule import DiffusionSchedule, noise_scheduler
 from editors.toolbox.source import MaskedSource, Source
 from editors.toolbox.sweep import Sweep
 
@@ -66,10 +66,10 @@ class BlendedLatentSD2(Editor[BlendedLatentSD2State]):
         return FairPlay(uses_mask=True)
 
     @property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> DiffusionSchedule:
         """The script's own schedule on the checkpoint's table of alphas."""
         own = noise_scheduler({**self.model.scheduler.config, "steps_offset": 0, "timestep_spacing": "leading"})
-        return Schedule.of(own, self.params.steps)
+        return DiffusionSchedule.of(own, self.params.steps)
 
     def prepare(self, task: EditTask) -> BlendedLatentSD2State:
         self.check(task)

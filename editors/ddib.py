@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, Params
+from editors.base import ANY_FAMILY, Editor, EditTask, FairPlay, Image, Knob, Params
 from editors.toolbox.limits import sent
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import Sweep, ddim_invert
@@ -47,6 +47,7 @@ class DDIB(Editor[DDIBState]):
 
     name = "ddib"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob("guidance", 1.0, 10.0, (1.0, 2.0, 3.0, 4.0, 5.0), "guidance scale of the decode with the target text")
     needs = frozenset({"source_text"})
     deterministic = True

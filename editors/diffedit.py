@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from editors.base import SAMPLING_PRESETS, EditTask, FairPlay, Knob, SamplingParams
+from editors.base import ANY_FAMILY, FAMILY_PRESETS, SAMPLING_PRESETS, EditTask, FairPlay, Knob, SamplingParams
 from editors.partial_decode import PartialDecode
 from editors.toolbox.mask import AutoMask, MaskParams, auto_mask
 from editors.toolbox.source import Source
@@ -49,6 +49,7 @@ class DiffEdit(PartialDecode[DiffEditState]):
 
     name = "diffedit"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob.share("encode_ratio", "share of the schedule that is inverted and decoded anew")
     Params = DiffEditParams
     params: DiffEditParams
@@ -65,6 +66,7 @@ class DiffEdit(PartialDecode[DiffEditState]):
         "paper_imagenet": {"steps": 50, "guidance": 5.0, "mask_maps": 10, "mask_strength": 0.5, "mask_threshold": 0.5},
         "diffusers_mask": {"steps": 50, "guidance": 7.5, "mask_rule": "diffusers"},
         **SAMPLING_PRESETS,
+        **FAMILY_PRESETS,
     }
 
     def fair_play(self) -> FairPlay:

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import DIFFUSION, SAMPLING_PRESETS, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
-from editors.toolbox.schedule import Schedule
+from editors.toolbox.schedule import DiffusionSchedule
 from editors.toolbox.source import Texts
 
 __all__ = ["EDICT", "Coupling", "EDICTParams", "EDICTState"]
@@ -39,7 +39,7 @@ class Coupling:
     """One way of denoising a pair of latents: model, text and guidance. Latents are float64 (m, c, h, w)."""
 
     model: DiffusionModel
-    schedule: Schedule
+    schedule: DiffusionSchedule
     context: Tensor
     empty: Tensor
     guidance: float
@@ -101,6 +101,7 @@ class EDICT(Editor[EDICTState]):
 
     name = "edict"
     version = "1"
+    families = DIFFUSION
     knob = Knob.share("strength", "share of the schedule that is inverted and decoded anew")
     needs = frozenset({"source_text"})
     deterministic = True
@@ -116,7 +117,7 @@ class EDICT(Editor[EDICTState]):
 
     def _coupling(self, context: Tensor, empty: Tensor) -> Coupling:
         p = self.params
-        return Coupling(self.model, self.model.schedule(p.steps), context, empty, p.guidance, p.mix)
+        return Coupling(self.model, self.model.diffusion_schedule(p.steps), context, empty, p.guidance, p.mix)
 
     @torch.no_grad()
     def prepare(self, task: EditTask) -> EDICTState:

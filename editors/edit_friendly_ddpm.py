@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import DIFFUSION, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.schedule import posterior
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import Sweep, independent_levels, predict_levels
@@ -58,6 +58,7 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
 
     name = "edit_friendly_ddpm"
     version = "1"
+    families = DIFFUSION
     knob = Knob.share("strength", "share of the schedule that is decoded anew", (0.2, 0.4, 0.5, 0.64, 0.8, 1.0))
     Params = EditFriendlyParams
     params: EditFriendlyParams
@@ -73,7 +74,7 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
     @torch.no_grad()
     def prepare(self, task: EditTask) -> EditFriendlyState:
         self.check(task)
-        model, schedule = self.model, self.model.schedule(self.params.steps)
+        model, schedule = self.model, self.model.diffusion_schedule(self.params.steps)
         source, target, empty = torch.split(model.embed([task.source_text or "", task.target_text, ""]), 1)
         latents = independent_levels(model, schedule, model.encode(task.image), task.seed)
         scale = self.params.source_guidance if task.source_text else 1.0
@@ -86,7 +87,7 @@ class EditFriendlyDDPM(Editor[EditFriendlyState]):
 
     def render(self, state: EditFriendlyState, values: Sequence[float]) -> list[Image]:
         """x_{t-1} = mu(x_t, eps(x_t, t, target)) + sigma_t z_t, with the noises z_t of the inversion."""
-        model, schedule = self.model, self.model.schedule(self.params.steps)
+        model, schedule = self.model, self.model.diffusion_schedule(self.params.steps)
         edits = Sweep(model, [(t, t, state.latents[t]) for t in map(schedule.level, values)])
         for t, x, _ in edits:
             eps = model.predict(x, schedule.timestep(t), state.target, self.params.guidance, state.empty)

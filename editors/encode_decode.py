@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import SAMPLING_PRESETS, EditTask, Knob, SamplingParams
+from editors.base import ANY_FAMILY, FAMILY_PRESETS, SAMPLING_PRESETS, EditTask, Knob, SamplingParams
 from editors.partial_decode import PartialDecode
 from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep, invert_many
@@ -33,6 +33,7 @@ class EncodeDecode(PartialDecode[EncodeDecodeState]):
 
     name = "encode_decode"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob.share("encode_ratio", "share of the schedule that is inverted and decoded anew")
     deterministic = True
     Params = SamplingParams
@@ -41,6 +42,7 @@ class EncodeDecode(PartialDecode[EncodeDecodeState]):
         "paper": {"steps": 50, "guidance": 7.5},
         "paper_imagenet": {"steps": 50, "guidance": 5.0},
         **SAMPLING_PRESETS,
+        **FAMILY_PRESETS,
     }
 
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[EncodeDecodeState]:

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from editors.base import Editor, EditorError, EditTask, Image, Knob, SamplingParams
+from editors.base import DIFFUSION, Editor, EditorError, EditTask, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
-from editors.toolbox.schedule import Schedule, posterior
+from editors.toolbox.schedule import DiffusionSchedule, posterior
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import Sweep
 
@@ -58,6 +58,7 @@ class ILVR(Editor[ILVRState]):
 
     name = "ilvr"
     version = "1"
+    families = DIFFUSION
     knob = Knob(
         "free_share", 0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), "share of the schedule, at its clean end, left unconditioned"
     )
@@ -71,7 +72,7 @@ class ILVR(Editor[ILVRState]):
 
     def prepare(self, task: EditTask) -> ILVRState:
         self.check(task)
-        model, schedule = self.model, self.model.schedule(self.params.steps)
+        model, schedule = self.model, self.model.diffusion_schedule(self.params.steps)
         cells, rest = divmod(self.params.down_factor, model.factor)
         if rest or cells & (cells - 1) or not cells:
             expected = f"a power of two times {model.factor}, the pixels of a latent cell"
@@ -87,14 +88,14 @@ class ILVR(Editor[ILVRState]):
             state.trajectory.insert(0, conditioned.x)
         return state
 
-    def _ancestral(self, schedule: Schedule, x: Tensor, t: int, state: ILVRState) -> Tensor:
+    def _ancestral(self, schedule: DiffusionSchedule, x: Tensor, t: int, state: ILVRState) -> Tensor:
         """x' ~ p(x_{t-1} | x_t), one step of DDPM with the noise of its level; the last step adds none."""
         eps = self.model.predict(x, schedule.timestep(t), state.target, self.params.guidance, state.empty)
         mean, variance = posterior(schedule, x, eps, t)
         return mean + math.sqrt(variance) * self.model.noise(derive_seed(state.seed, f"step {t}"), (1, *x.shape[1:]))
 
     def render(self, state: ILVRState, values: Sequence[float]) -> list[Image]:
-        schedule = self.model.schedule(self.params.steps)
+        schedule = self.model.diffusion_schedule(self.params.steps)
         edits = Sweep(self.model, [(t, t, state.trajectory[t]) for t in map(schedule.level, values)])
         for t, x, _ in edits:
             edits.x = self._ancestral(schedule, x, t, state)

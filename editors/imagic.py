@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
+from editors.base import ANY_FAMILY, Editor, EditTask, FairPlay, Image, Knob, MissingInput, NotFinite, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel, derive_seed, seeded
 from editors.toolbox.limits import fixed_order, sent
 from editors.toolbox.sweep import decode_sweep
@@ -70,6 +71,8 @@ class ImagicState:
     """Mean denoising loss over the last tenth of each stage."""
     trained_weights: int
     """Numbers that stage 2 trained."""
+    recomputed: bool = False
+    """Whether activations were computed twice in training, for lack of memory; the fit is the same."""
 
 
 class Imagic(Editor[ImagicState]):
@@ -84,7 +87,8 @@ class Imagic(Editor[ImagicState]):
     The U-Net is tuned on a copy that the state owns: the shared model is never written to, whatever happens on the way.
     Timesteps and noise come from generators of the unit. Training is in float32 whatever the dtype of the weights; the tuned copy
     is then brought to that dtype, in which all else is computed. At its peak a full fit holds the model and four U-Nets in float32:
-    the copy, its gradient and Adam's two moments.
+    the copy, its gradient and Adam's two moments. Where activations find no room beside them, the rest of the fit computes them twice
+    (gradient checkpointing, Chen et al., arXiv 1604.06174), which gives the same gradients.
 
     The fit depends on the picture, the target text and the seed, on neither eta nor ``sampling_seed``: ``render_seeds`` samples
     any number of both from one state in one batch. The noise of a sampling seed is shared by all eta.
@@ -104,6 +108,7 @@ class Imagic(Editor[ImagicState]):
 
     name = "imagic"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob(
         "eta",
         0.0,
@@ -164,7 +169,7 @@ class Imagic(Editor[ImagicState]):
 
         losses = {"embedding_loss": embedding_loss, "unet_loss": unet_loss}
         trained = sum(weight.numel() for weight in weights)
-        return ImagicState(tuned, e_tgt, e_opt, empty, task.seed, x0.shape, losses, trained)
+        return ImagicState(tuned, e_tgt, e_opt, empty, task.seed, x0.shape, losses, trained, tuned.unet.is_gradient_checkpointing)
 
     def _weights(self, unet: Any, seed: int) -> list[Tensor]:
         """What stage 2 trains: all of the U-Net, or low-rank updates put into its attention, which begin as no change."""
@@ -198,7 +203,7 @@ class Imagic(Editor[ImagicState]):
             return 0.0
         generator = seeded(seed)
         shape = (self.params.draws, *x0.shape[1:])
-        times = len(model.scheduler.alphas_cumprod)
+        times = model.train_levels
         # fused where there is a kernel: the usual form on CUDA holds another copy of all weights while it steps
         optimiser = torch.optim.Adam(over, lr=lr, fused=True if x0.is_cuda else None)
         losses: list[Tensor] = []
@@ -207,11 +212,7 @@ class Imagic(Editor[ImagicState]):
                 model.stop_if_cancelled(f"{stage} optimisation, step {step}")
                 t = sent(torch.randint(times, shape[:1], generator=generator), model.device)
                 eps = sent(torch.randn(shape, generator=generator), model.device)
-                loss = model.denoising_loss(x0, t, eps, e)
-                optimiser.zero_grad()
-                torch.autograd.backward(loss)
-                optimiser.step()
-                losses.append(loss.detach())
+                losses.append(_step(model.unet, optimiser, partial(model.denoising_loss, x0, t, eps, e)))
                 if (step + 1) % _LOOK_EVERY == 0 or step + 1 == steps:
                     _check_losses(losses, stage)
         return float(torch.stack(losses[-max(1, steps // 10) :]).mean())
@@ -243,7 +244,33 @@ class Imagic(Editor[ImagicState]):
         moved = float((state.e_opt - state.e_tgt).norm() / state.e_tgt.norm())
         tune = self.params.tune if state.trained_weights else "none"
         rank = {"lora_rank": self.params.lora_rank} if tune == "lora" else {}
-        return {**state.losses, "embedding_distance": moved, "tune": tune, **rank, "trained_weights": state.trained_weights}
+        again = {"activations_recomputed": True} if state.recomputed else {}
+        return {
+            **state.losses,
+            "embedding_distance": moved,
+            "tune": tune,
+            **rank,
+            "trained_weights": state.trained_weights,
+            **again,
+        }
+
+
+def _step(unet: Any, optimiser: torch.optim.Optimizer, loss_of_draws: Callable[[], Tensor]) -> Tensor:
+    """One step down a loss, which it returns; taken once more with activations recomputed where they found no room."""
+    try:
+        loss = loss_of_draws()
+        optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        optimiser.step()
+        return loss.detach()
+    except torch.OutOfMemoryError:
+        if unet.is_gradient_checkpointing:
+            raise
+    # not before the error is gone, whose traceback holds the activations
+    unet.enable_gradient_checkpointing()
+    optimiser.zero_grad()
+    torch.cuda.empty_cache()
+    return _step(unet, optimiser, loss_of_draws)
 
 
 def _check_losses(losses: Sequence[Tensor], stage: str) -> None:

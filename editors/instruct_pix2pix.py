@@ -98,7 +98,7 @@ class InstructPix2Pix(Editor[InstructPix2PixState]):
                 x = model.guard(schedule.ddim_step(x, output, level), f"decoding to level {level - 1}")
         return model.decode(x)
 
-    def _predict(self, model: DiffusionModel, state: InstructPix2PixState, x: Tensor, t: int, image_guidance: Tensor) -> Tensor:
+    def _predict(self, model: DiffusionModel, state: InstructPix2PixState, x: Tensor, t: float, image_guidance: Tensor) -> Tensor:
         """Equation 3 for m latents, from one batch of 3m."""
         m = len(x)
         sources = torch.cat([state.source, state.source, torch.zeros_like(state.source)])

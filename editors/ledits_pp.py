@@ -17,7 +17,7 @@ from torchvision.transforms.functional import gaussian_blur  # type: ignore[impo
 from editors.base import Editor, EditorError, EditTask, FairPlay, Image, Knob, Params
 from editors.toolbox.attention import align, attention_maps
 from editors.toolbox.limits import sent
-from editors.toolbox.schedule import Schedule
+from editors.toolbox.schedule import DiffusionSchedule
 from editors.toolbox.source import Texts
 from editors.toolbox.sweep import independent_levels, predict_levels
 
@@ -94,7 +94,7 @@ class LEditsPP(Editor[LEditsPPState]):
     @torch.no_grad()
     def prepare(self, task: EditTask) -> LEditsPPState:
         self.check(task)
-        model, schedule = self.model, self.model.schedule(self.params.steps)
+        model, schedule = self.model, self.model.diffusion_schedule(self.params.steps)
         target, empty = model.embed_pair(task.target_text)
         latents = independent_levels(model, schedule, model.encode(task.image), task.seed)
         outputs = predict_levels(model, schedule, latents, empty)
@@ -108,7 +108,7 @@ class LEditsPP(Editor[LEditsPPState]):
 
     @torch.no_grad()
     def render(self, state: LEditsPPState, values: Sequence[float]) -> list[Image]:
-        model, schedule = self.model, self.model.schedule(self.params.steps)
+        model, schedule = self.model, self.model.diffusion_schedule(self.params.steps)
         starts = [schedule.level(value) for value in values]
         latents = dict(enumerate(state.latents[start] for start in starts))
         before: dict[int, Tensor] = {}
@@ -133,13 +133,13 @@ class LEditsPP(Editor[LEditsPPState]):
                 model.limits.each("pairs of predictions", model.max_batch // 2, items, partial(step, level))
         return model.decode(torch.cat([latents[i] for i in range(len(starts))]))
 
-    def _predictor(self, state: LEditsPPState) -> Callable[[Tensor, int], Tensor]:
+    def _predictor(self, state: LEditsPPState) -> Callable[[Tensor, float], Tensor]:
         """What predicts for latents x (m, c, h, w) at a timestep, with guidance inside the mask."""
         height, width = (-(-side // self.params.mask_reduction) for side in state.latents[0].shape[-2:])
         model, maps, sizes = attention_maps(self.model, height * width)
         words = sent(state.words.nonzero().flatten(), model.device)
 
-        def predict(x: Tensor, timestep: int) -> Tensor:
+        def predict(x: Tensor, timestep: float) -> Tensor:
             m = len(x)
             maps.clear()
             texts = torch.cat([state.empty.expand(m, -1, -1), state.target.expand(m, -1, -1)])
@@ -153,7 +153,7 @@ class LEditsPP(Editor[LEditsPPState]):
                 )
             attention = torch.stack([layer[m:] for layer in maps]).mean(0)[:, :, words].sum(2)
             mask = self._attention_mask(attention.view(-1, 1, height, width), x)
-            if timestep <= INTERSECT_BELOW * len(model.scheduler.alphas_cumprod):
+            if timestep <= INTERSECT_BELOW * model.train_levels:
                 mask = mask & top_cells(guidance.abs().sum(1, keepdim=True), self.params.threshold)
             return empty + mask * guidance
 
@@ -171,7 +171,7 @@ def top_cells(x: Tensor, quantile: float) -> Tensor:
     return x >= bounds.view(-1, 1, 1, 1)
 
 
-def solver_step(schedule: Schedule, x: Tensor, x0: Tensor, before: Tensor | None, level: int) -> Tensor:
+def solver_step(schedule: DiffusionSchedule, x: Tensor, x0: Tensor, before: Tensor | None, level: int) -> Tensor:
     """What sde-dpmsolver++ arrives at from level k at level k - 1, less its noise; of second order where ``before`` is given.
 
     ``x0`` is the clean latent predicted at level k, ``before`` that predicted at level k + 1. Source: Lu et al., DPM-Solver++

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from editors.base import Editor, EditTask, FairPlay, Image, Knob, SamplingParams
+from editors.base import DIFFUSION, Editor, EditTask, FairPlay, Image, Knob, SamplingParams
 from editors.toolbox.diffusion import derive_seed
 from editors.toolbox.mask import mask_of, to_cells
-from editors.toolbox.schedule import Schedule, diffuse, posterior
+from editors.toolbox.schedule import DiffusionSchedule, diffuse, posterior
 from editors.toolbox.source import MaskedSource, Source
 
 __all__ = ["Move", "RePaint", "RePaintParams", "RePaintState", "walk"]
@@ -91,6 +91,7 @@ class RePaint(Editor[RePaintState]):
 
     name = "repaint"
     version = "1"
+    families = DIFFUSION
     knob = Knob.share("strength", "share of the schedule that is noised, denoised and resampled", (0.1, 0.2, 0.3, 0.5, 1.0))
     needs = frozenset({"mask"})
     Params = RePaintParams
@@ -111,7 +112,7 @@ class RePaint(Editor[RePaintState]):
 
     @torch.no_grad()
     def render(self, state: RePaintState, values: Sequence[float]) -> list[Image]:
-        schedule, p = self.model.schedule(self.params.steps), self.params
+        schedule, p = self.model.diffusion_schedule(self.params.steps), self.params
         starts = [schedule.level(value) for value in values]
         noise = self.model.noise(state.seed, state.x0.shape)
         latents = [schedule.q_sample(state.x0, noise, start) for start in starts]
@@ -131,7 +132,7 @@ class RePaint(Editor[RePaintState]):
                 latents[i] = latent
         return self.model.decode(torch.cat(latents))
 
-    def _down(self, state: RePaintState, schedule: Schedule, x: Tensor, move: Move) -> Tensor:
+    def _down(self, state: RePaintState, schedule: DiffusionSchedule, x: Tensor, move: Move) -> Tensor:
         """x_{t-1} = m (posterior sample) + (1 - m) (source noised to t - 1)."""
         output = self.model.predict(x, schedule.timestep(move.start), state.target, self.params.guidance, state.empty)
         mean, variance = posterior(schedule, x, output, move.start)
@@ -139,7 +140,7 @@ class RePaint(Editor[RePaintState]):
         known = schedule.q_sample(state.x0, self._noise(state, "known", move), move.end)
         return torch.where(state.cells, unknown, known)
 
-    def _up(self, state: RePaintState, schedule: Schedule, x: Tensor, move: Move) -> Tensor:
+    def _up(self, state: RePaintState, schedule: DiffusionSchedule, x: Tensor, move: Move) -> Tensor:
         return diffuse(schedule, x, self._noise(state, "up", move), move.start)
 
     def _noise(self, state: RePaintState, what: str, move: Move) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import SAMPLING_PRESETS, EditTask, Knob, SamplingParams
+from editors.base import ANY_FAMILY, FAMILY_PRESETS, SAMPLING_PRESETS, EditTask, Knob, SamplingParams
 from editors.partial_decode import PartialDecode
 from editors.toolbox.source import Source
 from editors.toolbox.sweep import Sweep
@@ -36,12 +36,14 @@ class SDEdit(PartialDecode[SDEditState]):
 
     name = "sdedit"
     version = "1"
+    families = ANY_FAMILY
     knob = Knob.share("strength", "share of the schedule that is noised and denoised")
     Params = SamplingParams
     params: SamplingParams
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"steps": 50, "guidance": 7.5},
         **SAMPLING_PRESETS,
+        **FAMILY_PRESETS,
     }
 
     def prepare_many(self, tasks: Sequence[EditTask]) -> list[SDEditState]:

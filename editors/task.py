@@ -12,6 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 __all__ = [
+    "ANY_FAMILY",
+    "DIFFUSION",
+    "FAMILIES",
+    "FAMILY_PRESETS",
+    "FLOW",
     "SAMPLING_PRESETS",
     "Cancelled",
     "EditTask",
@@ -28,6 +33,17 @@ __all__ = [
 
 Image: TypeAlias = NDArray[np.uint8]
 """A picture: (H, W, 3) uint8 RGB, 0..255."""
+
+FAMILIES: Mapping[str, str] = {
+    "sd": "Stable Diffusion 1 and 2",
+    "sdxl": "Stable Diffusion XL",
+    "sd3": "Stable Diffusion 3 and 3.5",
+    "flux": "FLUX.1 dev",
+}
+"""Families of models that editors run on, and what people call them; ``editors.toolbox.backbones`` has one file for each."""
+DIFFUSION, FLOW = frozenset({"sd", "sdxl"}), frozenset({"sd3", "flux"})
+"""Those that were trained on the noise of a diffusion model, and those that are rectified flows."""
+ANY_FAMILY = DIFFUSION | FLOW
 
 
 class EditorError(Exception):
@@ -156,3 +172,6 @@ class SamplingParams(Params):
 
 SAMPLING_PRESETS: Mapping[str, Mapping[str, Any]] = {"fast": {"steps": 20}, "toybox": {"steps": 25, "guidance": 3.0}}
 """Of an editor whose preset ``fast`` only takes fewer steps, and that needs no more than the usual values on ToyBox."""
+
+FAMILY_PRESETS: Mapping[str, Mapping[str, Any]] = {"sd3": {"steps": 28, "guidance": 7.0}, "flux": {"steps": 28, "guidance": 3.5}}
+"""Of an editor that works on any family, the values of diffusers' pipelines of Stable Diffusion 3 and FLUX.1 dev."""

@@ -152,6 +152,35 @@ COLUMNS: dict[str, dict[str, str]] = {
         "samples": "samples with several seeds",
         "seeds": "mean number of seeds of these",
     },
+    "protocol": {
+        "column": "printed column of the run's protocol",
+        "editor": "label of the editor",
+        "knob": "name of the knob",
+        "value": "knob value",
+        "better": "higher or lower",
+        "metric": "name of the metric that is as published; empty where there is none",
+        "mean": "its mean, averaged as published, in printed units",
+        "low": "lower end of the 95 % interval",
+        "high": "upper end of it",
+        "n": "edits in the mean",
+        "expected": "edits that should be",
+        "reason": "why there is no value, or what the mean lacks",
+        "corrected_metric": "name of the metric that is the corrected form; empty where there is none",
+        "corrected_mean": "its mean over the same edits, in printed units",
+        "corrected_low": "lower end of its 95 % interval",
+        "corrected_high": "upper end of it",
+    },
+    "turns": {
+        "editor": "label of the editor",
+        "value": "knob value at its operating point",
+        "metric": "name of the metric",
+        "turn": "turn of a session, from 1",
+        "mean": "mean over the sessions that reach it",
+        "low": "lower end of the 95 % interval",
+        "high": "upper end of it",
+        "n": "edits",
+        "higher_is_better": "direction of the metric, empty where it has none",
+    },
     "judges": {
         "metric": "name of a metric that is judged",
         "truth": "what it is judged by, as a noun phrase",
@@ -261,12 +290,13 @@ class ReportData:
     leaderboard: pd.DataFrame = field(default_factory=lambda: empty("leaderboard"))
     """One row per editor at its operating point.
 
-    Known columns: ``value`` (operating point of the knob); ``rank``, empty where an editor has none, and ``standing``, what it stands on
-    or why there is none; metrics, each with optional ``<name>_low`` and ``<name>_high`` (95 %), ``<name>_n`` (edits in the mean) and
-    ``<name>_best`` (bool, whether the editor is the first in it, which is set in bold);
-    fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop, fine_tunes`` (bool), ``candidates`` (int) and
-    ``selector`` (how one candidate is picked); costs ``seconds_per_edit, unet_evaluations_per_edit, peak_memory_mb``; counts
-    ``expected, done, failed, scored`` (units). A column of another name is shown as it is.
+    Known columns: ``value`` (operating point of the knob); ``rank``, empty where an editor has none, ``rank_low`` and
+    ``rank_high``, the ranks that tests leave open, and ``standing``, what it stands on or why there is none; metrics, each with
+    optional ``<name>_low`` and ``<name>_high`` (95 %), ``<name>_n`` (edits in the mean) and ``<name>_best`` (bool, whether the
+    editor is the first in it, which is set in bold); fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop,
+    fine_tunes`` (bool), ``candidates`` (int) and ``selector`` (how one candidate is picked); costs ``seconds_per_edit,
+    unet_evaluations_per_edit, peak_memory_mb``; counts ``expected, done, failed, scored`` (units). A column of another name is
+    shown as it is.
     """
     counts: pd.DataFrame = field(default_factory=lambda: empty("counts"))
     """One row per editor; fills in the counts that the leaderboard lacks and gives the totals in the header."""
@@ -300,6 +330,14 @@ class ReportData:
     """One row per editor and fidelity, fidelities ascending."""
     seeds: pd.DataFrame = field(default_factory=lambda: empty("seeds"))
     """One row per editor and metric, where a run has several seeds."""
+    protocol: pd.DataFrame = field(default_factory=lambda: empty("protocol"))
+    """One row per printed column, editor and knob value, where the run follows a published protocol."""
+    protocol_note: str = ""
+    """Which protocol that is, where published and corrected form part, and where the run departs from it, in one sentence."""
+    turns: pd.DataFrame = field(default_factory=lambda: empty("turns"))
+    """One row per editor, metric and turn, where samples are turns of sessions."""
+    own_chain: bool = False
+    """Whether later turns were made from the editor's own pictures."""
     judges: pd.DataFrame = field(default_factory=lambda: empty("judges"))
     """One row per metric and truth. A page of judges alone leaves out what belongs to a run."""
     judges_note: str = ""

@@ -24,7 +24,19 @@ __all__ = ["page"]
 _HERE = Path(__file__).parent
 _STYLES = ("style.css", "viewer/viewer.css")
 _SCRIPTS = ("script.js", *(f"viewer/{name}.js" for name in ("model", "list", "stage", "choice", "sample", "viewer")))
-_LOWER = ("differences", "attainment", "hypervolumes", "gains", "metric_curves", "seeds", "coverage", "judges", "judges-table")
+_LOWER = (
+    "protocol",
+    "turns",
+    "differences",
+    "attainment",
+    "hypervolumes",
+    "gains",
+    "metric_curves",
+    "seeds",
+    "coverage",
+    "judges",
+    "judges-table",
+)
 """Figures and tables below the leaderboard, in order."""
 _FIRST = "tradeoff"
 """The figure on the first screen."""

@@ -20,17 +20,18 @@ __all__ = ["inline_svg"]
 _POINT = re.compile(r'\bid="point-(\d+)(?:-\d+)?"')
 
 
-def inline_svg(drawing: Drawing, svg: bytes, data: ReportData) -> Markup:
+def inline_svg(drawing: Drawing, svg: bytes, data: ReportData | None = None) -> Markup:
     """The SVG of a drawing as an element: no XML declaration or doctype, ids that no other figure has, and the drawing's title.
 
     A group ``point-<row>``, or ``point-<row>-<panel>``, of the SVG becomes a link to the edits of that row of the drawing's table,
-    labelled with its numbers.
+    labelled with its numbers, where the ``data`` of its run are given.
     """
     text, prefix = svg.decode("utf-8"), drawing.name
     text = text[text.index("<svg") :]
-    rows: list[dict[Any, Any]] = drawing.table.to_dict("records") if _POINT.search(text) else []
-    names = metric_names(data) if rows else {}
-    text = _POINT.sub(lambda found: f"{found[0]}{_point(rows, int(found[1]), names, data)}", text)
+    rows: list[dict[Any, Any]] = []
+    if data is not None and _POINT.search(text):
+        rows, names, run = drawing.table.to_dict("records"), metric_names(data), data
+        text = _POINT.sub(lambda found: f"{found[0]}{_point(rows, int(found[1]), names, run)}", text)
     text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
     text = re.sub(r'\bhref="#([^"]+)"', rf'href="#{prefix}-\1"', text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)

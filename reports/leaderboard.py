@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 from markupsafe import Markup
@@ -13,7 +14,7 @@ from reports.data import ReportData
 from reports.names import MetricName, metric_names
 from reports.style import Look, knob_name, number, swatch
 
-__all__ = ["Board", "BoardRow", "board"]
+__all__ = ["Board", "BoardRow", "badges_of", "board"]
 
 _COSTS = {
     "seconds_per_edit": ("s / edit", "wall-clock seconds per edit"),
@@ -26,7 +27,10 @@ _COUNTS = {
     "failed": "units that ended in an error",
     "scored": "units with every score, as far as the metrics define one",
 }
-_RANK = "by the mean of both axes, each on its scale, on the samples that all ranked editors have; between equals, who made more edits"
+_RANK = (
+    "by the mean of both axes, each on its scale, on the samples that all ranked editors have; between equals, who made more edits. "
+    "Several ranks where paired tests, corrected for all pairs of editors, leave them open"
+)
 _MADE = {"edits_percent": ("edits %", "share of the planned edits that were made, in per cent")}
 _FLAGS = {
     "uses_mask": ("mask", "is given the manifest's mask"),
@@ -77,16 +81,19 @@ def _metric_cells(frame: pd.DataFrame, name: str, notes: Sequence[str]) -> list[
     return cells
 
 
+def badges_of(row: Mapping[Any, Any]) -> tuple[tuple[str, str], ...]:
+    """Title and meaning of each fair-play flag that a row of the leaderboard has set."""
+    badges = [_FLAGS[key] for key in _FLAGS if key in row and row[key] == True]  # noqa: E712
+    candidates, selector = finite(row.get("candidates")), row.get("selector")
+    if candidates is not None and candidates > 1:
+        by = f" by {selector}" if isinstance(selector, str) and selector else ""
+        badges.append((f"best of {candidates:.0f}{by}", "makes several candidates and keeps one"))
+    return tuple(badges)
+
+
 def _flag_cells(frame: pd.DataFrame) -> list[Cell]:
-    cells = []
-    for row in frame.to_dict("records"):
-        badges = [_FLAGS[key] for key in _FLAGS if key in row and row[key] == True]  # noqa: E712
-        candidates, selector = finite(row.get("candidates")), row.get("selector")
-        if candidates is not None and candidates > 1:
-            by = f" by {selector}" if isinstance(selector, str) and selector else ""
-            badges.append((f"best of {candidates:.0f}{by}", "makes several candidates and keeps one"))
-        cells.append(Cell("", str(len(badges)), badges=tuple(badges)))
-    return cells
+    found = [badges_of(row) for row in frame.to_dict("records")]
+    return [Cell("", str(len(badges)), badges=badges) for badges in found]
 
 
 def _fair_play(frame: pd.DataFrame) -> str:
@@ -139,9 +146,14 @@ def _gaps(data: ReportData, frame: pd.DataFrame, name: str) -> list[str]:
 
 
 def _rank_cells(frame: pd.DataFrame) -> list[Cell]:
-    """Ranks with what there is to say of them."""
-    words = frame["standing"] if "standing" in frame else [""] * len(frame)
-    return [replace(whole_cell(rank), note=str(said)) for rank, said in zip(frame["rank"], words, strict=True)]
+    """Ranks, or what tests leave open of them, with what there is to say of them."""
+    cells = []
+    for row in frame.to_dict("records"):
+        cell, said = whole_cell(row["rank"]), str(row.get("standing", ""))
+        low, high = (finite(row.get(f"rank_{end}")) for end in ("low", "high"))
+        open_ = low is not None and high is not None and low < high
+        cells.append(replace(cell, text=f"{low:.0f}–{high:.0f}" if open_ else cell.text, note=said))
+    return cells
 
 
 def board(data: ReportData, look: Mapping[str, Look]) -> Board:
@@ -156,12 +168,14 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     cells: list[list[Cell]] = []
     texts = [""] * len(names)
     given = [str(c) for c in frame.columns]
-    metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given)]
+    metrics = [n for n in given if n in known or n in scored or {f"{n}_low", f"{n}_high"} <= set(given) - {"rank_low"}]
     metrics.sort(key=lambda n: data.plane.columns.index(n) if n in data.plane.columns else len(data.plane.columns))
     used = {
         "editor",
         "anchor",
         "rank",
+        "rank_low",
+        "rank_high",
         "standing",
         "knob",
         "value",

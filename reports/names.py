@@ -29,6 +29,8 @@ _KNOWN = {
     "kid": ("KID", "kernel distance of all edits to the reference set", False),
     "cmmd": ("CMMD", "kernel distance of CLIP embeddings to the reference set", False),
     "sfid": ("SFID", "distance of feature means to the reference, classes pooled", False),
+    "hypervolume": ("hypervolume", "share of the box between copy and regenerate that the whole curve covers", True),
+    "matched_gain": ("gain on first", "editability less that of the first, at equal fidelity, over what both curves reach", True),
 }
 """Name to title, meaning and whether higher is better."""
 _NOUNS = {"clip": "CLIP score"}

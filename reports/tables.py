@@ -14,7 +14,7 @@ from reports.data import ReportData
 from reports.names import MetricName, metric_names
 from reports.style import Look, number, swatch
 
-__all__ = ["Line", "Table", "tables"]
+__all__ = ["Line", "Table", "editor_cell", "nothing", "tables"]
 
 _SIGNIFICANT = 0.05
 
@@ -70,8 +70,8 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
             title = names[str(metric)].title if metric in names else str(metric)
             cells = (
                 Cell(title, title),
-                _editor(row["first"], row["first_value"], look),
-                _editor(row["second"], row["second_value"], look),
+                editor_cell(row["first"], row["first_value"], look),
+                editor_cell(row["second"], row["second_value"], look),
                 interval_cell(row["difference"], row["low"], row["high"], digits, (-reach, reach), signed=True),
                 p_cell(row["p"]),
                 p_cell(row["p_holm"]),
@@ -81,7 +81,7 @@ def _differences(data: ReportData, look: Mapping[str, Look], names: Mapping[str,
             lines.append(Line(cells, title))
     titles = tuple(dict.fromkeys(line.category for line in lines))
     if not lines:
-        return _nothing("differences")
+        return nothing("differences")
     columns = (
         Column("metric", "", numeric=False),
         Column("A", "an editor at its operating point", numeric=False),
@@ -109,12 +109,12 @@ def _hypervolumes(data: ReportData, look: Mapping[str, Look], names: Mapping[str
     frame = data.hypervolumes
     rows = frame.to_dict("records")
     if not rows:
-        return _nothing("hypervolumes")
+        return nothing("hypervolumes")
     comparable = len(rows) > 1 and all(row["n"] == len(data.samples) for row in rows)
     best = max((v for row in rows if (v := finite(row["hypervolume"])) is not None), default=math.nan) if comparable else math.nan
     lines = [
         Line((
-            _editor(row["editor"], None, look),
+            editor_cell(row["editor"], None, look),
             interval_cell(row["hypervolume"], row["low"], row["high"], 3, (0.0, 1.0), best=row["hypervolume"] == best),
             whole_cell(row["knob_values"]),
             whole_cell(row["n"]),
@@ -142,7 +142,7 @@ def _gains(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
     frame = data.gains
     rows = frame.to_dict("records")
     if not rows:
-        return _nothing("gains")
+        return nothing("gains")
     ends = [v for row in rows for key in ("low", "high", "gain") if (v := finite(row[key])) is not None]
     reach = max((abs(v) for v in ends), default=1.0) or 1.0
     lines = []
@@ -150,8 +150,8 @@ def _gains(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
         low, high = finite(row["fidelity_low"]), finite(row["fidelity_high"])
         overlap = "curves do not overlap" if low is None or high is None else f"{low:.3f} – {high:.3f}"
         cells = (
-            _editor(row["first"], None, look),
-            _editor(row["second"], None, look),
+            editor_cell(row["first"], None, look),
+            editor_cell(row["second"], None, look),
             interval_cell(row["gain"], row["low"], row["high"], decimals(ends), (-reach, reach), signed=True),
             p_cell(row["p"]),
             p_cell(row["p_holm"]),
@@ -190,7 +190,7 @@ def _seeds(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
             share = finite(row["share"])
             cells = (
                 Cell(title, title),
-                _editor(row["editor"], row["value"], look),
+                editor_cell(row["editor"], row["value"], look),
                 *(Cell(f"{row[key]:.{digits}f}", repr(float(row[key]))) for key in ("seed_sd", "sample_sd")),
                 Cell("–" if share is None else f"{share:.0%}", "" if share is None else repr(share)),
                 Cell(f"{row['shift']:.{digits}f}", repr(float(row["shift"]))),
@@ -198,7 +198,7 @@ def _seeds(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Metri
             )
             lines.append(Line(cells, title))
     if not lines:
-        return _nothing("seeds")
+        return nothing("seeds")
     columns = (
         Column("metric", "", numeric=False),
         Column("editor", "", numeric=False),
@@ -222,7 +222,7 @@ def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Me
     """Points that miss edits or have undefined scores; of a metric that an axis turns round, the axis's points."""
     frame = data.curves
     if not len(frame):
-        return _nothing("coverage")
+        return nothing("coverage")
     short = (frame["coverage"] < 1) | (frame["undefined"] > 0)
     frame = frame[short & ~frame["metric"].isin(data.plane.made_of.values())]
     kept = ["editor", "knob", "value", "metric", "n", "expected", "undefined", "coverage", "bound_low", "bound_high", "mean"]
@@ -232,7 +232,7 @@ def _coverage(data: ReportData, look: Mapping[str, Look], names: Mapping[str, Me
         digits = decimals([v for key in ("mean", "bound_low", "bound_high") if (v := finite(row[key])) is not None])
         share = finite(row["coverage"]) or 0.0
         cells = (
-            _editor(row["editor"], row["value"], look),
+            editor_cell(row["editor"], row["value"], look),
             Cell(title, title),
             Cell(f"{share:.0%}", repr(share), alarm="short" if share < 1 else ""),
             Cell(f"{int(row['n'])} of {int(row['expected'])}", repr(float(row["n"]))),
@@ -269,11 +269,13 @@ def _verdict(row: Mapping[Any, Any], better: str) -> str:
     return f"not tested: undefined for one of them ({int(row['undefined'])} of the samples)" if row["undefined"] else "no proof"
 
 
-def _nothing(name: str) -> Table:
+def nothing(name: str) -> Table:
+    """A table that the page leaves out."""
     return Table(name, "", "", (), (), pd.DataFrame())
 
 
-def _editor(name: object, value: object, look: Mapping[str, Look]) -> Cell:
+def editor_cell(name: object, value: object, look: Mapping[str, Look]) -> Cell:
+    """An editor with its mark, and its knob value where it has one."""
     found, text = finite(value), str(name)
     own = look.get(text)
     point = "" if found is None or (own is not None and own.anchor) else number(found)

@@ -13,7 +13,9 @@ from reports.data import ReportData
 from reports.drawing import Drawing, rendered
 from reports.html import page
 from reports.judges import judges_figure, judges_table
+from reports.names import metric_names
 from reports.panels import attainment_panels, metric_panels
+from reports.protocol import protocol_table, turns_table
 from reports.style import Look, looks
 from reports.tables import Table, tables
 from reports.text import inert, printable
@@ -30,7 +32,7 @@ _FILES = (
         for name in ("knob_curves", "tradeoff", "*_csfid", "attainment", "metric_curves", "judges")
         for ending in ("svg", "png", "csv")
     ),
-    *(f"{name}.csv" for name in ("differences", "hypervolumes", "gains", "seeds", "coverage")),
+    *(f"{name}.csv" for name in ("protocol", "turns", "differences", "hypervolumes", "gains", "seeds", "coverage")),
 )
 """What may lie beside the page from this report or an earlier one, of figures and of tables."""
 
@@ -77,7 +79,9 @@ def _draw(data: ReportData, look: dict[str, Look]) -> list[Drawing]:
 
 
 def _tabulate(data: ReportData, look: dict[str, Look]) -> list[Table]:
-    return [*([] if data.judges_only else tables(data, look)), *([judges_table(data)] if len(data.judges) else [])]
+    names = metric_names(data)
+    ours = [] if data.judges_only else [protocol_table(data, look), turns_table(data, look, names), *tables(data, look)]
+    return [*(each for each in ours if each.lines or each.lead), *([judges_table(data)] if len(data.judges) else [])]
 
 
 def _address(name: str, state: State) -> str:
@@ -94,10 +98,10 @@ def write_report(folder: Path, data: ReportData, *, single_file: bool = False) -
     pictures reduced to 512 pixels, and that is the path returned.
 
     Beside the page: ``<figure>.svg``, ``.png`` and ``.csv`` for ``knob_curves``, ``tradeoff``, ``<fidelity>_csfid`` (as a rule
-    ``lpips_csfid``), ``attainment``, ``metric_curves`` and ``judges``; ``<table>.csv`` for ``differences``, ``hypervolumes``, ``gains``,
-    ``seeds`` and ``coverage``; ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the data no longer has are
-    removed. The same data gives the same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column, and when a
-    single file would hold more than 64 MiB of pictures.
+    ``lpips_csfid``), ``attainment``, ``metric_curves`` and ``judges``; ``<table>.csv`` for ``protocol``, ``turns``, ``differences``,
+    ``hypervolumes``, ``gains``, ``seeds`` and ``coverage``; ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the
+    data no longer has are removed. The same data gives the same bytes. Raises :class:`reports.ReportError` when a frame lacks a required
+    column, and when a single file would hold more than 64 MiB of pictures.
     """
     data = printable(data.checked())
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_checkpoints
+import tiny_families
 from PIL import Image
+from transformers import CLIPTokenizer
 
 from bench import api, registry
 from bench.spec import Spec
@@ -68,6 +70,11 @@ def _instruction_model() -> Path:
 
 
 @cache
+def _flow_model() -> Path:
+    return tiny_families.tiny("flux", CLIPTokenizer.from_pretrained(GENERATOR / "tokenizer"), _folder() / "flow")
+
+
+@cache
 def _powerpaint_model() -> Path:
     return tiny_checkpoints.with_task_words(GENERATOR, _folder() / "powerpaint")
 
@@ -101,6 +108,11 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     "instruct_pix2pix": {
         "model": _instruction_model,
         "skip": {"more_is_further_from_the_source": "the checkpoint is random, so its guidance towards the source means nothing"},
+    },
+    "flowedit": {"model": _flow_model},
+    "rf_inversion": {
+        "model": _flow_model,
+        "skip": {"more_is_further_from_the_source": "the checkpoint is random, so what its flow leads to means nothing"},
     },
     "powerpaint": {"model": _powerpaint_model},
     "controlnet_inpaint": {"files": lambda: {"controlnet": str(_controlnet())}},

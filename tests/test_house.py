@@ -24,9 +24,9 @@ STAIRS = (
     ("manifest",),
     ("plan",),
     ("store",),
-    ("workers", "scoring"),
-    ("analysis",),
-    ("commands",),
+    ("workers", "scoring", "sidecars"),
+    ("analysis", "bundles"),
+    ("commands", "raters", "boards"),
     ("api",),
     ("studies", "benchmarks"),
     ("cli",),
@@ -40,6 +40,7 @@ FACES: Mapping[str, str] = {
     "bench.manifest": "Manifest Sample open_manifest",
     "bench.plan": "Entry Plan SampleInfo Unit make_plan resolve_entries unit_seed",
     "bench.store": "EditFile Record Run png_bytes write_atomically",
+    "bench.sidecars": "Captioner Segmenter Writer Written opened write",
     "bench.scoring": "Scores open_metrics preflight read_scores score_run",
 }
 """What others may use of a room, and nothing else: a name that is added or taken away here is a decision."""

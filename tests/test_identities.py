@@ -17,7 +17,9 @@ from bench.spec import MetricSpec, load_spec
 
 FILE = Path(__file__).parent / "baselines" / "identities.json"
 SPECS = ("ci", "demo", "imagic-fig9", "diffedit-tradeoff", "validate", "calibration")
-NEEDS_WEIGHTS = {"dino_image", "dino_structure", "dreamsim", "flexit_accuracy", "pie_bench_structure"}
+NEEDS_WEIGHTS = {
+    *("aesthetic", "dino_image", "dino_structure", "dreamsim", "flexit_accuracy", "pickscore", "pie_bench_structure", "siglip"),
+}
 """Metrics without a network of their own on ToyBox."""
 
 

@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.analysis.ranking import Field, Standing, ahead, common_ground, decided, firsts
+from bench.analysis.ranking import Field, Standing, ahead, common_ground, decided, firsts, rank_ranges
 from bench.analysis.summary import curves
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, operating_points
 from bench.store import Record
 
-__all__ = ["leaderboard"]
+__all__ = ["Ground", "leaderboard"]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """On what a leaderboard stands: who is ranked, and which scores count for whom.
+
+    had: editor to the samples of which it has every planned edit at its operating point.  field: the ranked editors on the samples that
+    all of them have.  pairs: scores of ranked editors and anchors on these, of the others on what they have.
+    """
+
+    axes: Axes
+    had: Mapping[str, set[str]]
+    field: Field
+    pairs: pd.DataFrame
+
+    @cached_property
+    def tests(self) -> pd.DataFrame:
+        """What sets pairs of ranked editors apart, as `Field.tests` has it."""
+        return self.field.tests(self.axes)
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        scores: Scores,
+        records: Mapping[str, Record],
+        axes: Axes,
+        *,
+        counts: pd.DataFrame,
+        curve_table: pd.DataFrame,
+    ) -> Ground:
+        """The ground of the editors of a plan. `counts` and `curve_table` are those of `bench.analysis.summary`."""
+        points = operating_points(plan, curve_table, axes)
+        had = _had(plan, records, points)
+        editors = [entry.label for entry in plan.entries if not entry.anchor]
+        ranked, common = common_ground({name: had[name] for name in editors})
+        coverage = dict(zip(counts["editor"], counts["coverage"], strict=True))
+        aside, shared = scores.pairs["editor"].isin(set(editors) - set(ranked)), scores.pairs["sample_id"].isin(common)
+        field = Field(plan, scores.pairs[~aside & shared], scores, points, ranked, sorted(common), coverage)
+        return cls(axes, had, field, scores.pairs[aside | shared] if ranked else scores.pairs)
 
 
 def leaderboard(
@@ -28,39 +69,38 @@ def leaderboard(
     units: pd.DataFrame,
     counts: pd.DataFrame,
     curve_table: pd.DataFrame,
+    ground: Ground | None = None,
 ) -> pd.DataFrame:
     """One row per editor at its operating point: rank, metrics with intervals, fair-play flags, costs, counts; anchors last.
 
     Means of ranked editors and of anchors are over the common samples, those of the others over what they have; `<metric>_n` counts
-    the edits and `<metric>_best` marks who is first. The value of a set metric is that of the whole set, and nobody is first where the
-    ranked editors' sets hold different samples. The rank is by the mean of both axes, each on its scale; `standing` says in words on
-    what it stands. A metric that an axis turns round is there as the axis shows it and not a second time as it was scored.
+    the edits and `<metric>_best` marks who is first. The value of a set metric is that of the whole set, and nobody is first
+    where the ranked editors' sets hold different samples. The rank is by the mean of both axes, each on its scale; `rank_low`
+    to `rank_high` are the ranks that the tests between editors leave open, and `standing` says in words on what it stands. A
+    metric that an axis turns round is there as the axis shows it and not a second time as it was scored.
     """
-    points = operating_points(plan, curve_table, axes)
-    had = _had(plan, records, points)
-    editors = [entry.label for entry in plan.entries if not entry.anchor]
-    ranked, common = common_ground({name: had[name] for name in editors})
-    coverage = dict(zip(counts["editor"], counts["coverage"], strict=True))
-    aside = scores.pairs["editor"].isin(set(editors) - set(ranked))
-    kept = scores.pairs[aside | scores.pairs["sample_id"].isin(common)] if ranked else scores.pairs
-    shown = curve_table if len(kept) == len(scores.pairs) else curves(plan, replace(scores, pairs=kept), axes)
+    ground = ground or Ground.of(plan, scores, records, axes, counts=counts, curve_table=curve_table)
+    had, field = ground.had, ground.field
+    points, ranked, coverage = field.points, field.ranked, field.coverage
+    whole = len(ground.pairs) == len(scores.pairs)
+    shown = curve_table if whole else curves(plan, replace(scores, pairs=ground.pairs), axes)
     own_points = shown["value"] == shown["editor"].map(points)
     at = {(row["editor"], row["metric"]): row for row in shown[own_points].to_dict("records")}
-    field = Field(
-        plan, scores.pairs[~aside & scores.pairs["sample_id"].isin(common)], scores, points, ranked, sorted(common), coverage
-    )
     best = {metric: firsts(standings) for metric, standings in field.by_metric().items()}
     best |= {axis.column: best.get(axis.metric, set()) for axis in axes}
     if len({frozenset(had[name]) for name in ranked}) == 1:
         best |= {metric: firsts(standings) for metric, standings in _of_sets(scores, at, ranked, coverage).items()}
     standings = field.balanced(axes)
     ranks = {name: 1 + sum(ahead(other, own) for other in standings.values()) for name, own in standings.items()}
+    ranges = rank_ranges(ground.tests, ranks)
     metrics = [name for name in dict.fromkeys(curve_table["metric"]) if name not in axes.made_of.values()]
     columns = {axis.column for axis in axes}
     rows = []
     for index, entry in enumerate(plan.entries):
         label, value = entry.label, points[entry.label]
         row: dict[str, Any] = {"editor": label, "anchor": entry.anchor, "rank": float(ranks.get(label, np.nan))}
+        low, high = ranges.get(label, (np.nan, np.nan))
+        row |= {"rank_low": float(low), "rank_high": float(high)}
         row |= {"standing": "" if entry.anchor else _words(label, field, standings, had)}
         row |= {"knob": entry.knob or None, "value": value}
         for metric in metrics:
@@ -76,7 +116,7 @@ def leaderboard(
         own = counts[counts["editor"] == label].iloc[0].drop("editor").rename({"coverage": "edits_percent"})
         row |= {str(name): n for name, n in own.items()}
         middle = standings[label].low if label in standings else -np.inf
-        rows.append(row | {"_aside": label in editors and label not in ranked, "_coverage": -coverage[label], "_low": -middle})
+        rows.append(row | {"_aside": not entry.anchor and label not in ranked, "_coverage": -coverage[label], "_low": -middle})
     order = ["anchor", "_aside", "rank", "_low", "_coverage"]
     table = pd.DataFrame(rows).sort_values(order, kind="stable", na_position="last")
     return table.drop(columns=["_aside", "_coverage", "_low"]).reset_index(drop=True)
@@ -96,7 +136,7 @@ def _had(plan: Plan, records: Mapping[str, Record], points: Mapping[str, float])
 
 
 def _of_sets(
-    scores: Scores, at: Mapping[tuple[str, str], Mapping[Any, Any]], ranked: list[str], coverage: Mapping[str, float]
+    scores: Scores, at: Mapping[tuple[str, str], Mapping[Any, Any]], ranked: Sequence[str], coverage: Mapping[str, float]
 ) -> dict[str, dict[str, Standing]]:
     """Standings in each set metric of which every ranked editor has a value."""
     found = {}

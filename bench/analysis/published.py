@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,6 +68,8 @@ class Printed:
     value: float | None = None
     split: str = ""
     doubt: str = ""
+    protocol: str = ""
+    """The protocol by which alone it was averaged; empty where a plain mean over all samples is."""
 
 
 @cache
@@ -83,7 +85,7 @@ def published(benchmark: str = "") -> tuple[Printed, ...]:
 def _printed(table: Mapping[str, Any]) -> Iterator[Printed]:
     columns = [Column(**column) for column in table["columns"]]
     about = {"benchmark": table["benchmark"], "table": table["title"], "source": table["source"], "certain": table["certain"]}
-    about |= {"split": table.get("split", "")}
+    about |= {"split": table.get("split", ""), "protocol": table.get("protocol", "")}
     for row in table["rows"]:
         given = {name: row[name] for name in ("editor", "value") if name in row}
         for column, number in zip(columns, row["values"], strict=True):
@@ -115,18 +117,24 @@ class Beside:
     high: float = math.nan
     n: int = 0
     reason: str = ""
+    metric: str = ""
+    """Name in the run's tables of what is laid beside the printed value; empty where nothing is."""
+    beside: str = ""
+    """What of the run's samples is not the benchmark's own, and where the run departs from its protocol; empty where all is as it was."""
 
     def as_row(self) -> dict[str, Any]:
         """A row of a table for people."""
         ours = "" if math.isnan(self.mean) else f"{self.mean:.4g} [{self.low:.4g}, {self.high:.4g}]"
         printed = self.printed
         tolerance = f" ± {printed.column.tolerance:g}" if printed.column.tolerance else ""
-        said = "; ".join(filter(None, (self.reason, printed.doubt, "" if printed.certain else "not seen at its source")))
+        unseen = "" if printed.certain else "not seen at its source"
+        said = "; ".join(filter(None, (self.reason, self.beside, printed.doubt, unseen)))
         return {
             "editor": self.label,
             "knob": self.knob,
             "method": printed.method,
             "column": printed.column.name,
+            "metric": self.metric,
             "printed": f"{printed.number:g}{tolerance}",
             "run": ours,
             "verdict": self.verdict,
@@ -152,24 +160,26 @@ def beside(run: Run, benchmark: str) -> list[Beside]:
         labels = [entry.label for entry in scored.plan.entries if entry.name == DELIVERED]
         named = f"; of the label '{labels[0]}': {did_you_mean(labels[0], {each.method for each in numbers})}" if labels else ""
         raise EtabenchError(f"{run.path}: no editor of it has printed numbers on {benchmark}; there are some of {methods}{named}")
-    return found
+    return [replace(each, beside=scored.beside) for each in found]
 
 
 def _of(printed: Printed, label: str, values: tuple[float, ...], run: _Scored) -> Iterator[Beside]:
     """A printed value beside every knob value that it may belong to."""
     for knob in values if printed.value is None else [each for each in values if math.isclose(each, printed.value)]:
-        point = run.point(label, knob, printed.column)
-        reason = run.reason or run.other_split(printed) or printed.column.why or ("" if point else _absent(printed.column))
+        point = run.point(label, knob, printed)
+        other = run.reason or run.other_split(printed) or run.other_protocol(printed)
+        reason = other or run.lacking(label, knob, printed, point)
         if point is None or reason:
             yield Beside(printed, label, knob, "not comparable", reason=reason)
             continue
-        mean, low, high = _in_print(point, printed.column.scale)
-        n, expected = int(point["n"]), int(point["expected"])
+        mean, low, high = _in_print(point, 1.0 if printed.protocol else printed.column.scale)
+        n, expected, metric = int(point["n"]), int(point["expected"]), str(point["metric"])
         if n < expected:
-            yield Beside(printed, label, knob, "not comparable", mean, low, high, n, f"scored on {n} of {expected} edits")
+            said = f"scored on {n} of {expected} edits"
+            yield Beside(printed, label, knob, "not comparable", mean, low, high, n, said, metric)
             continue
         within = low - printed.column.tolerance <= printed.number <= high + printed.column.tolerance
-        yield Beside(printed, label, knob, "agrees" if within else "differs", mean, low, high, n)
+        yield Beside(printed, label, knob, "agrees" if within else "differs", mean, low, high, n, metric=metric)
 
 
 def _in_print(point: Mapping[str, Any], scale: float) -> tuple[float, float, float]:
@@ -189,6 +199,7 @@ class _Scored:
     """The scored run as tables, and why it cannot be held against the benchmark at all."""
 
     def __init__(self, run: Run, benchmark: str) -> None:
+        from bench.analysis.protocol import by_protocol, departures
         from bench.analysis.summary import curves
         from bench.manifest.benchmarks import benchmarks
         from bench.scoring import read_scores
@@ -198,6 +209,11 @@ class _Scored:
         scores = read_scores(run)
         self._cards = scores.cards
         self._curves: pd.DataFrame = curves(self.plan, scores, Axes.of(run.spec.axes, scores))
+        self._protocol, self._own_chain = run.spec.protocol or "", run.spec.chain == "own"
+        self._by_protocol = by_protocol(run.spec, self.plan, scores)
+        written = sorted({name for sample in self.plan.samples for name in sample.provenance})
+        own = departures(run.spec, self.plan) if self._protocol else [f"{name} from a sidecar" for name in written]
+        self.beside = f"{'departs from its protocol: ' if self._protocol and own else ''}{', '.join(own)}"
         name, samples = run.head.name, len(self.plan.samples)
         known = benchmarks().get(benchmark)
         first = next(iter(known.card.splits)) if known else ""
@@ -218,8 +234,29 @@ class _Scored:
             return ""
         return f"printed of the split {printed.split}, the run edits {self.split or 'one without a name'}"
 
-    def point(self, label: str, knob: float, column: Column) -> Mapping[str, Any] | None:
-        """The run's point of a curve for a printed column; None where it has none, or no value there."""
+    def other_protocol(self, printed: Printed) -> str:
+        """Why a value of another way of running or averaging says nothing of the run; empty where it is the run's."""
+        if printed.protocol in ("", self._protocol):
+            return "later turns of the run edit its own pictures" if self._own_chain and not printed.protocol else ""
+        return f"averaged by the protocol {printed.protocol}; `etabench run SPEC --protocol {printed.protocol}` has it"
+
+    def lacking(self, label: str, knob: float, printed: Printed, point: Mapping[str, Any] | None) -> str:
+        """Why a printed value has nothing beside it; empty where the `point` is what it is to be compared with."""
+        if printed.column.why or point is not None:
+            return printed.column.why
+        rows = self._in_protocol(label, knob, printed.column)
+        return str(rows[0]["reason"]) if printed.protocol and rows else _absent(printed.column)
+
+    def _in_protocol(self, label: str, knob: float, column: Column) -> list[dict[str, Any]]:
+        table = self._by_protocol
+        here = (table["editor"] == label) & (table["value"] == knob) & (table["column"] == column.name)
+        return [{str(key): value for key, value in row.items()} for row in table[here].to_dict("records")]
+
+    def point(self, label: str, knob: float, printed: Printed) -> Mapping[str, Any] | None:
+        """The run's mean for a printed value, by its protocol in printed units; None where it has none, or no value there."""
+        column = printed.column
+        if printed.protocol:
+            return next((row for row in self._in_protocol(label, knob, column) if math.isfinite(row["mean"])), None)
         here = self._curves[(self._curves["editor"] == label) & (self._curves["value"] == knob)]
         for row in here.to_dict("records"):
             card = self._cards.get(row["fingerprint"], {})

@@ -8,21 +8,35 @@ A score that a metric leaves undefined for some of the ranked editors (the PSNR 
 a mean: it could be anything in the metric's range, and bounds the mean by the ends of it. One editor stands before another if its
 worst case is better than the other's best; between equals the one that made more of its planned edits. A sample whose score is
 undefined for all of them has no say.
+
+A rank has a range, from one more than the number of editors that are proven better to the number of those that are not proven worse:
+a confidence set for all ranks at once (Mogstad, Romano, Shaikh and Wilhelm 2024, "Inference for Ranks with Applications to Mobility
+across Neighbourhoods and Academic Achievement across Countries"). Proven is what the swap test of `bench.scoring.swaps` in the mean of
+both axes says with p < 0.05 after Holm's correction over all pairs of ranked editors. Editors whose ranges meet may be tied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.analysis.intervals import missing_bounds
+from bench.analysis.paired import holm
 from bench.plan import Plan
 from bench.scoring import Scores
-from bench.scoring.axes import Axes, mean_table, scales
+from bench.scoring.axes import Axes, Axis, mean_table, scales
+from bench.scoring.swaps import Duel, Ring, Tested, outcome
 
-__all__ = ["Field", "Standing", "ahead", "common_ground", "decided", "firsts"]
+__all__ = ["TESTS", "Field", "Standing", "ahead", "common_ground", "decided", "firsts", "rank_ranges"]
+
+SIGNIFICANT = 0.05
+TESTS = ("first", "second", "difference", "low", "high", "p", "p_holm", "p_least", "n")
+"""Columns of `Field.tests`."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,16 @@ def firsts(standings: Mapping[str, Standing]) -> set[str]:
         for name, own in standings.items()
         if all(own.low >= other.high and not ahead(other, own) for label, other in standings.items() if label != name)
     }
+
+
+def rank_ranges(tests: pd.DataFrame, ranks: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """Editor to the smallest and the largest rank that the `tests` (columns `TESTS`) leave it; its own rank is always among them."""
+    proven = tests[tests["p_holm"] < SIGNIFICANT]
+    ahead_, behind = proven["difference"] > 0, proven["difference"] < 0
+    better = [*proven.loc[ahead_, "first"], *proven.loc[behind, "second"]]
+    worse = [*proven.loc[ahead_, "second"], *proven.loc[behind, "first"]]
+    ends = {name: (1 + worse.count(name), len(ranks) - better.count(name)) for name in ranks}
+    return {name: (min(low, ranks[name]), max(high, ranks[name])) for name, (low, high) in ends.items()}
 
 
 def common_ground(had: Mapping[str, set[str]]) -> tuple[list[str], set[str]]:
@@ -130,5 +154,31 @@ class Field:
             found[name] = self._standing(name, worst, best, up=True)
         return found
 
+    def tests(self, axes: Axes) -> pd.DataFrame:
+        """Per pair of ranked editors the first's mean of both axes less the second's, tested by swaps; columns are `TESTS`.
+
+        Both on the common samples that they have over their whole grids, at operating points that are chosen anew under every swap, on
+        scales that stay. There is no p where a score on an axis is undefined for one of the two only.
+        """
+        ring, ends = Ring(self.plan, self.pairs, axes), scales(self.plan, mean_table(self.pairs, axes), axes)
+        rows = []
+        for one, two in combinations(self.ranked, 2):
+            duel = ring.duel(one, two)
+            found = Tested(*[np.nan] * 5)
+            if all(duel.has(axis.metric) for axis in axes):
+                found = outcome(np.mean([_apart(duel, axis, *ends[axis.column]) for axis in axes], axis=0), duel.turned)
+                sides = [duel.scores(axis.metric) for axis in axes]
+                if any((np.isfinite(a) != np.isfinite(b)).any() for a, b in sides):
+                    found = replace(found, low=np.nan, high=np.nan, p=np.nan)
+            rows.append([one, two, found.difference, found.low, found.high, found.p, np.nan, found.least, len(duel.samples)])
+        table = pd.DataFrame(rows, columns=list(TESTS)).astype({"p": "float64", "p_holm": "float64"})
+        return table.assign(p_holm=holm(table["p"].to_numpy()))
+
     def _standing(self, name: str, low: float, high: float, *, up: bool) -> Standing:
         return Standing(*((low, high) if up else (-high, -low)), self.coverage[name])
+
+
+def _apart(duel: Duel, axis: Axis, low: float, high: float) -> NDArray[np.float64]:
+    """How far the first is ahead on an axis that runs from `low` to `high`, under each pattern of swaps."""
+    ahead_ = duel.apart(axis.metric) * (1 if axis.higher_is_better else -1)
+    return ahead_ / (high - low if high != low else 1.0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.benchmarks.emulated import on_card, unavailable
-from bench.benchmarks.sizes import SIZES, stable_diffusion, task_of
+from bench.benchmarks.sizes import SIZES, model_of, task_of
 
 __all__ = ["EDITORS", "PAGE", "add_arguments", "peaks", "run"]
 
@@ -50,8 +50,8 @@ card has less, batches are halved until they fit, down to one item.
 
 {table}
 
-Stable Diffusion XL is not supported: its U-Net wants conditions beside the text. `blended_diffusion` has the small embedded CLIP in its
-loop; a larger one comes on top.
+A dash is an editor that does not work on the model's family. `blended_diffusion` has the small embedded CLIP in its loop; a larger one comes
+on top.
 """
 
 
@@ -76,7 +76,7 @@ def run(given: argparse.Namespace) -> None:
 def _table(found: Mapping[str, Mapping[str, float]]) -> str:
     rows = ["weights alone", *EDITORS]
     lines = [["", *found], ["---", *("--:" for _ in found)]]
-    lines += [[row, *(f"{column[row]:.1f}" for column in found.values())] for row in rows]
+    lines += [[row, *(f"{column[row]:.1f}" if row in column else "–" for column in found.values())] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -88,11 +88,13 @@ def peaks(card: Any, size: str, rows: Sequence[str]) -> dict[str, float]:
     from bench.devices import deterministic
     from bench.toybox.embedded import with_ranker
 
-    model, task = stable_diffusion(SIZES[size], DTYPE), task_of(SIZES[size].side)
+    model, task = model_of(SIZES[size], DTYPE), task_of(SIZES[size].side)
     found = {"weights alone": torch.cuda.memory_allocated() / GIB}
     for row in rows:
         name, own = EDITORS[row]
         cls = registry.load_editor(name)
+        if cls.misfit(model.family):
+            continue
         short = {key: value for key, value in SHORT.items() if key in cls.Params.model_fields}
         gc.collect()
         card.clear()

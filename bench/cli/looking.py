@@ -21,6 +21,7 @@ class Kind(StrEnum):
     metrics = "metrics"
     manifests = "manifests"
     published = "published"
+    protocols = "protocols"
     models = "models"
     specs = "specs"
 
@@ -31,7 +32,7 @@ def list_(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="everything about this one, parameters included")] = "",
     as_json: Json = False,
 ) -> None:
-    """Show what there is: editors, metrics, manifests, printed numbers of benchmarks, models, specs."""
+    """Show what there is: editors, metrics, manifests, printed numbers and protocols of benchmarks, models, specs."""
     from bench.commands import catalogue
 
     rows = {
@@ -39,6 +40,7 @@ def list_(
         Kind.metrics: catalogue.metrics,
         Kind.manifests: catalogue.manifests,
         Kind.published: catalogue.printed,
+        Kind.protocols: catalogue.protocols,
         Kind.models: catalogue.embedded_models,
         Kind.specs: catalogue.specs,
     }

@@ -29,8 +29,11 @@ class Executor(StrEnum):
 
 @app.command()
 def run(
-    spec: SpecArgument,
+    spec: SpecArgument = "",
     *,
+    protocol: Annotated[
+        str, typer.Option(metavar="NAME", help="run SPEC's editors by this published protocol; without SPEC, the shipped ones")
+    ] = "",
     folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
     settings: Settings = None,
@@ -52,7 +55,11 @@ def run(
     from bench.progress import shown
     from bench.workers.crew import Options
 
-    overrides = [*(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
+    spec = spec or protocol
+    if not spec:
+        raise typer.BadParameter("give a spec, or --protocol NAME")
+    asked = [f"protocol={protocol}"] if protocol else []
+    overrides = [*asked, *(settings or []), *([f"limit={limit}"] if limit else []), *([f"batch={batch}"] if batch else [])]
     if dry_run:
         from bench.plan.prompts import cut_prompts
         from bench.store import Run

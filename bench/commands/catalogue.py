@@ -13,20 +13,27 @@ from typing import Any
 
 import data_manifests
 from bench import environment, registry
+from bench.devices import best_dtype
 from bench.errors import EtabenchError
 from bench.spec import load_spec, shipped_specs
 from bench.store import write_atomically
 from bench.suggest import did_you_mean
 from bench.toybox import embedded
 
-__all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "specs", "write_facts"]
+__all__ = ["DETAILS", "editors", "embedded_models", "health", "manifests", "metrics", "one", "protocols", "specs", "write_facts"]
 
 Rows = list[dict[str, Any]]
 DETAILS = frozenset({"grid", "presets", "checkpoint", "target"})
 """Fields that a table has no room for."""
 FACTS = Path(__file__).parent / "facts.json"
 DRIVERS = ("nvidia-smi", "rocm-smi")
-EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
+EXTRAS = {
+    "ray": "--executor ray",
+    "submitit": "--executor slurm",
+    "starlette": "etabench study serve",
+    "uvicorn": "etabench study serve",
+    "krippendorff": "etabench study report",
+}
 
 
 def editors(live: bool = False) -> Rows:
@@ -59,12 +66,16 @@ def _listed(points: Mapping[str, EntryPoint], kind: str, describe: Callable[[str
 
 
 def _editor(name: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": name, "knob": "", "grid": [], "presets": [], "needs": [], "tested_on": "", "checkpoint": ""}
+    kinds = {"presets": [], "needs": [], "families": [], "tested_on": "", "checkpoint": ""}
+    row: dict[str, Any] = {"name": name, "knob": "", "grid": []} | kinds
     try:
         cls = registry.load_editor(name)
     except EtabenchError as error:
         return row | {"summary": str(error)}
+    from editors.task import FAMILIES
+
     row |= {"presets": sorted(cls.presets), "needs": sorted(cls.needs), "tested_on": cls.tested_on, "checkpoint": cls.checkpoint}
+    row |= {"families": [family for family in FAMILIES if family in cls.families] if cls.needs_model else []}
     row |= {"knob": cls.knob.name, "grid": list(cls.knob.grid)} if cls.knob else {"knob": "anchor" if cls.anchor else ""}
     return row | {"summary": _summary(cls)}
 
@@ -94,6 +105,10 @@ def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
         from bench.manifest.benchmarks import benchmarks
 
         row = {"name": name} | benchmarks()[name].card.as_dict() if name in benchmarks() else row
+    if kind == "protocols":
+        from bench.spec.protocols import protocol_of
+
+        row = {"name": name} | protocol_of(name).as_dict()
     if kind == "metrics":
         metric = registry.load_metric(name)
         taken = [parameter for key, parameter in inspect.signature(metric).parameters.items() if key != "device"]
@@ -148,6 +163,21 @@ def printed_of(benchmark: str) -> Rows:
     ]
 
 
+def protocols() -> Rows:
+    """Published protocols: which printed columns are scored here, of how many."""
+    from bench.spec.protocols import protocols as known
+
+    return [
+        {
+            "name": each.name,
+            "title": each.title,
+            "columns": f"{sum(bool(c.metric and c.metric.registered) for c in each.columns)} of {len(each.columns)}",
+            "average": each.average,
+        }
+        for each in known().values()
+    ]
+
+
 def embedded_models() -> Rows:
     """Models that come with the package."""
     return [{"name": embedded.NAME, "present": embedded.present("generator"), "folder": str(embedded.TOYBOX / "generator")}]
@@ -186,7 +216,11 @@ def _devices() -> str:
         return ""
     import torch
 
-    return ", ".join(torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count()))
+    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return ", ".join(
+        f"{card.name} ({card.total_memory / 2**30:.0f} GiB, dtype auto is {best_dtype(f'cuda:{number}')})"
+        for number, card in enumerate(cards)
+    )
 
 
 def _summary(cls: type) -> str:

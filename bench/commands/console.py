@@ -208,7 +208,8 @@ def print_leaderboard(data: ReportData) -> None:
     for row in leaderboard.to_dict("records"):
         knob = f"{row['value']:g}" if isinstance(row["knob"], str) else ""
         counts = (f"{row['done']}/{row['expected']}", f"{row['scored']}/{row['expected']}")
-        rank = "" if math.isnan(row["rank"]) else f"{row['rank']:.0f}"
+        ends = dict.fromkeys((row["rank_low"], row["rank_high"]))
+        rank = "" if math.isnan(row["rank"]) else "-".join(f"{end:.0f}" for end in ends)
         seconds = "< 0.001" if 0 < row["seconds_per_edit"] < 0.001 else _cell(row["seconds_per_edit"])
         table.add_row(escape(row["editor"]), rank, escape(knob), *(_cell(row[name]) for name in columns), seconds, *counts)
     out.print(table)

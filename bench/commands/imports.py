@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,8 @@ class Layout:
     size: int | None = None
     fit: str = "squash"
     strip: bool = False
+    chain: str = "truth"
+    """`own` where later turns were made from the method's own pictures."""
     metrics: tuple[str, ...] = ("psnr", "ssim")
     """Scored unless other ones are asked for; none of them needs weights."""
 
@@ -63,9 +65,9 @@ def _tedbench(row: SampleRow, split: str) -> str:
     return f"{row.image.label}-{row.raw_target_text.removesuffix('.').replace(' ', '_')}.png"
 
 
-def _magicbrush(row: SampleRow, split: str) -> str:
+def _magicbrush(row: SampleRow, split: str, kind: str = "inde") -> str:
     turn = (row.category or "").removeprefix("turn ")
-    return f"{row.cluster}/{row.cluster}_{'' if turn == '1' else 'inde_'}{turn}.png"
+    return f"{row.cluster}/{row.cluster}_{'' if turn == '1' else f'{kind}_'}{turn}.png"
 
 
 def _brushnet(row: SampleRow, split: str) -> str:
@@ -95,6 +97,15 @@ _ALL = (
         _magicbrush,
         lambda split: ("*_iter_*",),
         benchmark="magicbrush",
+        metrics=("l1_truth", "l2_truth"),
+    ),
+    Layout(
+        "magicbrush-final-turn",
+        "later turns from the method's own pictures: <session>/<session>_1.png, <session>_iter_<turn>.png",
+        partial(_magicbrush, kind="iter"),
+        lambda split: ("*_inde_*",),
+        benchmark="magicbrush",
+        chain="own",
         metrics=("l1_truth", "l2_truth"),
     ),
     Layout(
@@ -145,6 +156,7 @@ def spec_of_import(
         "description": layout.title,
         "manifest": manifest,
         "device": "cpu",
+        "chain": layout.chain,
         "editors": [{"name": "folder", "label": label or "imported", "params": params}],
         "metrics": list(layout.metrics),
     }

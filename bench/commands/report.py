@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.analysis import comparisons, judges, summary
+from bench.analysis import comparisons, judges, protocol, summary
 from bench.analysis.differences import differences, powerless
 from bench.analysis.leaderboard import leaderboard
+from bench.analysis.turns import turns
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
@@ -96,7 +98,7 @@ def report_data(run: Run) -> ReportData:
         cards=scores.cards,
         meta=_meta(run) | {"operating_point": _choice(plan, curve_table, axes)} | _environment(run),
         gallery=_gallery(run, records),
-        warnings=_warnings(count_table, unit_table, scores, compared),
+        warnings=_written_beside(plan) + _warnings(count_table, unit_table, scores, compared),
         interval=_interval(plan),
         set_interval=_set_interval(scores),
         differences=compared,
@@ -105,6 +107,10 @@ def report_data(run: Run) -> ReportData:
         gains=gained,
         attainment=comparisons.attained(plan, scores, axes),
         seeds=comparisons.seeds(plan, scores, points),
+        protocol=protocol.by_protocol(run.spec, plan, scores),
+        protocol_note=protocol.note(run.spec, plan),
+        turns=turns(plan, scores, points),
+        own_chain=run.spec.chain == "own",
         judges=judges.judges_of(plan, scores),
         judges_note=judges.note(plan),
     )
@@ -139,7 +145,15 @@ def _meta(run: Run) -> dict[str, str]:
         "seeds": ", ".join(map(str, spec.seeds)),
         "dtype": plan.dtype,
         "resolution": f"{plan.resolution} px" if plan.resolution else "as given",
-    }
+    } | _protocol(run)
+
+
+def _protocol(run: Run) -> dict[str, str]:
+    """The header's lines on the protocol of the run and where it departs from it, and on its chain where that is not the true one."""
+    own = ", ".join(protocol.departures(run.spec, run.plan))
+    name = f"{run.spec.protocol}{f'; departs from it: {own}' if own else ''}" if run.spec.protocol else ""
+    said = {"protocol": name, "chain": "own: later turns edit the editor's own pictures" if run.spec.chain == "own" else ""}
+    return {key: text for key, text in said.items() if text}
 
 
 def _environment(run: Run) -> dict[str, str]:
@@ -168,6 +182,13 @@ def _flat(mapping: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in mapping.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def _written_beside(plan: Plan) -> list[str]:
+    """What of the samples a sidecar gave, a sentence a field and writer."""
+    written = Counter((name, words) for sample in plan.samples for name, words in sample.provenance.items())
+    every = len(plan.samples)
+    return [f"{name} of {number} of {every} samples is from a sidecar: {words}." for (name, words), number in written.items()]
 
 
 def _warnings(count_table: pd.DataFrame, unit_table: pd.DataFrame, scores: Scores, compared: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 import data_manifests
 from bench.commands.catalogue import FACTS
 from bench.spec import Spec
+from bench.spec.protocols import GIVEN, protocols
 from bench.store import write_atomically
 from bench.toybox import embedded
 
@@ -43,6 +44,10 @@ def spec_schema() -> dict[str, Any]:
         place[kind] = {**found, "anyOf": [short, *found.get("anyOf", [{"$ref": found.get("$ref")}])]}
         place[kind].pop("$ref", None)
     top["anchors"]["items"]["examples"] = known["editors"]
+    top["protocol"]["examples"] = sorted(protocols())
+    filled = [key for key in schema["required"] if key in GIVEN]
+    schema["required"] = [key for key in schema["required"] if key not in GIVEN]
+    schema["anyOf"] = [{"required": filled}, {"required": ["protocol"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(schema), "title": "etabench spec"}
 
 

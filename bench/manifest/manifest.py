@@ -7,8 +7,8 @@ happens in ``Manifest.load``, one sample at a time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bench.errors import ManifestError
 from bench.manifest.pictures import PictureError, Policy, read_mask, read_rgb
 from bench.manifest.rows import SampleRow, Source, examine, sha256_of
+from bench.manifest.sidecar import read_sidecar
 from bench.manifest.sources import as_ref, read_source
 from bench.spec import ManifestRef
 from bench.suggest import did_you_mean
@@ -54,6 +55,10 @@ class Sample:
     """As the manifest has it, bracket markup included."""
     instruction: str | None = None
     """The edit as an order, for editors that were trained on orders."""
+    previous: str | None = None
+    """Id of the turn before, in a session of several."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Field to who wrote it, of what a sidecar gave; empty where all is the manifest's own."""
 
 
 def source_id(image: NDArray[np.uint8]) -> str:
@@ -159,6 +164,8 @@ class Manifest:
             digest=self.digest(i),
             raw_target_text=entry.raw_target_text,
             instruction=entry.instruction,
+            previous=entry.previous,
+            provenance=entry.provenance,
         )
 
     def _content(self, i: int) -> dict[str, object]:
@@ -193,4 +200,7 @@ def open_manifest(ref: str | Path | ManifestRef, default_size: int | None = None
     if first:
         more = f" (and {broken - 1} more; `etabench lint` lists them)" if broken > 1 else ""
         raise ManifestError(first + more)
-    return Manifest(source.name, rows, policy, source.about)
+    if ref.sidecar is None:
+        return Manifest(source.name, rows, policy, source.about)
+    rows, said = read_sidecar(ref.sidecar).fill(rows, policy)
+    return Manifest(source.name, rows, policy, "; ".join(filter(None, [source.about, said])))

@@ -15,7 +15,7 @@ from editors.toolbox.files import find_file
 
 __all__ = ["Examined", "Problem", "RawRow", "SampleRow", "Source", "examine", "sha256_of"]
 
-_LABELS = ("source_class", "target_class", "category", "cluster")
+_LABELS = ("source_class", "target_class", "category", "cluster", "previous")
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,10 @@ class SampleRow:
     mask_header: Header | None = None
     cluster: str | None = None
     """What samples share that are not independent; None where that is the source picture."""
+    previous: str | None = None
+    """Id of the turn before, in a session of several; None for a first turn."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Field to who wrote it, of what a sidecar gave."""
 
     @cached_property
     def mask_channel(self) -> MaskChannel | None:
@@ -180,6 +184,7 @@ class _Examiner:
             mask_header=mask_header,
             instruction=self._as_used(texts["instruction"]),
             cluster=texts["cluster"],
+            previous=texts["previous"],
         )
         return Examined(self.row, id_, place, [], entry)
 

@@ -18,7 +18,7 @@ from bench.toybox import embedded
 if TYPE_CHECKING:
     from bench.spec import Spec
 
-__all__ = ["Entry", "assets_of", "repositories_of", "resolve_entries", "resolve_params"]
+__all__ = ["Entry", "assets_of", "check_family", "repositories_of", "resolve_entries", "resolve_params"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,14 @@ def resolve_entries(spec: Spec) -> list[Entry]:
     if not entries:
         raise SpecError("editors: the list is empty; name at least one (`etabench list editors`)")
     return entries
+
+
+def check_family(entries: Sequence[Entry], family: str) -> None:
+    """Raise SpecError naming each of the entries whose editor cannot work on a model of `family`, and why."""
+    found = {entry.label: registry.load_editor(entry.target).misfit(family) for entry in entries}
+    if any(found.values()):
+        told = "; ".join(f"{label}: {why}" for label, why in found.items() if why)
+        raise SpecError(f"editors: {told}; leave them out, or use another model")
 
 
 def assets_of(cls: type[Any], params: Any) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a run reads of the hub, at commits: a branch is looked up once, when the run is planned, and never means anything else in it."""
+"""What a run looks up once, when it is planned, and never anew: the commits of what it reads of the hub, and the dtype of `dtype: auto`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
+from bench.devices import AUTO_DTYPE, best_dtype, pick_device
 from bench.manifest.benchmarks import on_hub
 from bench.manifest.tables import hub_repository
 from bench.plan.entries import repositories_of, resolve_params
@@ -18,10 +19,11 @@ __all__ = ["pin"]
 
 
 def pin(spec: Spec, known: Mapping[str, str] | None = None) -> tuple[Spec, dict[str, str]]:
-    """The spec with a commit in place of every branch and tag of the hub that it would read, and what was looked up for it.
+    """The spec with a commit in place of every branch and tag of the hub that it would read and a dtype in place of `auto`, and what was
+    looked up for it.
 
-    `known` are the commits of an earlier plan, which stay. Both are by "<kind> <owner/name>@<revision>". A model that no editor uses is
-    left as it is. Raises ModelError or CheckpointError, ManifestError and SpecError.
+    `known` is what an earlier plan looked up, which stays. Both are by "<kind> <owner/name>@<revision>" and "dtype auto". A model that no
+    editor uses is left as it is. Raises ModelError or CheckpointError, ManifestError and SpecError.
     """
     from editors.toolbox.hub import pinning
 
@@ -32,6 +34,9 @@ def pin(spec: Spec, known: Mapping[str, str] | None = None) -> tuple[Spec, dict[
             "model": _model(spec.model) if spec.model is not None and needed else spec.model,
             "editors": [_editor(item, embedded.on_toybox(spec)) for item in spec.editors],
         }
+    if spec.dtype == AUTO_DTYPE:
+        key = f"dtype {AUTO_DTYPE}"
+        changed["dtype"] = pins[key] = (known or {}).get(key) or best_dtype(pick_device(spec.device))
     return spec.model_copy(update=changed), pins
 
 

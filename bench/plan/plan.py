@@ -10,13 +10,15 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench import registry
 from bench.errors import SpecError
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import NoRealPicture, RealPictures
+from bench.plan.chain import Chain
 from bench.plan.entries import Entry, resolve_entries
 from bench.suggest import did_you_mean
 from bench.toybox import embedded
@@ -48,11 +50,17 @@ class SampleInfo:
     has_mask: bool
     has_truth: bool
     instruction: str | None = None
+    previous: str | None = None
+    provenance: dict[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
 class Unit:
-    """The grain of work: `entry` and `sample` index the plan; `missing` names inputs the editor needs and the sample lacks."""
+    """The grain of work: `entry` and `sample` index the plan; `missing` names inputs the editor needs and the sample lacks.
+
+    A turn of a session that is edited from the editor's own pictures has in its identity, as `before`, the key of the unit that makes
+    these; a first turn has not, and is the unit that it is without a chain.
+    """
 
     key: str
     entry: int
@@ -60,6 +68,11 @@ class Unit:
     seed: int
     identity: dict[str, Any]
     missing: tuple[str, ...] = ()
+
+    @property
+    def before(self) -> str:
+        """Key of the unit whose pictures this one edits; empty where it edits its sample's."""
+        return str(self.identity.get("before", ""))
 
     @classmethod
     def of(cls, entry: int, sample: int, identity: dict[str, Any], missing: tuple[str, ...] = ()) -> Unit:
@@ -91,6 +104,14 @@ class Plan:
     def edits(self) -> int:
         """Number of images the plan yields."""
         return sum(len(self.entries[unit.entry].values) for unit in self.units)
+
+    @cached_property
+    def turns(self) -> dict[str, int]:
+        """Sample id to its turn, from 1; 1 for all samples where there are no sessions."""
+        found: dict[str, int] = {}
+        for sample in self.samples:
+            found[sample.id] = 1 + found.get(sample.previous or "", 0)
+        return found
 
     def origins(self, unit: Unit) -> dict[str, str]:
         """Where on the hub all that a unit reads is from, `owner/name@commit` by role; empty where nothing is."""
@@ -136,14 +157,16 @@ def make_plan(
     real = RealPictures(spec.reference, manifest, resolution)
     infos: list[SampleInfo] = []
     units: list[Unit] = []
+    chain = Chain(spec, manifest, entries)
     for position, row in enumerate(_rows(spec, manifest)):
         sample = manifest.load(row)
         infos.append(_info(sample))
-        units += (
-            Unit.of(index, position, *_identified(entry, sample, seed, about[index], real))
-            for index, entry in enumerate(entries)
-            for seed in ([first] if entry.deterministic else spec.seeds)
-        )
+        for index, entry in enumerate(entries):
+            for seed in [first] if entry.deterministic else spec.seeds:
+                identity, missing = _identified(entry, sample, seed, about[index], real)
+                unit = Unit.of(index, position, identity | chain.before(sample, index, seed), missing)
+                chain.note(sample, index, seed, unit.key)
+                units.append(unit)
     parts = (tuple(entries), tuple(infos), tuple(units))
     return Plan(manifest.content_hash, model, resolution, spec.dtype, first, *parts, hub=hub, pins=dict(pins or {}))
 
@@ -246,4 +269,5 @@ def _identified(
 def _info(sample: Sample) -> SampleInfo:
     texts = (sample.target_text, sample.source_text, sample.source_class, sample.target_class, sample.category)
     has = (sample.mask is not None, sample.truth is not None)
-    return SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, sample.instruction)
+    info = SampleInfo(sample.id, sample.row, sample.digest, sample.source_id, *texts, *has, sample.instruction, sample.previous)
+    return replace(info, provenance=dict(sample.provenance)) if sample.provenance else info

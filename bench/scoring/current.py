@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["hidden", "lacking", "of_pairs", "of_set_pairs", "of_sets", "on_disk", "read_scores"]
 
 
-def read_scores(run: Run) -> Scores:
+def read_scores(run: Run, *, pictures: bool = True) -> Scores:
     """The scores of the pictures that a run has, empty where there are none.
 
-    Reads the files of all edits and decodes none. Raises RunError where pictures are gone or differ from their records, ScoreError where
-    a table is damaged.
+    Reads the files of all edits and decodes none; without `pictures` the records are taken at their word. Raises RunError where pictures
+    are gone or differ from their records, ScoreError where a table is damaged.
     """
     finished = Finished.of(run)
-    finished.verify()
+    if pictures:
+        finished.verify()
     scores = on_disk(finished)
     for table in (scores.pairs, scores.sets, scores.set_pairs):
         uncarded = table.loc[~table["fingerprint"].isin(list(scores.cards)), "metric"]

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from bench.errors import SpecError
 from bench.spec.messages import one_line
+from bench.spec.protocols import GIVEN, expand_protocol
 from bench.spec.reader import read_yaml
 from bench.spec.schema import Spec
 from bench.spec.text import anchor_paths, apply_overrides, expand_shorthands, is_there
@@ -44,12 +45,25 @@ def spec_of(raw: dict[str, Any], folder: Path, overrides: Sequence[str], place: 
     Raises SpecError as ``load_spec``.
     """
     raw = anchor_paths(expand_shorthands(raw), folder)
-    places = apply_overrides(raw, overrides)
+    places: dict[tuple[str | int, ...], str] = {}
+    for override in overrides:
+        raw = expand_shorthands(expand_protocol(raw))
+        places |= apply_overrides(raw, [override])
+        if override.partition("=")[0].strip() == "protocol":
+            raw = _for_protocol(raw)
     raw = anchor_paths(expand_shorthands(raw), Path.cwd())
     try:
         return Spec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(one_line(error, Spec, place, places)) from error
+
+
+def _for_protocol(raw: dict[str, Any]) -> dict[str, Any]:
+    """Without what the protocol that an override names is to decide; where the spec's copy of the set lies is kept."""
+    manifest = raw.get("manifest")
+    root = manifest.get("root") if isinstance(manifest, dict) else None
+    kept = {key: value for key, value in raw.items() if key not in GIVEN}
+    return kept | ({"manifest": {"root": root}} if root else {})
 
 
 def anchored(spec: Spec, folder: Path) -> Spec:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bench import registry
+from bench.errors import SpecError
+from bench.spec.protocols import expand_protocol
 from bench.spec.text import expand_shorthands
 from bench.spec.values import Count, Label, Name, Parameters, Text
 from bench.suggest import did_you_mean
@@ -37,6 +39,7 @@ MANIFEST_FIELDS = (
     "target_class",
     "category",
     "cluster",
+    "previous",
 )
 """What a sample can hold; the left side of a column mapping."""
 
@@ -79,6 +82,7 @@ class ManifestRef(_Strict):
         default=None, description="split of a hub dataset or a benchmark; may be left out where there is one only"
     )
     columns: dict[str, str] = Field(default_factory=dict, description="our field: their column; unmapped columns are ignored")
+    sidecar: Text | None = Field(default=None, description="a file with what the manifest lacks, as `etabench caption` writes it")
     size: int | None = Field(default=None, ge=8, le=8192, description="side of the square in pixels; None is the model's own")
     fit: Literal["center-crop", "squash", "pad"] = Field(default="center-crop", description="how a picture becomes a square")
     alpha: Literal["white", "drop"] = Field(default="white", description="transparent pixels: over white, or alpha ignored")
@@ -218,13 +222,21 @@ class Spec(_Strict):
 
     name: Name = Field(description="what the run is called, and its folder below runs/ by default")
     description: str = ""
+    protocol: Text | None = Field(
+        default=None, description="a published protocol, which fills manifest, seeds, chain and metrics where they are left out"
+    )
     manifest: ManifestRef
     limit: Count | None = None
     samples: list[str] | None = Field(default=None, min_length=1)
     model: ModelRef | None = Field(default=None, description="left out where no editor needs one")
     device: str = "auto"
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: Literal["float32", "float16", "bfloat16", "auto"] = Field(
+        default="float32", description="of the networks; auto is the device's best, looked up once"
+    )
     seeds: list[Annotated[int, Field(ge=0, lt=2**63)]] = Field(default=[0], min_length=1)
+    chain: Literal["truth", "own"] = Field(
+        default="truth", description="what a later turn of a session edits: the true picture before it, or the editor's own"
+    )
     batch: Count = Field(default=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
     max_batch: Count = Field(default=64, description="items in one call of a network; halved where memory is out")
     editors: list[EditorSpec] = Field(min_length=1)
@@ -236,7 +248,10 @@ class Spec(_Strict):
     @model_validator(mode="before")
     @classmethod
     def _long_forms(cls, data: Any) -> Any:
-        return expand_shorthands(data) if isinstance(data, dict) else data
+        try:
+            return expand_protocol(expand_shorthands(data)) if isinstance(data, dict) else data
+        except SpecError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("name")
     @classmethod

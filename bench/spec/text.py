@@ -107,6 +107,7 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
             manifest["path"] = manifest.pop("name")
         _anchor(manifest, "path", folder)
         _anchor(manifest, "root", folder)
+        _anchor(manifest, "sidecar", folder)
         if str(manifest.get("hub", "")).startswith((".", "/", "~")):
             _anchor(manifest, "hub", folder)
     if isinstance(model, dict):

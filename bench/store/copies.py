@@ -43,6 +43,8 @@ def sample(run: Path, info: SampleInfo, manifest: Callable[[], Manifest]) -> Sam
         source_id=info.source_id,
         digest=info.digest,
         instruction=info.instruction,
+        previous=info.previous,
+        provenance=info.provenance,
     )
 
 

@@ -29,8 +29,8 @@ class Record:
     `owner/name@commit`; without those that are not.  reason: type and message of a failure.  absent: knob values whose edit the editor
     could not give.  seconds: `prepare` and `render`, empty where the edit was made elsewhere.  unet_evaluations: samples sent
     through the U-Net.  peak_memory: `mb` (MiB) and `kind` (what was measured).  facts: choices the editor made.  fair_play: what
-    it was allowed to see.  worker: device, dtype, threads, and `batch`, the number of units made together: above 1, seconds and
-    evaluations are the unit's share and the peak is that of the batch.
+    it was allowed to see.  provenance: field of the sample to who wrote it, of what a sidecar gave.  worker: device, dtype, threads, and
+    `batch`, the number of units made together: above 1, seconds and evaluations are the unit's share and the peak is that of the batch.
     """
 
     key: str
@@ -46,6 +46,7 @@ class Record:
     peak_memory: dict[str, Any] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     fair_play: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
     worker: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 

@@ -20,6 +20,7 @@ from bench.interrupts import told_to_stop
 from bench.plan import Plan, Unit
 from bench.store import Record, Run
 from bench.store.claims import Claim
+from bench.workers.chain import ready
 from bench.workers.waiting import Waiting
 from bench.workers.worker import Interrupted, Worker
 
@@ -73,7 +74,7 @@ def drain(
         with deterministic(threads):
             while todo and not maker.stop():
                 held: list[Unit] = []
-                for units in _batches((unit for unit in todo if run.record(unit.key) is None), maker):
+                for units in _batches(_makeable(todo, run, held), maker):
                     if maker.stop():
                         break
                     held += _work(maker, units, claim, commit, say)
@@ -110,6 +111,16 @@ def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say:
         for unit, (record, files) in zip(mine, maker.make(mine), strict=True):
             commit(unit, record, files)
     return held
+
+
+def _makeable(units: Iterable[Unit], run: Run, held: list[Unit]) -> Iterator[Unit]:
+    """The units without a record, those put aside in `held` whose turn before has none yet."""
+    for unit in units:
+        if run.record(unit.key) is None:
+            if ready(run, unit):
+                yield unit
+            else:
+                held.append(unit)
 
 
 def _batches(units: Iterable[Unit], worker: Worker) -> Iterator[list[Unit]]:

@@ -135,7 +135,7 @@ class _Stage:
         """Seconds of a unit of a plan entry with other numbers of steps. Raises RunError where it fails."""
         entry = self.plan.entries[index]
         entry = replace(entry, params=entry.params | dict(steps))
-        units = [unit for unit in self.plan.units if unit.entry == index and not unit.missing]
+        units = [unit for unit in self.plan.units if unit.entry == index and not unit.missing and not unit.before]
         if not units:
             raise RunError("no sample has what it needs")
         with tempfile.TemporaryDirectory(prefix="etabench-") as folder:

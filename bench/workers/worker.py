@@ -20,6 +20,7 @@ from bench.plan import Entry, Unit
 from bench.plan.entries import assets_of
 from bench.plan.prompts import prompts_of, tokens_cut
 from bench.store import EditFile, Record, Run, png_bytes
+from bench.workers.chain import follow, own_sources
 from bench.workers.outcome import check_edits, encodable, file_names, plain, reason_of
 
 if TYPE_CHECKING:
@@ -73,9 +74,11 @@ class Worker:
 
     @cached_property
     def model(self) -> DiffusionModel:
-        spec = self.run.spec
-        model = models.load(models.reference(spec), device=self.device, dtype=self.run.plan.dtype, max_batch=spec.max_batch)
-        if model.digest != self.run.plan.model:
+        spec, plan = self.run.spec, self.run.plan
+        model = models.load(
+            models.reference(spec), device=self.device, dtype=plan.dtype, max_batch=spec.max_batch, side=spec.manifest.size
+        )
+        if model.digest != plan.model:
             raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
         model.cancelled = self.stop
         return model
@@ -103,7 +106,7 @@ class Worker:
 
         Several units are made in one batch; where that fails, one by one, so that a bad sample fails alone. Interrupted passes.
         """
-        makeable = [unit for unit in units if not unit.missing]
+        makeable = [unit for unit in units if not unit.missing and not unit.before]
         made: dict[str, Made] = {}
         problem = ""
         if len(makeable) > 1:
@@ -163,6 +166,7 @@ class Worker:
     def _edit(self, units: Sequence[Unit], editor: Editor[Any], samples: Sequence[Sample]) -> list[Made]:
         entry = self.run.plan.entries[units[0].entry]
         tasks = [self._task(unit, entry, sample) for unit, sample in zip(units, samples, strict=True)]
+        chained = own_sources(self.run, units[0], tasks[0]) if units[0].before else None
         evaluations = 0
         if entry.needs_model:
             evaluations = self.model.unet_evaluations
@@ -172,10 +176,14 @@ class Worker:
         with contextlib.chdir(
             "."
         ):  # whatever an editor makes of it: the next unit and the folder's path are seen from the same place
-            states = editor.prepare_many(tasks)
-            memory.wait()
-            prepared = time.perf_counter()
-            edits = editor.render_many(states, entry.values)
+            if chained is None:
+                states = editor.prepare_many(tasks)
+                memory.wait()
+                prepared = time.perf_counter()
+                edits = editor.render_many(states, entry.values)
+            else:
+                states, edits = follow(editor, chained, entry.values)
+                prepared = time.perf_counter()  # every value has a source of its own, and both phases come in turns
             memory.wait()
         rendered = time.perf_counter()
         evaluations = self.model.unet_evaluations - evaluations if entry.needs_model else 0
@@ -230,6 +238,7 @@ class Worker:
             peak_memory={} if outside else cost.memory,
             facts=plain(editor.facts(state), "facts") | ({"prompt_tokens_cut": cut} if cut else {}) | halved,
             fair_play=plain(asdict(editor.fair_play()), "fair_play"),
+            provenance=sample.provenance,
             worker=self._about() | {"batch": cost.units},
         )
         record.encoded()  # what it cannot hold is a failure of this unit

@@ -38,11 +38,13 @@ from editors.toolbox.schedule import Schedule, share_of_steps
 __all__ = [
     "Alignment",
     "AttentionControl",
+    "MutualSelfAttention",
     "PromptToPromptParams",
     "align",
     "attention_maps",
     "decode_beside_source",
     "with_attention",
+    "with_mutual_self_attention",
 ]
 
 
@@ -178,6 +180,12 @@ def with_attention(
     Its weights are the very tensors of ``model.unet``, whose own layers stay as they are.
     Raises ``EditorError`` where the U-Net has attention of another kind than Stable Diffusion's.
     """
+    processor = _Attention(change, wants, model.device.type != "cpu" if fused is None else fused)
+    return _rewired(model, lambda name: processor)
+
+
+def _rewired(model: DiffusionModel, processor_of: Callable[[str], Any]) -> DiffusionModel:
+    """The model with another U-Net over the same weight tensors, whose attention layers have the processors of their names."""
     weights = {id(tensor): tensor for tensor in (*model.unet.parameters(), *model.unet.buffers())}
     unet = copy.deepcopy(model.unet, weights)
     for name in unet.attn_processors:
@@ -185,8 +193,47 @@ def with_attention(
         plain = layer.group_norm is None and layer.spatial_norm is None and layer.added_kv_proj_dim is None
         if not plain or layer.norm_cross or layer.residual_connection or layer.rescale_output_factor != 1:
             raise EditorError(f"unet: the attention of {name.removesuffix('.processor')} is not plain; its maps cannot be edited")
-    unet.set_attn_processor(_Attention(change, wants, model.device.type != "cpu" if fused is None else fused))
+    unet.set_attn_processor({name: processor_of(name) for name in unet.attn_processors})
     return model.variant(unet=unet)
+
+
+class MutualSelfAttention:
+    """In a call whose batch is m sources and then equal groups of m, item i of every group looks at keys and values of source i.
+
+    Source: Cao et al., MasaCtrl (arXiv 2304.08465), Section 3.2. ``active`` (m,) bool says for which items; for none it is plain attention.
+    """
+
+    def __init__(self) -> None:
+        self.active = torch.zeros(0, dtype=torch.bool)
+
+    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None, **_: Any) -> Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = (
+            x.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+            for x in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        if encoder_hidden_states is None and self.active.any():
+            m, chosen = len(self.active), sent(self.active, query.device).view(-1, 1, 1, 1)
+            key, value = (
+                torch.cat([x[:m], *(torch.where(chosen, x[:m], group) for group in x[m:].split(m))]) for x in (key, value)
+            )
+        attended = scaled_dot_product_attention(query, key, value, scale=attn.scale).transpose(1, 2).flatten(2)
+        projection, dropout = attn.to_out
+        result: Tensor = dropout(projection(attended))
+        return result
+
+
+def with_mutual_self_attention(model: DiffusionModel, free_layers: float) -> tuple[DiffusionModel, MutualSelfAttention]:
+    """The model with a U-Net whose self-attention layers, but for a share of them that come first, are governed by the second result.
+
+    Layers are counted in the order they are passed through. Raises ``EditorError`` as ``with_attention`` does.
+    """
+    parts = ("down_blocks", "mid_block", "up_blocks")
+    layers = [name for name in model.unet.attn_processors if name.endswith("attn1.processor")]
+    ordered = sorted(layers, key=lambda name: parts.index(name.partition(".")[0]))  # of a part they are in order
+    governed = set(ordered[share_of_steps(free_layers, len(ordered)) :])
+    control, plain = MutualSelfAttention(), MutualSelfAttention()
+    return _rewired(model, lambda name: control if name in governed else plain), control
 
 
 def attention_maps(model: DiffusionModel, cells: int) -> tuple[DiffusionModel, list[Tensor], set[int]]:

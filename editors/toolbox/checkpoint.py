@@ -1,24 +1,24 @@
-"""Checkpoints of the Stable Diffusion family on disk: where they are, what they hold, and their identity."""
+"""Checkpoints on disk: where they are, what they hold, and their identity."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from editors.toolbox.backbones import BACKBONES, Backbone, Part, family_of
 from editors.toolbox.digests import files_digest
 from editors.toolbox.hub import HubError, Repository, first_place
 from editors.toolbox.untrusted import CheckpointError, check_config, check_tree, indexed, only, read_config, regular
 
 __all__ = [
     "CheckpointError",
-    "Components",
     "digest",
-    "load_components",
+    "family",
+    "load_backbone",
     "load_tokenizer",
     "local_folder",
     "locate",
@@ -31,41 +31,34 @@ __all__ = [
     "tree_digest",
 ]
 
-_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-_PICKLES = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "pytorch_model"}
 _NETWORK = ["config.json", "diffusion_pytorch_model.safetensors"]
-_TOKENIZER = ["tokenizer/*.json", "tokenizer/*.txt"]
+_TOKENIZER = ("*.json", "*.txt", "*.model")
 _TEXTS = {".json", ".txt", ".model", ".jinja"}
-_CLASSES = {
-    "vae": ("AutoencoderKL",),
-    "unet": ("UNet2DConditionModel",),
-    "text_encoder": ("CLIPTextModel",),
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
-}
-"""What the parts of a Stable Diffusion are; nothing else is looked up by a name that a checkpoint gives."""
 
 
-@dataclass
-class Components:
-    """The parts of a pipeline that editors use."""
-
-    vae: Any
-    unet: Any
-    text_encoder: Any
-    tokenizer: Any
-    scheduler_config: dict[str, Any]
-
-
-def _patterns(allow_pickle: bool) -> list[str]:
+def _patterns(parts: Collection[tuple[str, Part]], allow_pickle: bool) -> list[str]:
     """Glob patterns of every file that is read, relative to the pipeline folder."""
-    patterns = ["model_index.json", "scheduler/*.json", *_TOKENIZER]
-    for part, stem in _STEMS.items():
-        patterns += [f"{part}/config.json", f"{part}/{stem}.safetensors", f"{part}/{stem}-*-of-*.safetensors"]
-        patterns += [f"{part}/{stem}.safetensors.index.json"]
+    patterns = ["model_index.json", "scheduler/*.json"]
+    for name, part in parts:
+        if not part.stem:
+            patterns += [f"{name}/{pattern}" for pattern in _TOKENIZER]
+            continue
+        patterns += [f"{name}/config.json", f"{name}/{part.stem}.safetensors", f"{name}/{part.stem}-*-of-*.safetensors"]
+        patterns += [f"{name}/{part.stem}.safetensors.index.json"]
         if allow_pickle:
-            pickle = _PICKLES[part]
-            patterns += [f"{part}/{pickle}.bin", f"{part}/{pickle}-*-of-*.bin", f"{part}/{pickle}.bin.index.json"]
+            patterns += [f"{name}/{part.pickle}.bin", f"{name}/{part.pickle}-*-of-*.bin", f"{name}/{part.pickle}.bin.index.json"]
     return patterns
+
+
+def family(folder: Path) -> type[Backbone]:
+    """Of which family the checkpoint in ``folder`` is. Raises ``CheckpointError``."""
+    return family_of(read_config(folder / "model_index.json"))
+
+
+def _parts(folder: Path) -> dict[str, Part]:
+    """The parts that a checkpoint has, by name: those of its family, but for optional ones that it says it lacks."""
+    index = read_config(folder / "model_index.json")
+    return {name: part for name, part in family_of(index).parts.items() if not (part.optional and _class(index, name) is None)}
 
 
 def model_repository(names: str, revision: str | None = None, allow_pickle: bool = False) -> Repository | None:
@@ -84,12 +77,12 @@ def locate(folder_or_hub_id: str | Path, revision: str | None = None, allow_pick
     folder = local_folder(_place(str(folder_or_hub_id), revision, allow_pickle))
     if not (folder / "model_index.json").is_file():
         raise CheckpointError(f"{folder}: no model_index.json, so not a diffusers pipeline folder")
-    for part, stem in _STEMS.items():
-        if any((folder / part).glob(f"{stem}*.safetensors")):
+    for name, part in _parts(folder).items():
+        if not part.stem or any((folder / name).glob(f"{part.stem}*.safetensors")):
             continue
-        pickles = sorted((folder / part).glob("*.bin"))
+        pickles = sorted((folder / name).glob("*.bin"))
         if not pickles:
-            raise CheckpointError(f"{folder / part}: expected {stem}.safetensors, found no weights")
+            raise CheckpointError(f"{folder / name}: expected {part.stem}.safetensors, found no weights")
         if not allow_pickle:
             raise CheckpointError(
                 f"{pickles[0]}: pickle weights can run code when loaded and are refused; convert them to safetensors, "
@@ -99,7 +92,9 @@ def locate(folder_or_hub_id: str | Path, revision: str | None = None, allow_pick
 
 
 def _place(names: str, revision: str | None, allow_pickle: bool) -> Path | Repository:
-    wanted = Repository("", revision or "main", tuple(_patterns(allow_pickle)), index="model_index.json")
+    everyone = {item for each in BACKBONES.values() for item in each.parts.items()}
+    files = dict.fromkeys(_patterns(sorted(everyone, key=lambda item: item[0]), allow_pickle))
+    wanted = Repository("", revision or "main", tuple(files), index="model_index.json")
     try:
         return first_place(names, wanted)
     except HubError as error:
@@ -182,7 +177,7 @@ def digest(folder: Path, allow_pickle: bool = False) -> str:
 
 def _files(folder: Path, allow_pickle: bool) -> list[Path]:
     """Every file that is read, shards that an index names included. Raises ``CheckpointError``."""
-    found = _found(folder, _patterns(allow_pickle))
+    found = _found(folder, _patterns(_parts(folder).items(), allow_pickle))
     return regular([*found, *(file for index in found if index.name.endswith(".index.json") for file in indexed(index))])
 
 
@@ -190,63 +185,71 @@ def _found(folder: Path, patterns: list[str]) -> list[Path]:
     return regular(file for pattern in patterns for file in folder.glob(pattern))
 
 
-def load_components(folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False) -> Components:
+def load_backbone(folder: Path, dtype: torch.dtype = torch.float32, allow_pickle: bool = False) -> Backbone:
     """Load the parts with their own libraries' loaders, on the CPU, from the files that ``digest`` covers.
 
     The VAE stays float32 where its configuration says ``force_upcast``: in half precision it would overflow. A configuration that does not
     say so is taken at its word, though diffusers' default is to upcast, which Stable Diffusion 1 and 2 do without.
 
-    Raises ``CheckpointError`` on another family, and on what is refused of any.
+    Raises ``CheckpointError`` on an unknown family, and on what is refused of any.
     """
     import diffusers
-    import transformers
 
-    files = _files(folder, allow_pickle)
+    files, parts = _files(folder, allow_pickle), _parts(folder)
     index = read_config(folder / "model_index.json")
-    names = {part: _class_of(folder, index, part) for part in _CLASSES}
-    if index.get("text_encoder_2"):
-        raise CheckpointError(f"{folder}: two text encoders (Stable Diffusion XL) are not supported")
-    for file in (*(folder / part / "config.json" for part in _STEMS), folder / "scheduler" / "scheduler_config.json"):
+    names = {name: _class_of(folder, index, name) for name in parts}
+    sized = (folder / name / "config.json" for name, part in parts.items() if part.stem)
+    for file in (*sized, folder / "scheduler" / "scheduler_config.json"):
         check_config(read_config(file), file)
-    encoder = getattr(transformers, names["text_encoder"])
     upcast = read_config(folder / "vae" / "config.json").get("force_upcast", False)
-    safe = None if allow_pickle else True
     with torch.random.fork_rng(devices=[]), _loading(folder, files) as view:
-        return Components(
-            vae=diffusers.AutoencoderKL.from_pretrained(
-                view / "vae", torch_dtype=torch.float32 if upcast else dtype, use_safetensors=safe
-            ),
-            unet=diffusers.UNet2DConditionModel.from_pretrained(view / "unet", torch_dtype=dtype, use_safetensors=safe),
-            text_encoder=encoder.from_pretrained(
-                view / "text_encoder", dtype=dtype, use_safetensors=safe, local_files_only=True, trust_remote_code=False
-            ),
-            tokenizer=_tokenizer(view, names["tokenizer"]),
-            scheduler_config=dict(diffusers.DDIMScheduler.load_config(view / "scheduler")),
-        )
+        loaded: dict[str, Any] = {}
+        for name, part in parts.items():
+            own = torch.float32 if name == "vae" and upcast else dtype
+            loaded[name] = _part(view / name, part, names[name], own, allow_pickle)
+        return family_of(index)(loaded, diffusers.DDIMScheduler.load_config(view / "scheduler"), index)
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a checkpoint alone. Raises ``CheckpointError``."""
-    name = _class_of(folder, read_config(folder / "model_index.json"), "tokenizer")
-    with _loading(folder, _found(folder, _TOKENIZER)) as view:
-        return _tokenizer(view, name)
+    """The tokenizer that decides where texts are cut, alone; ``model_max_length`` is at how many tokens. Raises ``CheckpointError``."""
+    index, known = read_config(folder / "model_index.json"), family(folder)
+    part, length = known.reads
+    name = _class_of(folder, index, part)
+    with _loading(folder, _found(folder, [f"{part}/{pattern}" for pattern in _TOKENIZER])) as view:
+        found = _part(view / part, known.parts[part], name, torch.float32, False)
+    found.model_max_length = length or found.model_max_length
+    return found
 
 
-def _class_of(folder: Path, index: dict[str, Any], part: str) -> str:
-    """The class of a part, one of those that are known."""
+def _class(index: Mapping[str, Any], part: str) -> Any:
+    """What an index says a part is; None where it has none."""
     entry = index.get(part)
-    found = entry[1] if isinstance(entry, list) and len(entry) == 2 else None
-    if found not in _CLASSES[part]:
+    return entry[1] if isinstance(entry, list) and len(entry) == 2 else None
+
+
+def _class_of(folder: Path, index: Mapping[str, Any], part: str) -> str:
+    """The class of a part, one of those that are known."""
+    found, known = _class(index, part), family_of(index)
+    if found not in known.parts[part].classes:
         raise CheckpointError(
-            f"{folder}: {part} is {str(found)[:80]}, expected {' or '.join(_CLASSES[part])} (Stable Diffusion family)"
+            f"{folder}: {part} is {str(found)[:80]}, expected {' or '.join(known.parts[part].classes)} ({known.title()})"
         )
     return str(found)
 
 
-def _tokenizer(view: Path, name: str) -> Any:
+def _part(folder: Path, part: Part, name: str, dtype: torch.dtype, allow_pickle: bool) -> Any:
+    """A part of the class ``name``, loaded by its library."""
+    import diffusers
     import transformers
 
-    return getattr(transformers, name).from_pretrained(view / "tokenizer", local_files_only=True, trust_remote_code=False)
+    if not part.stem:
+        return getattr(transformers, name).from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    safe = None if allow_pickle else True
+    if part.library == "diffusers":
+        return getattr(diffusers, name).from_pretrained(folder, torch_dtype=dtype, use_safetensors=safe)
+    return getattr(transformers, name).from_pretrained(
+        folder, dtype=dtype, use_safetensors=safe, local_files_only=True, trust_remote_code=False
+    )
 
 
 @contextmanager

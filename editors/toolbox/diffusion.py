@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from editors.task import EditorError, Image, MissingInput
-from editors.toolbox.checkpoint import CheckpointError, digest, load_components, locate
+from editors.toolbox.backbones import Backbone
+from editors.toolbox.checkpoint import digest, load_backbone, locate
 from editors.toolbox.guarded import Guarded, Shared
-from editors.toolbox.limits import DECODED_PIXELS, sent
-from editors.toolbox.schedule import Schedule, noise_scheduler
+from editors.toolbox.limits import DECODED_PIXELS, TILE, sent
+from editors.toolbox.schedule import DiffusionSchedule, FlowSchedule, Schedule
 
 __all__ = ["DiffusionModel", "derive_seed", "seeded", "to_pictures", "to_tensor"]
 
@@ -41,29 +42,30 @@ def seeded(seed: int) -> torch.Generator:
 
 
 class DiffusionModel(Guarded):
-    """A text-to-image latent diffusion model of the Stable Diffusion family."""
+    """A text-to-image latent model of one of the families in ``backbones``."""
 
     def __init__(
         self,
+        backbone: Backbone,
         *,
-        vae: Any,
-        unet: Any,
-        text_encoder: Any,
-        tokenizer: Any,
-        scheduler_config: dict[str, Any],
         digest: str = "",
         device: str | torch.device = "cpu",
         max_batch: int = 64,
+        side: int | None = None,
     ) -> None:
-        """Take ready components; ``load`` makes them from a checkpoint. ``max_batch`` bounds one call of a network, before ``limits`` do."""
-        self.vae, self.unet, self.text_encoder, self.tokenizer = vae, unet, text_encoder, tokenizer
-        self.scheduler = noise_scheduler(scheduler_config)
+        """Take ready networks; ``load`` makes them from a checkpoint. ``max_batch`` bounds one call of a network, before ``limits`` do.
+
+        ``side`` is that of the pictures to be edited, in pixels, by which some schedules shift; the model's own ``resolution`` if None.
+        """
+        self.backbone = backbone
         self.digest = digest
         self.max_batch = max_batch
+        self.side = side or self.resolution
         self._shared = Shared()
-        self._check()
-        for network in (vae, unet, text_encoder):
+        for network in backbone.networks:
             network.eval().requires_grad_(False)
+        self.vae.enable_tiling()
+        self.vae.tile_sample_min_size, self.vae.tile_latent_min_size = TILE, TILE // self.factor
         self.to(device)
 
     @classmethod
@@ -76,63 +78,102 @@ class DiffusionModel(Guarded):
         dtype: torch.dtype = torch.float32,
         allow_pickle: bool = False,
         max_batch: int = 64,
+        side: int | None = None,
     ) -> DiffusionModel:
         """Load a diffusers pipeline folder or hub id; only safetensors unless ``allow_pickle``.
 
         Raises ``CheckpointError`` with what to do.
         """
         folder = locate(folder_or_hub_id, revision, allow_pickle)
-        parts = load_components(folder, dtype, allow_pickle)
-        return cls(**vars(parts), digest=digest(folder, allow_pickle), device=device, max_batch=max_batch)
-
-    def _check(self) -> None:
-        if self.extra_channels < 0:
-            channels, latent = self.unet.config.in_channels, self.vae.config.latent_channels
-            raise CheckpointError(f"unet takes {channels} channels, the latent alone has {latent}: they do not belong together")
-        if self.unet.config.addition_embed_type or self.unet.config.class_embed_type:
-            raise CheckpointError("unet wants conditions beside the text (as Stable Diffusion XL does), which is not supported")
+        backbone = load_backbone(folder, dtype, allow_pickle)
+        return cls(backbone, digest=digest(folder, allow_pickle), device=device, max_batch=max_batch, side=side)
 
     def to(self, device: str | torch.device) -> DiffusionModel:
         """Move the networks; returns the model itself."""
         self.device = torch.device(device)
-        for network in (self.vae, self.unet, self.text_encoder):
+        for network in self.backbone.networks:
             network.to(self.device)
         return self
 
     def variant(self, *, unet: Any = None, vae: Any = None) -> DiffusionModel:
-        """The same model with another U-Net or autoencoder, sharing the rest, the counter and the cancel hook."""
+        """The same model with another denoising network or autoencoder, sharing the rest, the counter and the cancel hook."""
         other = copy.copy(self)
-        other.unet, other.vae = unet or self.unet, vae or self.vae
+        other.backbone = self.backbone.replaced(network=unet, vae=vae)
         return other
 
     # what it is
 
     @property
+    def family(self) -> str:
+        """The family's name, one of ``editors.task.FAMILIES``."""
+        return self.backbone.family
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder."""
+        return self.backbone.vae
+
+    @property
+    def unet(self) -> Any:
+        """The denoising network: a U-Net, or the transformer in its place."""
+        return self.backbone.network
+
+    @property
+    def text_encoder(self) -> Any:
+        """The text encoder, the first where there are several."""
+        return self.backbone.loaded["text_encoder"]
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self.backbone.loaded["tokenizer"]
+
+    @property
+    def scheduler(self) -> Any:
+        """The scheduler of diffusers whose tables are used."""
+        return self.backbone.scheduler
+
+    @property
     def unet_evaluations(self) -> int:
-        """Samples sent through the U-Net since the model was made; with guidance a step counts two per item."""
+        """Samples sent through the denoising network since the model was made; with guidance a step counts two per item, but one where
+        guidance is an input of the network.
+        """
         return self._shared.unet_evaluations
 
     @property
     def extra_channels(self) -> int:
-        """Input channels of the U-Net beside the latent: 0, 5 of an inpainting model (mask and masked latent), 4 of
+        """Input channels of the network beside the latent: 0, 5 of an inpainting model (mask and masked latent), 4 of
         InstructPix2Pix (source latent).
         """
-        return int(self.unet.config.in_channels - self.vae.config.latent_channels)
+        return self.backbone.extra_channels
 
     @property
     def factor(self) -> int:
         """Pixels per latent cell along a side."""
-        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+        return self.backbone.factor
 
     @property
     def resolution(self) -> int:
         """Side in pixels of the pictures the model was trained on."""
-        size = self.unet.config.sample_size
-        return int(size if isinstance(size, int) else size[0]) * self.factor
+        return self.backbone.side_of(self.unet.config, self.vae.config)
 
     def schedule(self, steps: int) -> Schedule:
-        """The noise levels of ``steps`` DDIM steps. Raises ``EditorError`` on more steps than the model has timesteps."""
-        return Schedule.of(self.scheduler, steps)
+        """The noise levels of ``steps`` steps of DDIM, of Euler for a flow. Raises ``EditorError`` on more than the model has timesteps."""
+        return self.backbone.schedule(steps, self.side)
+
+    def diffusion_schedule(self, steps: int) -> DiffusionSchedule:
+        """The same for methods that are made for diffusion's noise. Raises ``EditorError`` where the model is a flow."""
+        schedule = self.schedule(steps)
+        if not isinstance(schedule, DiffusionSchedule):
+            raise EditorError(f"the model is of {self.backbone.title()}, a rectified flow; this needs a diffusion model")
+        return schedule
+
+    def flow_schedule(self, steps: int) -> FlowSchedule:
+        """The same for methods that are made for rectified flows. Raises ``EditorError`` where the model is none."""
+        schedule = self.schedule(steps)
+        if not isinstance(schedule, FlowSchedule):
+            raise EditorError(f"the model is of {self.backbone.title()}, a diffusion model; this needs a rectified flow")
+        return schedule
 
     # pictures, texts, noise
 
@@ -140,8 +181,9 @@ class DiffusionModel(Guarded):
     def encode(self, image: Image) -> Tensor:
         """The scaled mean of the VAE posterior, (1, c, h, w). Raises ``MissingInput`` where the sides do not divide."""
         height, width = image.shape[:2]
-        if height % self.factor or width % self.factor:
-            raise MissingInput(f"image: {width}x{height} pixels, expected multiples of {self.factor}; resize it")
+        multiple = self.backbone.multiple
+        if height % multiple or width % multiple:
+            raise MissingInput(f"image: {width}x{height} pixels, expected multiples of {multiple}; resize it")
         x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(self.device, torch.float32) / 127.5 - 1
         mean = self.vae.encode(x.to(self.vae.dtype)).latent_dist.mean.float()
         return self.guard((mean - self._shift) * self.vae.config.scaling_factor, "VAE encoding")
@@ -149,7 +191,7 @@ class DiffusionModel(Guarded):
     def decode_tensor(self, latents: Tensor) -> Tensor:
         """Decode to float32 (m, 3, H, W) around -1..1, not clipped; keeps the gradient where one is asked for."""
         latents = (latents / self.vae.config.scaling_factor + self._shift).to(self.vae.dtype)
-        room = min(self.max_batch, DECODED_PIXELS // (latents[0, 0].numel() * self.factor**2))
+        room = min(self.max_batch, DECODED_PIXELS // min(latents[0, 0].numel() * self.factor**2, TILE**2))
         return self.limits.rows("VAE decoding", room, lambda part: self.vae.decode(part).sample.float(), latents)
 
     @torch.no_grad()
@@ -163,17 +205,10 @@ class DiffusionModel(Guarded):
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Tensor:
-        """Last hidden states of the text encoder, (n, l, d); texts are padded and cut to the tokenizer's length."""
-        tokens = self.tokenizer(
-            list(texts),
-            padding="max_length",
-            max_length=self.tokenizer.model_max_length,
-            truncation=True,
-            return_tensors="pt",
-        ).to(self.device)
-        masked = getattr(self.text_encoder.config, "use_attention_mask", False)
-        hidden = self.text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask if masked else None).last_hidden_state
-        return self.guard(hidden.float(), "text encoding")
+        """The contexts of texts, (n, l, d): for Stable Diffusion 1 and 2 the last hidden states of the text encoder, for others what
+        their ``Backbone`` says. Texts are padded, and cut to what the tokenizers take.
+        """
+        return self.guard(self.backbone.embed(texts), "text encoding")
 
     def embed_pair(self, text: str) -> tuple[Tensor, Tensor]:
         """Embeddings of a text and of the empty text, (1, l, d) each."""
@@ -184,15 +219,19 @@ class DiffusionModel(Guarded):
         """Standard normal noise from a generator of its own on the CPU, so that every device gets the same numbers."""
         return sent(torch.randn(tuple(shape), generator=seeded(seed)), self.device)
 
-    # the U-Net
+    # the denoising network
 
-    def unet_output(self, x: Tensor, timesteps: Tensor, context: Tensor, **residuals: Any) -> Tensor:
-        """One counted call of the U-Net: x (m, c + extra channels, h, w), timesteps (m,), context (m, l, d). Keeps gradients.
+    def unet_output(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, guidance: Tensor | None = None, **residuals: Any
+    ) -> Tensor:
+        """One counted call of the network: x (m, c + extra channels, h, w), timesteps (m,), context (m, l, d). Keeps gradients.
 
-        ``residuals`` go to the U-Net by name, as a ControlNet's do.
+        ``guidance`` (m,) is for networks that have it as an input (1 where it is None). ``residuals`` go to the network by name, as a
+        ControlNet's do.
         """
-        dtype = self.unet.dtype
-        output = self.unet(x.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **residuals).sample.float()
+        if guidance is None and self.backbone.embeds_guidance:
+            guidance = torch.ones(len(x), device=self.device)
+        output = self.backbone.evaluate(x, timesteps, context, guidance, **residuals)
         self._shared.unet_evaluations += len(x)
         return output
 
@@ -200,49 +239,57 @@ class DiffusionModel(Guarded):
     def predict(
         self,
         x: Tensor,
-        timestep: int | Tensor,
+        timestep: float | Tensor,
         context: Tensor,
         guidance: float | Tensor = 1.0,
         uncond: Tensor | None = None,
         *,
         extra: Tensor | None = None,
     ) -> Tensor:
-        """What the U-Net predicts for m latents at one timestep, (m, c, h, w), in the model's own parameterisation.
+        """What the network predicts for m latents at one timestep, (m, c, h, w), in the model's own parameterisation.
 
         ``timestep`` and ``guidance`` may be (m,), one per latent; the usual number is the same for all.
         ``extra`` (1 or m, extra channels, h, w) is what an inpainting or instruction model sees beside the latent.
 
         ``context`` is (1 or m, l, d). With guidance w other than 1 (Ho and Salimans, arXiv 2207.12598) the result is
-        uncond + w (cond - uncond), both from one batch of 2m counted samples, and ``uncond`` (1 or m, l, d) is needed.
+        uncond + w (cond - uncond), both from one batch of 2m counted samples, and ``uncond`` (1 or m, l, d) is needed. Where guidance
+        is an input of the network (FLUX.1 dev), w is that input: m counted samples, and ``uncond`` has no part in them.
         """
         m = len(x)
         context = context.expand(m, -1, -1)
         if extra is not None:
             x = torch.cat([x, extra.expand(m, -1, -1, -1)], dim=1)
         times = timestep if isinstance(timestep, Tensor) else torch.full((m,), timestep, device=self.device)
-        guided = isinstance(guidance, Tensor) or guidance != 1.0
+        told: tuple[Tensor, ...] = ()
+        if self.backbone.embeds_guidance:
+            told = (guidance if isinstance(guidance, Tensor) else torch.full((m,), float(guidance), device=self.device),)
+        guided = not told and (isinstance(guidance, Tensor) or guidance != 1.0)
         if guided:
             if uncond is None:
                 raise EditorError("guidance other than 1 needs the embedding of the empty text")
             x, context = torch.cat([x, x]), torch.cat([uncond.expand(m, -1, -1), context])
             times = torch.cat([times, times])
-        output = self.limits.rows("U-Net", self.max_batch, self.unet_output, x, times, context)
+        output = self.limits.rows("U-Net", self.max_batch, self.unet_output, x, times, context, *told)
         if guided:
             unconditional, conditional = output.chunk(2)
             scale = guidance.view(-1, 1, 1, 1) if isinstance(guidance, Tensor) else guidance
             output = unconditional + scale * (conditional - unconditional)
         return self.guard(output, f"prediction at timestep {'each' if isinstance(timestep, Tensor) else timestep}")
 
-    def denoising_loss(self, x0: Tensor, timesteps: Tensor, noise: Tensor, context: Tensor) -> Tensor:
-        """The training loss, a scalar mean of squares, of m draws (timesteps (m,), noise (m, c, h, w)) for x0 (1, c, h, w).
+    def denoising_loss(self, x0: Tensor, levels: Tensor, noise: Tensor, context: Tensor) -> Tensor:
+        """The training loss, a scalar mean of squares, of m draws (levels (m,), integers below ``train_levels``, noise (m, c, h, w)) for
+        x0 (1, c, h, w).
 
-        Keeps gradients to the U-Net and to ``context`` (1, l, d).
+        Keeps gradients to the network and to ``context`` (1, l, d).
         """
-        alpha_bar = sent(self.scheduler.alphas_cumprod, self.device)[timesteps].view(-1, 1, 1, 1)
-        signal, sigma = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        target = signal * noise - sigma * x0 if self.scheduler.config.prediction_type == "v_prediction" else noise
-        output = self.unet_output(signal * x0 + sigma * noise, timesteps, context.expand(len(noise), -1, -1))
+        x, timesteps, target = self.backbone.noised(x0, levels, noise)
+        output = self.unet_output(x, timesteps, context.expand(len(noise), -1, -1))
         return (output - target).square().mean()
+
+    @property
+    def train_levels(self) -> int:
+        """Number of noise levels that the network was trained on."""
+        return self.backbone.train_levels
 
 
 def to_tensor(picture: Image, device: torch.device) -> Tensor:

@@ -12,10 +12,13 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-__all__ = ["DECODED_PIXELS", "GUIDED_PIXELS", "Limits", "fixed_order", "sent"]
+__all__ = ["DECODED_PIXELS", "GUIDED_PIXELS", "TILE", "Limits", "fixed_order", "sent"]
 
 DECODED_PIXELS = 2**20
 """Pixels that the VAE decodes in one call: four pictures of 512 x 512, one of 1,024 x 1,024; in float16 they take some 2 GiB."""
+
+TILE = 1024
+"""Side in pixels of the largest picture that the VAE encodes or decodes whole; a larger one is done in overlapping tiles of that side."""
 
 GUIDED_PIXELS = 2**19
 """Pixels whose gradient runs through decoder and U-Net at once: two pictures of 512 x 512; in float16 they take some 14 GiB."""

@@ -164,5 +164,5 @@ def predict_levels(
 
     They take as few calls as ``max_batch`` allows: no level waits for another, because none is computed from another.
     """
-    times = sent(torch.tensor(schedule.timesteps), model.device)
+    times = sent(torch.tensor([schedule.timestep(level) for level in range(1, schedule.steps + 1)]), model.device)
     return list(torch.split(model.predict(torch.cat(latents[1:]), times, context, guidance, uncond), 1))

@@ -15,7 +15,7 @@ from typing import Any
 
 from metrics.networks import inception
 from metrics.networks.clip_towers import CLIP_PREFIX
-from metrics.networks.weights import expanded
+from metrics.networks.weights import HUB, expanded
 
 __all__ = ["RemoteWeights", "absent_weights"]
 
@@ -43,9 +43,9 @@ class RemoteWeights:
 
 
 def absent_weights(metric: type[Any], params: Mapping[str, Any]) -> list[RemoteWeights]:
-    """What a metric with these parameters would miss, of torchvision's trunks, torch-fidelity's Inception and open_clip's tags.
+    """What a metric with these parameters would miss, of torchvision's trunks, torch-fidelity's Inception, open_clip's tags and "hub:"s.
 
-    Weights in folders, and those of other packages, are the user's to bring. An open_clip tag is always listed: its hub knows what is here.
+    Weights in folders, and those of other packages, are the user's to bring. What the hub has is always listed: it knows what is here.
     """
     parameters = inspect.signature(metric).parameters
     given = {name: parameter.default for name, parameter in parameters.items()} | dict(params)
@@ -54,6 +54,7 @@ def absent_weights(metric: type[Any], params: Mapping[str, Any]) -> list[RemoteW
         _inception(str(given.get("features", ""))),
         _open_clip(given.get("model"), given.get("pretrained")),
         _clip_features(str(given.get("features", ""))),
+        *(_repository(name, value) for name, value in given.items()),
     ]
     return [each for each in found if each is not None]
 
@@ -102,6 +103,17 @@ def _open_clip(model: object, pretrained: object) -> RemoteWeights | None:
         files if hub_id else (),
         partial(open_clip.download_pretrained, tag),
     )
+
+
+def _repository(name: str, value: object) -> RemoteWeights | None:
+    if not isinstance(value, str) or not value.startswith(HUB):
+        return None
+    from huggingface_hub import snapshot_download
+
+    place, _, revision = value.removeprefix(HUB).partition("@")
+    files = ("*.json", "*.txt", *([] if name == "processor" else ["model.safetensors"]))
+    fetch = partial(snapshot_download, place, revision=revision or None, allow_patterns=list(files))
+    return RemoteWeights(place, place, None, files, fetch)
 
 
 def _download(url: str, file: Path) -> None:

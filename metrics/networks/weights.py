@@ -15,6 +15,7 @@ import torch
 from metrics.base import MetricError
 
 __all__ = [
+    "HUB",
     "OFFLINE",
     "digest_of_file",
     "digest_of_state",
@@ -31,6 +32,8 @@ __all__ = [
 
 OFFLINE = {"local_files_only": True, "trust_remote_code": False}
 """For every `from_pretrained`: nothing is fetched, no code of a folder is run, nobody is asked."""
+HUB = "hub:"
+"""Before `owner/name` or `owner/name@revision`: the folder that the model hub's cache has of it."""
 MOST_BYTES = 64 << 20
 """Largest file of text or JSON that is read; tokenizers have a few million bytes."""
 MOST_SIDE = 4096
@@ -85,12 +88,12 @@ def require_file(path: str | Path, what: str, advice: str) -> Path:
 
 
 def require_folder(path: str | Path, what: str, files: tuple[str, ...]) -> Path:
-    """The path of an existing folder that holds `files`.
+    """The path of an existing folder that holds `files`; "hub:owner/name" is the one in the hub's cache.
 
     Raises:
         MetricError: folder or file is missing; nothing is ever downloaded.
     """
-    folder = expanded(path)
+    folder = _cached(str(path), what) if str(path).startswith(HUB) else expanded(path)
     if not folder.is_dir():
         raise MetricError(f"{what}: no folder at {folder}; nothing is downloaded: give a folder that holds {', '.join(files)}")
     for name in files:
@@ -101,6 +104,20 @@ def require_folder(path: str | Path, what: str, files: tuple[str, ...]) -> Path:
     for file in sorted(folder.glob("*config.json")):
         _check_settings(read_json(file, what), what, file, sides=file.name != "tokenizer_config.json")
     return folder
+
+
+def _cached(place: str, what: str) -> Path:
+    """The folder of a repository in the hub's cache, which is asked alone."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    name, _, revision = place.removeprefix(HUB).partition("@")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise MetricError(
+            f"{what}: {name} of the hub is not on this machine; `etabench fetch SPEC` brings it, or name a folder: folder:/path"
+        ) from error
 
 
 def read_text(file: Path, what: str) -> str:

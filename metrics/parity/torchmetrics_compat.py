@@ -24,7 +24,7 @@ from metrics.networks.clip_towers import check_text, open_towers, unit
 from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, exact, in_batches, open_device, to_tensor
 from metrics.networks.openclip import LOCAL
 from metrics.networks.resnet import PREFIX
-from metrics.networks.weights import OFFLINE, digest_of_state, open_pretrained, readable, require_folder
+from metrics.networks.weights import HUB, OFFLINE, digest_of_state, open_pretrained, readable, require_folder
 from metrics.toolbox.pairs import Maps, compare_pairs
 from metrics.toolbox.regions import check_pairs
 
@@ -104,17 +104,18 @@ class OpenClip:
 
 
 def open_clip_pair(model: str, what: str, device: str, batch_size: int) -> ClipNetwork:
-    """The CLIP that `model` names: "folder:/path" (transformers) or "local-dir:/path" (open_clip).
+    """The CLIP that `model` names: "folder:/path" or "hub:owner/name" (transformers), or "local-dir:/path" (open_clip).
 
     Raises:
         MetricError: neither, or the folder cannot be read.
     """
-    if model.startswith(PREFIX):
+    if model.startswith((PREFIX, HUB)):
         return TransformersClip(model, what, device, batch_size)
     if model.startswith(LOCAL):
         return OpenClip(model, device, batch_size)
     raise MetricError(
-        f"{what}: expected 'folder:/path' (transformers CLIPModel and processor) or 'local-dir:/path' (open_clip), got {model!r}"
+        f"{what}: expected 'folder:/path' or 'hub:owner/name' (transformers CLIPModel and processor), or 'local-dir:/path' (open_clip), "
+        f"got {model!r}"
     )
 
 

@@ -72,6 +72,12 @@ def mapping_of_pie(root: Path) -> None:
         ("gedit-bench:en", table_of_gedit, ["fullset/color_alter/en/a1.png"], ["fullset/color_alter/cn/b2.png"]),
         ("gedit-bench:cn", table_of_gedit, ["fullset/color_alter/cn/b2.png"], ["fullset/color_alter/cn/b2_SRCIMG.png"]),
         ("magicbrush:dev", table_of_magicbrush, ["139/139_1.png", "139/139_inde_2.png", "30/30_1.png"], ["139/139_iter_2.png"]),
+        (
+            "magicbrush-final-turn:dev",
+            table_of_magicbrush,
+            ["139/139_1.png", "139/139_iter_2.png", "30/30_1.png"],
+            ["139/139_inde_2.png"],
+        ),
         ("rise-bench:", list_of_rise, ["images/temporal_reasoning/temporal_1.png"], [".DS_Store.png"]),
         ("imgedit-bench:", list_of_imgedit, ["17.png"], [".cache/x.png"]),
         ("brushbench:outpainting", mapping_of_brushbench, ["images/7.png"], ["images/7_masked.jpg"]),

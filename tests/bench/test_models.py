@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_families
+from transformers import CLIPTokenizer
 
-from bench import models
-from bench.errors import ModelError
-from bench.spec import ModelRef
+from bench import api, models
+from bench.errors import ModelError, SpecError
+from bench.spec import ModelRef, Spec
 from bench.toybox import embedded
+from bench.workers.crew import Options
 from editors.toolbox.checkpoint import CheckpointError
 
 
@@ -47,6 +50,51 @@ def test_the_resolution_is_one_that_pictures_have(folder: Path, part: str, chang
     with pytest.raises((ModelError, CheckpointError), match=message) as caught:
         models.inspect(ModelRef(path=str(folder)))
     assert len(str(caught.value)) < 400
+
+
+@pytest.fixture(scope="module")
+def flow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny FLUX.1 dev, with ToyBox's tokenizer."""
+    folder = tmp_path_factory.mktemp("flow") / "flux"
+    return tiny_families.tiny("flux", CLIPTokenizer.from_pretrained(embedded.generator() / "tokenizer"), folder)
+
+
+def test_the_family_is_told_without_loading(flow: Path) -> None:
+    found = models.inspect(ModelRef(path=str(flow)))
+    assert (found.family, found.resolution) == ("flux", 512)
+    assert models.inspect(ModelRef(name="toybox")).family == "sd"
+
+
+def flow_spec(flow: Path, *editors: dict[str, Any]) -> Spec:
+    return Spec.model_validate(
+        {
+            "name": "flow",
+            "manifest": {"name": "toybox-mini", "size": 64},
+            "limit": 1,
+            "model": {"path": str(flow)},
+            "device": "cpu",
+            "editors": list(editors),
+            "metrics": ["psnr"],
+        }
+    )
+
+
+def test_an_editor_of_another_family_is_refused_when_a_run_is_planned(flow: Path) -> None:
+    wrong = flow_spec(flow, {"name": "sdedit"}, {"name": "edict", "label": "mine"}, {"name": "ledits_pp"})
+    with pytest.raises(
+        SpecError, match=r"^editors: mine: it works on Stable Diffusion 1 and 2 or .* FLUX\.1 dev; ledits_pp: "
+    ) as caught:
+        api.plan(wrong)
+    assert "sdedit" not in str(caught.value)
+
+
+def test_a_run_on_a_flow_is_a_run(flow: Path, tmp_path: Path) -> None:
+    quick = {"params": {"steps": 4}, "grid": [0.5, 1.0]}
+    spec = flow_spec(flow, {"name": "sdedit", "preset": "flux", **quick}, {"name": "flowedit", **quick})
+    run = api.run(spec, tmp_path / "run", options=Options(executor="inline"))
+    records = [run.record(unit.key) for unit in run.plan.units]
+    assert {record.status for record in records if record} == {"done"}
+    assert len(api.score(run).pairs) >= 4
 
 
 def test_a_tokenizer_of_no_known_class_is_refused(folder: Path) -> None:

@@ -50,7 +50,7 @@ def _watched(case: Case, task: EditTask, model: DiffusionModel) -> tuple[list[Im
     asked = 0
 
     def count(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        batches.append(len(given[0] if given else named["sample"]))
+        batches.append(len(given[0] if given else named["sample"] if "sample" in named else named["hidden_states"]))
 
     def ask() -> bool:
         nonlocal asked
@@ -75,8 +75,10 @@ def _watched(case: Case, task: EditTask, model: DiffusionModel) -> tuple[list[Im
 def fingerprint(model: DiffusionModel) -> dict[str, Any]:
     """Weights to the bit, and what else of a network an edit could change."""
     found: dict[str, Any] = {}
-    for name in ("vae", "unet", "text_encoder"):
-        network = getattr(model, name)
+    for name, part in model.backbone.parts.items():
+        network = model.backbone.loaded.get(name)
+        if not part.stem or network is None:
+            continue
         total = hashlib.sha256()
         for key, tensor in sorted(network.state_dict().items()):
             total.update(key.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
@@ -84,6 +86,8 @@ def fingerprint(model: DiffusionModel) -> dict[str, Any]:
         found[f"modules of {name}"] = [type(module).__name__ for module in network.modules()]
         found[f"mode of {name}"] = [network.training, any(p.requires_grad for p in network.parameters())]
         found[f"gradients of {name}"] = any(p.grad is not None for p in network.parameters())
-        found[f"hooks of {name}"] = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules())
+        hooks = [hook for m in network.modules() for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
+        # transformers puts hooks of its own on a text encoder when it is first asked for hidden states
+        found[f"hooks of {name}"] = sum("transformers" not in getattr(hook, "__module__", "") for hook in hooks)
     found["attention processors"] = {name: type(each).__name__ for name, each in model.unet.attn_processors.items()}
     return found

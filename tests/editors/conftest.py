@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_checkpoints
+import tiny_families
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from drawn import draw, weights_of
@@ -161,3 +162,10 @@ def controlnet_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactor
 def brushnet_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BrushNet of the tiny model."""
     return tiny_checkpoints.brushnet(tiny_folder, tmp_path_factory.mktemp("brushnet") / "network")
+
+
+@pytest.fixture(scope="session")
+def family_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Family to a pipeline folder of random weights: 64 px pictures, 16 x 16 x 4 latents."""
+    folder = tmp_path_factory.mktemp("families")
+    return {family: tiny_families.tiny(family, tiny_tokenizer(), folder / family) for family in tiny_families.TINY}

@@ -108,6 +108,40 @@ def test_the_fit_lowers_the_loss(model: DiffusionModel, task: EditTask) -> None:
     assert state.losses["unet_loss"] < state.losses["embedding_loss"]
 
 
+def test_where_activations_find_no_room_they_are_computed_twice_and_the_fit_is_the_same(
+    model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = make(model, embedding_steps=3, unet_steps=3)
+    expected = calm.prepare(task)
+    loss, refused = DiffusionModel.denoising_loss, []
+
+    def cramped(self: DiffusionModel, *given: Any) -> torch.Tensor:
+        if not self.unet.is_gradient_checkpointing and len(refused) < 2:
+            refused.append(given)
+            if len(refused) == 2:  # in the second step
+                raise torch.OutOfMemoryError("CUDA out of memory")
+        return loss(self, *given)
+
+    monkeypatch.setattr(DiffusionModel, "denoising_loss", cramped)
+    found = calm.prepare(task)
+    assert len(refused) == 2
+    torch.testing.assert_close(found.e_opt, expected.e_opt)
+    for own, other in zip(found.tuned.unet.parameters(), expected.tuned.unet.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
+    assert calm.facts(found)["activations_recomputed"] is True
+    assert "activations_recomputed" not in calm.facts(expected)
+    assert not model.unet.is_gradient_checkpointing
+
+
+def test_where_there_is_no_room_even_so_it_fails(model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: DiffusionModel, *given: Any) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(DiffusionModel, "denoising_loss", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        make(model, embedding_steps=3).prepare(task)
+
+
 def test_one_fit_serves_every_eta(model: DiffusionModel, task: EditTask) -> None:
     editor = make(model, draws=3)
     before = model.unet_evaluations
@@ -131,7 +165,7 @@ def test_rendering_conditions_on_the_interpolated_embeddings(model: DiffusionMod
             seen.append(encoder_hidden_states)
             return SimpleNamespace(sample=original(x, t, encoder_hidden_states=encoder_hidden_states).sample)
 
-    state.tuned.unet = Spy()
+    state.tuned.backbone = state.tuned.backbone.replaced(network=Spy())
     editor.render(state, (0.25, 1.0))
     uncond, cond = seen[0].chunk(2)
     assert torch.equal(uncond, state.empty.expand(2, -1, -1))

@@ -33,6 +33,9 @@ QUICK: Mapping[str, Any] = {
 VARY = frozenset({"flexit", "text2live", "blended_diffusion"})
 """Editors whose gradients pass through random views, for which CUDA has no deterministic kernel."""
 
+FEW_BITS: Mapping[str, Any] = {"guidance": 2.0, "source_guidance": 2.0}
+"""Guidance that FLUX.1's network, which makes thousands of it, is told the same in bfloat16 as in float32."""
+
 MEAN_GAP: Mapping[str, float] = {"float16": 0.5, "bfloat16": 4.0}
 """Mean grey levels that edits may lie from those of float32: twice what rounding moves at the most (0.2 and 2.1, both of Imagic)."""
 
@@ -157,6 +160,49 @@ def test_the_device_is_waited_for_once_a_step(seen: dict[str, Any]) -> None:
     # picture, texts and mask go to the device, three guards and the pictures come back; the weights of text2live's generator go too
     beside = {name.split()[0]: two[1] - two[0] for name, (_, two) in paces.items()}
     assert {name: waits for name, waits in beside.items() if waits > 16} == {"text2live": beside["text2live"]}
+
+
+def family_edits(card: Any, folders: Mapping[str, str]) -> dict[str, Any]:
+    """Of every family of models: how far edits in half precision lie from the CPU's, and what a step more costs in waits."""
+    from dataclasses import replace
+
+    from embedded_model import tasks
+
+    from bench import registry
+    from bench.devices import deterministic
+    from editors import DiffusionModel
+
+    task, found = replace(tasks(1)[0], source_text="a red ball"), {}
+    for family, folder in folders.items():
+        for name in ("sdedit", "imagic", "flowedit", "rf_inversion"):
+            cls = registry.load_editor(name)
+            if family not in cls.families:
+                continue
+
+            def edit(device: str, dtype: torch.dtype, steps: int = 3, cls: Any = cls, folder: str = folder) -> Any:
+                own = {
+                    key: value for key, value in {**QUICK, "steps": steps, **FEW_BITS}.items() if key in cls.Params.model_fields
+                }
+                editor = cls(DiffusionModel.load(folder, device=device, dtype=dtype, side=64), cls.resolve("", own))
+                card.clear()
+                with deterministic(1):
+                    return np.stack(editor.render(editor.prepare(task), (1.0,))).astype(int)
+
+            expected, paces = edit("cpu", torch.float32), []
+            for steps in (2, 3):
+                pictures = edit("cuda", torch.bfloat16, steps)
+                paces.append(waits(card))
+            found[f"{name} {family}"] = (float(np.abs(pictures - expected).mean()), paces[1] - paces[0])
+    return found
+
+
+def test_every_family_runs_on_the_card_in_half_precision(family_folders: Mapping[str, Any]) -> None:
+    found = on_card(family_edits, folders={family: str(folder) for family, folder in family_folders.items()})
+    assert len(found) == 3 * 2 + 2 * 2
+    # of random networks, whose pictures have no large even areas
+    assert {name: gap for name, (gap, _) in found.items() if gap > 2 * MEAN_GAP["bfloat16"]} == {}
+    # flowedit and rf_inversion look at their latents once in a step; rf_inversion goes both ways
+    assert {name: waits for name, (_, waits) in found.items() if waits > 1 + name.startswith("rf_inversion")} == {}
 
 
 def faults(card: Any) -> dict[str, str]:

@@ -39,7 +39,7 @@ def test_the_learned_words_are_tokens_of_their_own(powerpaint: DiffusionModel, m
 
 def test_a_word_may_be_a_single_token(powerpaint: DiffusionModel, powerpaint_folder: Path, masked: EditTask) -> None:
     model = powerpaint.variant()
-    model.tokenizer = CLIPTokenizer.from_pretrained(powerpaint_folder / "tokenizer")
+    model.backbone.loaded["tokenizer"] = CLIPTokenizer.from_pretrained(powerpaint_folder / "tokenizer")
     rows = model.text_encoder.get_input_embeddings().num_embeddings
     model.tokenizer.add_tokens(["P_obj"])
     assert model.tokenizer.get_added_vocab()["P_obj"] == rows

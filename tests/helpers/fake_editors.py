@@ -55,9 +55,30 @@ class Fade(Editor[tuple[Image, NDArray[np.float64]]]):
         return FairPlay(candidates=3, selector="none")
 
 
+class Negative(Fade):
+    """The source at 0, its negative at 1; no noise."""
+
+    name = "negative"
+    knob = Knob("amount", 0.0, 1.0, (0.0, 1.0), "share of the negative")
+    deterministic = True
+
+    def render(self, state: tuple[Image, NDArray[np.float64]], values: Sequence[float]) -> list[Image]:
+        return [np.where(value > 0.5, 255 - state[0], state[0]).astype(np.uint8) for value in values]
+
+
 class NeedsMask(Fade):
     name = "needs_mask"
     needs = frozenset({"mask"})
+
+
+class Masked(Fade):
+    """Is shown the mask."""
+
+    name = "masked"
+    needs = frozenset({"mask"})
+
+    def fair_play(self) -> FairPlay:
+        return FairPlay(uses_mask=True)
 
 
 class FailsOnce(Fade):

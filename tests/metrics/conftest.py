@@ -94,6 +94,28 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def sigmoid_folder(judge_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The judge as if it had been trained with a sigmoid loss: with a bias."""
+    from safetensors.torch import load_file
+
+    folder = Path(shutil.copytree(judge_folder, tmp_path_factory.mktemp("sigmoid") / "judge"))
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["init_logit_bias"] = -10.0
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    state = load_file(folder / "open_clip_model.safetensors")
+    save_file(state | {"logit_bias": torch.tensor(-2.0)}, folder / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def aesthetic_head(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A head of one linear layer for the judge's sixteen features, in the form of LAION's files."""
+    file = tmp_path_factory.mktemp("head") / "linear.pth"
+    torch.save({"weight": torch.linspace(-1, 1, 16)[None], "bias": torch.tensor([5.0])}, file)
+    return file
+
+
 @pytest.fixture
 def judge_copy(judge_folder: Path, tmp_path: Path) -> Path:
     """A judge folder that a test may spoil."""

@@ -51,7 +51,15 @@ def headed_folder(tmp_path_factory: pytest.TempPathFactory, resnet_folder: Path)
 
 
 @pytest.fixture(scope="module")
-def build(vit_folder: Path, headed_folder: Path, judge_folder: Path) -> Build:
+def build(
+    *,
+    vit_folder: Path,
+    headed_folder: Path,
+    judge_folder: Path,
+    sigmoid_folder: Path,
+    transformers_clip: Path,
+    aesthetic_head: Path,
+) -> Build:
     """Make a metric on tiny networks; the same one for the same wish."""
     made: dict[str, Any] = {}
 
@@ -65,6 +73,9 @@ def build(vit_folder: Path, headed_folder: Path, judge_folder: Path) -> Build:
         kind = point.load()
         net = f"folder:{vit_folder if 'structure' in point.name or point.name == 'dino_image' else headed_folder}"
         networks = {"net": net, "features": net, "classifier": net, "model": f"local-dir:{judge_folder}"}
+        networks |= {"head": str(aesthetic_head)}
+        networks |= {"siglip": {"model": f"local-dir:{sigmoid_folder}"}}.get(point.name, {})
+        networks |= {"pickscore": {"model": f"folder:{transformers_clip}", "processor": ""}}.get(point.name, {})
         usual = networks | {"batch_size": 2}
         taken = {name: value for name, value in usual.items() if name in inspect.signature(kind).parameters}
         return kind(**taken | parameters)

@@ -10,6 +10,7 @@ from reports.leaderboard import board
 from reports.names import metric_names
 from reports.style import looks
 
+NAN = float("nan")
 LOOK = looks(["alpha", "beta<&>"], ["copy", "oracle"])
 
 
@@ -95,3 +96,12 @@ def test_a_metric_without_a_direction_has_no_arrow(data: ReportData) -> None:
     curves = curves.assign(metric="mask_fraction", higher_is_better=None)
     name = metric_names(replace(data, curves=curves))["mask_fraction"]
     assert (name.better, name.arrow) == ("", "")
+
+
+def test_a_rank_that_tests_leave_open_is_a_range(data: ReportData) -> None:
+    tied = replace(data, leaderboard=data.leaderboard.assign(rank_low=[1.0, 1.0, NAN, NAN], rank_high=[2.0, 1.0, NAN, NAN]))
+    ranks = column(tied, "rank")
+    assert [(cell.text, cell.sort) for cell in ranks] == [("1–2", "2.0"), ("1", "1.0"), ("–", ""), ("–", "")]
+    titles = [each.title for each in board(tied, LOOK).columns]
+    assert titles.count("rank") == 1
+    assert not {"rank low", "rank high"} & set(titles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,26 @@ def _overlaps(t: Tensor) -> bool:
     return any(stride == 0 and size > 1 for stride, size in zip(t.stride(), t.size(), strict=True))
 
 
+def _batch_norm(*arguments: Any) -> tuple[Tensor, ...]:
+    return (*aten.native_batch_norm.default(*arguments), torch.empty(0, dtype=torch.uint8))
+
+
+def _rms_norm_backward(  # noqa: PLR0917 (the operator's own arguments)
+    gradient: Tensor, x: Tensor, shape: list[int], rstd: Tensor, weight: Tensor | None, wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of x / rms(x) * weight over the last dimensions, ``shape``, by x and by the weight; in float32."""
+    inner = tuple(range(x.dim() - len(shape), x.dim()))
+    unit, outer = x.float() * rstd, tuple(range(x.dim() - len(shape)))
+    scaled = gradient.float() if weight is None else gradient.float() * weight.float()
+    by_x = rstd * (scaled - unit * (scaled * unit).mean(inner, keepdim=True))
+    by_weight = None if weight is None or not wanted[1] else (gradient.float() * unit).sum(outer).to(weight.dtype)
+    return by_x.to(x.dtype) if wanted[0] else None, by_weight
+
+
+CARDS_OWN: Mapping[str, Callable[..., Any]] = {"cudnn_batch_norm": _batch_norm, "_fused_rms_norm_backward": _rms_norm_backward}
+"""Operators for which a CPU has no kernel."""
+
+
 def computed(call: Call) -> Any:
     """The CPU's kernel over device memory."""
     func, name, target = call.func, call.name, call.target
@@ -102,10 +122,7 @@ def computed(call: Call) -> Any:
         new_kwargs["pin_memory"] = False
     if name == "_to_copy":
         new_kwargs.pop("non_blocking", None)
-    if name == "cudnn_batch_norm":
-        out = (*aten.native_batch_norm.default(*new_args), torch.empty(0, dtype=torch.uint8))
-    else:
-        out = func(*new_args, **new_kwargs)
+    out = CARDS_OWN.get(name, func)(*new_args, **new_kwargs)
     if widened:
         out = _mapped(lambda x: x.to(low) if isinstance(x, Tensor) and x.dtype == torch.float32 else x, out)
     if func._schema.is_mutable:

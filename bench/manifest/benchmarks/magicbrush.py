@@ -15,7 +15,7 @@ __all__ = ["MagicBrush"]
 
 
 class MagicBrush(Benchmark):
-    """A row a turn, each from the true picture of the turn before it: the authors' all-turn protocol (their `inde_` outputs).
+    """A row a turn, with the true picture of the turn before it: the source of the authors' all-turn protocol (their `inde_` outputs).
 
     `dev` is read from the hub or a copy of it, `test` from the unpacked archive. Masks stand in the alpha channel: the
     transparent part is to be edited. Pictures are brought to the size of the true edit, as the official scorer does with outputs.
@@ -23,7 +23,7 @@ class MagicBrush(Benchmark):
 
     name = "magicbrush"
     card = Card(
-        title="MagicBrush, every turn from the true picture",
+        title="MagicBrush",
         where="osunlp/MagicBrush on the hub; its test archive, with a password, from the links of the README",
         licence="CC-BY-4.0",
         splits={"dev": Split(528), "test": Split(None)},
@@ -37,6 +37,7 @@ class MagicBrush(Benchmark):
             "truth": "target_img; output of a turn",
             "category": "turn",
             "cluster": "session",
+            "previous": "the turn before",
         },
         made_by="instructions, masks and edits by people with DALL-E 2; descriptions by a language model",
         cluster="session",
@@ -67,7 +68,7 @@ def _table(copy: Copy) -> Iterator[Values]:
         image, truth = values["image"], values["truth"]
         if isinstance(image, PictureFile) and isinstance(truth, PictureFile):
             values["image"] = brought_to(image, truth)
-        about = {"id": f"{session}-{turn}", "category": f"turn {turn}", "cluster": session}
+        about = {"id": f"{session}-{turn}", "category": f"turn {turn}", "cluster": session, "previous": _before(session, turn)}
         yield values | about | {"target_text": values["instruction"]}
 
 
@@ -95,7 +96,14 @@ def _archive(copy: Copy) -> Iterator[Values]:
                 "source_text": described.get(turn["input"]),
                 "category": f"turn {number}",
                 "cluster": session,
+                "previous": _before(session, number),
             }
+
+
+def _before(session: str, turn: object) -> str | None:
+    """The id of the turn before; None for a first one."""
+    number = int(str(turn))
+    return f"{session}-{number - 1}" if number > 1 else None
 
 
 def _file(copy: Copy, session: str, name: str) -> PictureFile:

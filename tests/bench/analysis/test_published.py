@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,8 @@ def test_values_against_the_true_edit_name_the_metrics_that_compare_with_it() ->
         "DINO": "dino_image",
         "CLIP-T": "",
     }
-    assert {column.metric for column in chain.values()} == {""}, "no run here edits from its own outputs"
+    assert {name: column.metric for name, column in chain.items()} == {name: column.metric for name, column in single.items()}
+    assert {each.protocol for each in published("magicbrush") if "last turn" in each.table} == {"magicbrush-final-turn"}
     emu = {each.column.name: each.column.metric for each in published("emu-edit")}
     assert emu == {"CLIPdir": "", "CLIPim": "", "CLIPout": "", "L1": "l1", "DINO": ""}, "their backbones are not stated"
 
@@ -134,8 +135,50 @@ def test_a_run_beside_printed_numbers(tmp_path: Path, laid: Callable[..., list[B
     assert (elsewhere.verdict, elsewhere.reason) == ("not comparable", "judged by people")
     assert (eye.verdict, eye.reason) == ("not comparable", "the run has no mse of which the card says 'whole' and 'ViT-B-32'")
     assert (split.verdict, split.reason) == ("not comparable", "printed of the split test, the run edits one without a name")
-    run.spec = run.spec.model_copy(update={"limit": 3})
+    assert same.as_row()["metric"] == "mse"
+    (other_average,) = laid(run, a(0.0, PSNR, protocol="magicbrush-final-turn"))
+    assert other_average.verdict == "not comparable"
+    assert other_average.reason.startswith("averaged by the protocol magicbrush-final-turn; `etabench run SPEC --protocol")
+    run.spec = run.spec.model_copy(update={"chain": "own"})
+    (chained,) = laid(run, a(0.4, PSNR))
+    assert (chained.verdict, chained.reason) == ("not comparable", "later turns of the run edit its own pictures")
+    told = tuple(replace(sample, provenance={"source_text": "a person"}) for sample in run.plan.samples)
+    run.plan = replace(run.plan, samples=told)
+    assert "source_text from a sidecar" in laid(run, a(0.4, PSNR))[0].as_row()["note"]
+    run.spec = run.spec.model_copy(update={"limit": 3, "chain": "truth"})
     (part,) = laid(run, a(0.4, PSNR))
     assert (part.verdict, part.reason[:32]) == ("not comparable", "the run is limited to 3 samples,")
     with pytest.raises(EtabenchError, match="no editor of it has printed numbers on mine"):
         laid(run)
+
+
+def test_a_final_turn_is_averaged_by_its_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions of two turns: the last ones alone are laid beside the printed value, in printed units."""
+    from benchmark_copies import png, write_split
+
+    from bench import api
+    from bench.scoring import read_scores
+
+    turn = {"img_id": "a", "turn_index": 1, "source_img": png(0), "mask_img": png(7), "instruction": "x", "target_img": png(1)}
+    turns = [turn | {"img_id": name, "turn_index": number} for name in "abc" for number in (1, 2)]
+    turns[1]["target_img"] = png(2)
+    write_split(tmp_path / "copy", "dev", turns, ["source_img", "mask_img", "target_img"])
+    spec = tmp_path / "mine.yaml"
+    spec.write_text("name: mine\nprotocol: magicbrush-final-turn\neditors: [copy]\nmetrics: [l1_truth, psnr]\ndevice: cpu\n")
+    overrides = [f"manifest.root={tmp_path / 'copy'}", "manifest.split=dev", "manifest.size=40"]
+    run = api.run(spec, tmp_path / "run", overrides=[*overrides, "limit=6"])
+    api.score(run)
+    pairs = read_scores(run).pairs
+    last = pairs[(pairs["metric"] == "l1_truth") & pairs["sample_id"].str.endswith("-2")]["score"].mean()
+    run.spec = run.spec.model_copy(update={"limit": None})
+    monkeypatch.setattr(
+        "bench.manifest.benchmarks.benchmarks",
+        lambda: {"magicbrush": type("B", (), {"card": type("C", (), {"splits": {"dev": None}})})},
+    )
+    column = Column("L1", "lower", metric="l1_truth", tolerance=1e-9)
+    printed = Printed("magicbrush", "t", "COPY", column, last, "s", True, editor="copy", protocol="magicbrush-final-turn")
+    monkeypatch.setattr("bench.analysis.published.published", lambda benchmark: (printed,))
+    (found,) = beside(run, "magicbrush")
+    assert (found.verdict, found.n, found.metric) == ("agrees", 3, "l1_truth")
+    assert found.mean == pytest.approx(last, rel=1e-12)
+    assert found.mean != pytest.approx(pairs[pairs["metric"] == "l1_truth"]["score"].mean(), rel=1e-6)

@@ -28,10 +28,10 @@ from bench.workers.crew import Options
 EASY, HARD = slice(0, 4), slice(4, 8)
 
 
-def planned(*labels: str) -> Plan:
+def planned(*labels: str, samples: int = 8) -> Plan:
     """Editors with one knob value and the anchors, on eight samples."""
-    plan = plan_of(*(entry(label, (0.5,)) for label in labels), samples=8)
-    of = [Unit.of(e, s, {"seed": 0, "editor": e, "sample": s}) for e in range(len(labels)) for s in range(8)]
+    plan = plan_of(*(entry(label, (0.5,)) for label in labels), samples=samples)
+    of = [Unit.of(e, s, {"seed": 0, "editor": e, "sample": s}) for e in range(len(labels)) for s in range(samples)]
     return replace(plan, units=tuple(of))
 
 
@@ -183,3 +183,46 @@ def test_sets_of_different_samples_are_not_compared_and_the_console_says_what_ra
     )
     api.score(whole)
     assert report_data(whole).leaderboard["fid_best"].any()
+
+
+def noisy(shift: float) -> np.ndarray[Any, Any]:
+    """CLIP scores of 24 samples that an editor which is better by `shift` everywhere has."""
+    return 50 + shift + np.random.default_rng(0).normal(0, 3, 24)
+
+
+def ranges(clip: dict[str, Any], samples: int = 24) -> dict[str, tuple[float, float]]:
+    """The ranks that are left open to editors of equal LPIPS; each sample has a picture of its own."""
+    plan = planned(*clip, samples=samples)
+    plan = replace(plan, samples=tuple(replace(sample, source_id=sample.id) for sample in plan.samples))
+    table = board(plan, clip, {name: np.full(samples, 0.2) for name in clip})
+    return {str(name): (low, high) for name, low, high in zip(table.index, table["rank_low"], table["rank_high"], strict=True)}
+
+
+def test_editors_that_tests_tell_apart_have_one_rank_and_the_others_a_range() -> None:
+    jitter = np.random.default_rng(1).normal(0, 1, 24)
+    found = ranges({"far": noisy(9.0), "near": noisy(0.0), "beside": noisy(0.0) + jitter, "last": noisy(-9.0)})
+    assert found == {"far": (1, 1), "near": (2, 3), "beside": (2, 3), "last": (4, 4)}
+
+
+def test_so_few_pictures_that_no_test_can_prove_anything_leave_every_rank_open() -> None:
+    assert ranges({"a": np.full(3, 60.0), "b": np.full(3, 40.0)}, samples=3) == {"a": (1, 2), "b": (1, 2)}
+
+
+def test_an_undefined_score_of_one_of_two_leaves_their_ranks_open() -> None:
+    plan, level = planned("a", "b"), np.full(8, 0.2)
+    plan = replace(plan, samples=tuple(replace(sample, source_id=sample.id) for sample in plan.samples))
+    table = board(plan, {"a": np.full(8, 80.0), "b": np.full(8, 20.0)}, {"a": level, "b": level})
+    assert table["rank_high"].to_dict() == {"a": 1, "b": 2}
+    table = board(plan, {"a": np.full(8, 80.0), "b": np.full(8, 20.0)}, {"a": level, "b": level}, undefined=(("b", slice(0, 1)),))
+    assert table["rank"].to_dict() == {"a": 1, "b": 2}
+    assert table["rank_high"].to_dict() == {"a": 2, "b": 2}
+
+
+def test_an_editor_alone_is_first_and_one_set_aside_has_no_range() -> None:
+    assert ranges({"a": noisy(0.0)}) == {"a": (1, 1)}
+    plan = planned("honest", "picky")
+    table = board(
+        plan, {"honest": BOTH, "picky": refused(BOTH, slice(3, 8))}, {"honest": KEPT, "picky": refused(KEPT, slice(3, 8))}
+    )
+    assert (table.loc["honest", "rank_low"], table.loc["honest", "rank_high"]) == (1, 1)
+    assert np.isnan(table.loc["picky", "rank_low"])

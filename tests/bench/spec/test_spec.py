@@ -12,6 +12,7 @@ import yaml
 import data_manifests
 from bench.errors import SpecError
 from bench.spec import EditorSpec, ManifestRef, Spec, load_spec, shipped_specs
+from bench.spec.protocols import protocols
 from bench.suggest import did_you_mean, kind_of
 
 MINIMAL: dict[str, Any] = {
@@ -60,7 +61,7 @@ def test_the_shipped_specs_are_what_they_promise() -> None:
         "tedbench",
         "validate",
         "calibration",
-        "pie-bench",
+        *protocols(),
     }
     fig9 = load_spec("imagic-fig9")
     assert fig9.manifest.name == "toybox"
@@ -193,7 +194,7 @@ def test_paths_among_parameters_are_seen_from_the_spec_too(tmp_path: Path) -> No
         ({"limit": 0}, "limit: input should be greater than or equal to 1"),
         ({"samples": ["a", "a"]}, "samples: 'a' is there twice"),
         ({"samples": [7]}, "samples[0]: expected a string, got 7 (a whole number); put it in quotes"),
-        ({"dtype": "flaot32"}, "dtype: expected one of float32, float16, bfloat16, got 'flaot32' (a string); did you mean"),
+        ({"dtype": "flaot32"}, "dtype: expected one of float32, float16, bfloat16, auto, got 'flaot32' (a string); did you mean"),
         ({"device": "gpu"}, "device: expected auto, cpu, mps, cuda or cuda:N, got 'gpu'"),
         ({"metrics": ["clip", "clip"]}, "the same metric is there twice"),
         ({"model": {"path": "a", "hub": "b/c"}}, "model: give exactly one of name, path, hub; got path and hub"),

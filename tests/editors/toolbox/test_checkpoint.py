@@ -83,7 +83,8 @@ def test_a_vae_that_asks_for_it_stays_float32(folder: Path, says: bool | None, v
     ("entry", "message"),
     [
         ({"unet": ["diffusers", "FluxTransformer2DModel"]}, "unet is FluxTransformer2DModel"),
-        ({"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}, "two text encoders"),
+        ({"text_encoder_2": ["transformers", "CLIPTextModelWithProjection"]}, "text_encoder_2: expected model"),
+        ({"transformer": ["diffusers", "QwenImageTransformer2DModel"], "unet": [None, None]}, "unet is None, expected UNet2D"),
     ],
 )
 def test_other_families_are_refused(folder: Path, entry: dict[str, list[str]], message: str) -> None:

@@ -137,3 +137,19 @@ def test_a_variant_shares_the_counter_and_nothing_it_replaces(model: DiffusionMo
     assert other.cancelled()
     assert model.unet is not other.unet
     assert model.vae is other.vae
+
+
+def test_a_picture_above_the_tiles_side_is_done_in_tiles_and_one_below_whole(
+    model: DiffusionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noise = model.noise(1, (1, 4, 24, 24))
+    whole = model.decode_tensor(noise)
+    monkeypatch.setattr(model.vae, "tile_sample_min_size", 96)
+    monkeypatch.setattr(model.vae, "tile_latent_min_size", 24)
+    assert torch.equal(model.decode_tensor(noise), whole)
+    monkeypatch.setattr(model.vae, "tile_sample_min_size", 64)
+    monkeypatch.setattr(model.vae, "tile_latent_min_size", 16)
+    tiled = model.decode_tensor(noise)
+    assert tiled.shape == whole.shape
+    assert not torch.equal(tiled, whole)
+    assert DiffusionModel(model.backbone).vae.tile_sample_min_size == 1024

@@ -9,7 +9,7 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 from editors import DiffusionModel
 from editors.base import EditorError
 from editors.toolbox.diffusion import seeded
-from editors.toolbox.schedule import Schedule, diffuse, noise_scheduler, posterior, share_of_steps
+from editors.toolbox.schedule import DiffusionSchedule, diffuse, noise_scheduler, posterior, share_of_steps
 
 TABLES = {
     "num_train_timesteps": 1000,
@@ -28,7 +28,7 @@ def latents(*seeds: int) -> torch.Tensor:
 
 def test_stable_diffusions_schedule_is_honoured() -> None:
     scheduler = noise_scheduler(SD)
-    schedule = Schedule.of(scheduler, 50)
+    schedule = DiffusionSchedule.of(scheduler, 50)
     assert schedule.timesteps[0] == 1
     assert schedule.timesteps[-1] == 981
     assert schedule.alpha_bars[0] == float(scheduler.alphas_cumprod[0]) < 1
@@ -40,7 +40,7 @@ def test_stable_diffusions_schedule_is_honoured() -> None:
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_a_constant_prediction_makes_inversion_exact(prediction: str) -> None:
-    schedule = Schedule.of(noise_scheduler({**SD, "prediction_type": prediction}), 50)
+    schedule = DiffusionSchedule.of(noise_scheduler({**SD, "prediction_type": prediction}), 50)
     start, output = latents(1).double(), latents(2).double()
     x = start
     for level in range(1, 51):
@@ -55,7 +55,7 @@ def test_a_constant_prediction_makes_inversion_exact(prediction: str) -> None:
 def test_steps_are_those_of_diffusers(prediction: str) -> None:
     config = {**TABLES, "prediction_type": prediction}
     reference = DDIMScheduler(**config, clip_sample=False)
-    schedule = Schedule.of(noise_scheduler(config), 20)
+    schedule = DiffusionSchedule.of(noise_scheduler(config), 20)
     reference.set_timesteps(20)
     x, output, noise = latents(1), latents(2), latents(3)
     for level in (20, 7, 1):
@@ -71,7 +71,7 @@ def test_steps_are_those_of_diffusers(prediction: str) -> None:
 def test_inversion_is_that_of_diffusers() -> None:
     reference = DDIMInverseScheduler(**TABLES, clip_sample=False)
     reference.set_timesteps(20)
-    schedule = Schedule.of(noise_scheduler(SD), 20)
+    schedule = DiffusionSchedule.of(noise_scheduler(SD), 20)
     x, output = latents(1), latents(2)
     for level in (1, 2, 20):
         t = int(reference.timesteps[level - 1])
@@ -81,7 +81,7 @@ def test_inversion_is_that_of_diffusers() -> None:
 
 
 def test_level_zero_of_q_sample_is_the_latent() -> None:
-    schedule = Schedule.of(noise_scheduler(SD), 10)
+    schedule = DiffusionSchedule.of(noise_scheduler(SD), 10)
     x = latents(1)
     assert schedule.q_sample(x, latents(2), 0) is x
 
@@ -97,7 +97,7 @@ def test_shares_are_rounded_not_cut(share: float, steps: int, executed: int) -> 
 @pytest.mark.parametrize("steps", [1000, 1001])
 def test_too_many_steps_are_refused(steps: int) -> None:
     with pytest.raises(EditorError, match=str(steps)):
-        Schedule.of(noise_scheduler(SD), steps)
+        DiffusionSchedule.of(noise_scheduler(SD), steps)
 
 
 def test_other_prediction_types_are_refused() -> None:

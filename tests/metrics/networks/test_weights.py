@@ -117,3 +117,40 @@ def test_networks_are_refused_before_they_are_built(resnet_folder: Path, judge_c
     ):
         with pytest.raises(MetricError, match=name):
             read()
+
+
+def cached(cache: Path, name: str, **files: bytes) -> Path:
+    """A repository as the hub's cache has it."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    snapshot = folder / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("a" * 40)
+    for file, content in files.items():
+        (snapshot / file.replace("__", ".")).write_bytes(content)
+    return snapshot
+
+
+def test_a_network_of_the_hub_is_its_folder_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    snapshot = cached(tmp_path, "them/net", config__json=b"{}")
+    for place in ("hub:them/net", f"hub:them/net@{'a' * 40}"):
+        assert require_folder(place, "net", ("config.json",)) == snapshot
+    with pytest.raises(MetricError, match=r"net: .* lacks model.safetensors"):
+        require_folder("hub:them/net", "net", ("config.json", "model.safetensors"))
+    for place, name in (("hub:them/other", "them/other"), ("hub:them/net@v2", "them/net"), ("hub:a/b/c", "a/b/c")):
+        with pytest.raises(MetricError, match=f"net: {name} of the hub is not on this machine; `etabench fetch SPEC` brings it"):
+            require_folder(place, "net", ("config.json",))
+
+
+def test_networks_of_the_hub_are_named_for_fetching() -> None:
+    from metrics.networks.remote import absent_weights
+    from metrics.parity.pie_bench import PieBenchStructure
+    from metrics.pickscore import PickScore
+
+    (found,) = absent_weights(PieBenchStructure, {"net": "hub:facebook/dino-vitb8@v1"})
+    assert (found.place, found.files) == ("facebook/dino-vitb8", ("*.json", "*.txt", "model.safetensors"))
+    model, processor = absent_weights(PickScore, {})
+    assert "model.safetensors" in model.files
+    assert "model.safetensors" not in processor.files, "of a processor the weights are not read"
+    assert absent_weights(PieBenchStructure, {"net": "folder:/mine"}) == []

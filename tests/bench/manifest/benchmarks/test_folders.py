@@ -95,6 +95,21 @@ def test_instruct_pix2pix_takes_the_last_folders(tmp_path: Path) -> None:
     assert sorted(drawn.ids) == test.ids
 
 
+def test_instruct_pix2pix_is_shuffled_as_the_authors_script_does(tmp_path: Path) -> None:
+    import torch
+
+    seeds = [[f"{number:07d}", [11]] for number in range(200)]
+    write_json(tmp_path / "seeds.json", seeds)
+    for folder, _ in seeds[190:]:
+        write_json(tmp_path / folder / "prompt.json", {"input": "a hill", "edit": "add snow", "output": "a hill with snow"})
+        write_picture(tmp_path / folder / "11_0.jpg", 0)
+        write_picture(tmp_path / folder / "11_1.jpg", 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        order = torch.randperm(10).tolist()
+    assert opened("instruct-pix2pix", tmp_path).ids == [f"{190 + place:07d}/11" for place in order]
+
+
 @pytest.mark.parametrize("described", [True, False])
 def test_magicbrush_test_archive(tmp_path: Path, described: bool) -> None:
     folder = tmp_path / "images/139"

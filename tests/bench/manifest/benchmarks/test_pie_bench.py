@@ -92,6 +92,21 @@ def test_a_wrong_folder_says_what_is_there(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+def test_a_copy_is_looked_at_before_the_hub_is(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model of gigabytes is not fetched for a copy that is not whole."""
+    from bench import api
+    from bench.plan import pins
+
+    def asked(*_: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(pins, "pin", asked)
+    with pytest.raises(ManifestError, match="pie-bench v1 has 700 rows, found 3"):
+        api.run("pie-bench", tmp_path / "run", overrides=[f"manifest.root={copy}"])
+    with pytest.raises(AssertionError, match="the hub was asked"):
+        api.run("pie-bench", tmp_path / "run", overrides=[f"manifest.root={copy}", "limit=2"])
+
+
 def test_a_missing_picture_is_named(copy: Path) -> None:
     (copy / "annotation_images" / PICTURES["924000000003"]).unlink()
     with pytest.raises(ManifestError, match=r"row 3 \(id '924000000003'\): annotation_images/<image_path>: no such file"):
