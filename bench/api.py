@@ -116,15 +116,15 @@ def score(
         return score_run(opened, device=device, progress=progress)
 
 
-def report(run: Run | str | Path, *, width: float | None = None) -> Path:
-    """Write the report of a scored run and return the path of its page.
+def report(run: Run | str | Path, *, width: float | None = None, single_file: bool = False) -> Path:
+    """Write the report of a scored run and return the path of its page; with `single_file`, that of one which holds a small run whole.
 
     Figures are `width` inches wide, by default as wide as a paper's text in one column. Raises RunError where another spec is at work in
-    the folder.
+    the folder, and where the pictures are too many for a single file.
     """
     from bench.commands.report import report_run
 
-    return report_run(run if isinstance(run, Run) else Run.open(run), width=width)[0]
+    return report_run(run if isinstance(run, Run) else Run.open(run), width=width, single_file=single_file)[0]
 
 
 def open_spec(spec: str | Path, overrides: Sequence[str] = (), *, trust: bool = False) -> Spec:

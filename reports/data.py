@@ -13,9 +13,6 @@ from reports.style import WIDTH
 
 __all__ = ["COLUMNS", "EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "Statement", "empty"]
 
-EditRow = tuple[str, Sequence[tuple[float, Path]], Mapping[str, Path]]
-"""Editor label, its edits as (knob value, PNG) in ascending order of the knob, further pictures by name."""
-
 
 class ReportError(Exception):
     """A frame cannot be drawn as it is; the message names the frame and the column."""
@@ -248,8 +245,22 @@ def empty(frame: str) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
+class EditRow:
+    """What one editor made of one sample under one seed."""
+
+    editor: str
+    """Label of the editor."""
+    seed: int
+    """Run seed of the unit."""
+    edits: Sequence[tuple[float, Path]]
+    """Knob values with their PNG files. Without any, the reason of the failed unit is shown."""
+    extras: Mapping[str, Path] = field(default_factory=dict)
+    """Further pictures by name, such as the mask that an editor found."""
+
+
+@dataclass(frozen=True)
 class GalleryRow:
-    """One sample of the gallery. Paths lead to PNG files; a file that is not there is shown as missing."""
+    """One sample of the viewer. Paths lead to PNG files; a file that is not there is shown as missing."""
 
     sample_id: str
     """Manifest id of the sample."""
@@ -266,7 +277,7 @@ class GalleryRow:
     mask: Path | None
     """The manifest's mask, white where the edit is wanted."""
     rows: Sequence[EditRow]
-    """One entry per editor. An entry without edits is shown with the reason its unit failed."""
+    """One entry per editor and seed."""
 
 
 @dataclass(frozen=True)
@@ -307,7 +318,7 @@ class ReportData:
     plane: Plane
     """Its axes."""
     pairs: pd.DataFrame = field(default_factory=lambda: empty("pairs"))
-    """One row per edit and pair metric; shown beside the enlarged pictures (the smallest seed's, as in the gallery)."""
+    """One row per edit and pair metric; the viewer shows and sorts by them."""
     sets: pd.DataFrame = field(default_factory=lambda: empty("sets"))
     """One row per editor, knob value and set metric."""
     units: pd.DataFrame = field(default_factory=lambda: empty("units"))

@@ -1,7 +1,9 @@
-"""The page: one file with its style, script, figures and pictures inside."""
+"""The page: one file with its style, script and figures inside, of two views: the report, and the viewer of its pictures."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +13,17 @@ from markupsafe import Markup
 
 from reports.data import ReportData
 from reports.drawing import Drawing, left_out
-from reports.gallery import exhibits
+from reports.inline import inline_svg
 from reports.leaderboard import board
-from reports.style import Look
+from reports.style import Look, knob_name, swatch
 from reports.tables import Table
+from reports.viewer.grid import Grid
 
-__all__ = ["inline_svg", "page"]
+__all__ = ["page"]
 
 _HERE = Path(__file__).parent
+_STYLES = ("style.css", "viewer/viewer.css")
+_SCRIPTS = ("script.js", *(f"viewer/{name}.js" for name in ("model", "list", "stage", "choice", "sample", "viewer")))
 _LOWER = (
     "protocol",
     "turns",
@@ -37,16 +42,10 @@ _LOWER = (
     "judges-table",
 )
 """Figures and tables below the leaderboard, in order."""
-
-
-def inline_svg(svg: bytes, prefix: str) -> Markup:
-    """An SVG file as an element of the page: no XML declaration or doctype, and ids that no other figure has."""
-    text = svg.decode("utf-8")
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}-\1"', text)
-    text = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}-\1"', text)
-    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}-\1)", text)
-    return Markup(text)
+_FIRST = "tradeoff"
+"""The figure on the first screen."""
+_SHOWN = 12
+"""Samples whose picture leads from the report into the viewer."""
 
 
 def _failures(data: ReportData) -> list[dict[str, object]]:
@@ -71,48 +70,89 @@ def _totals(data: ReportData) -> list[tuple[str, int]]:
     return totals
 
 
+def _read(names: Sequence[str]) -> str:
+    return "\n".join((_HERE / name).read_text(encoding="utf-8") for name in names)
+
+
+def _policy(script: str) -> str:
+    """The page's own script, what that loads, and pictures; of anything else a browser takes nothing."""
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}' 'strict-dynamic'; style-src 'unsafe-inline'; "
+        "img-src 'self' file: data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _columns(data: ReportData, grid: Grid, look: Mapping[str, Look]) -> dict[str, object]:
+    """What the viewer's own part of the page is made of: editors with their knobs, metrics, categories."""
+    curves = data.curves
+    knobs = {str(e): knob_name(k) for e, k in zip(curves["editor"], curves["knob"], strict=True)} if len(curves) else {}
+    editors = [
+        {
+            "name": name,
+            "swatch": swatch(look[name]),
+            "anchor": look[name].anchor,
+            "knob": knobs.get(name, ""),
+            "last": len(values) - 1,
+        }
+        for name, values in zip(grid.editors, grid.values, strict=True)
+    ]
+    return {
+        "editors": editors,
+        "seeds": grid.seeds,
+        "categories": sorted({row.category for row in data.gallery if row.category}),
+        "shown": [(number, row) for number, row in enumerate(data.gallery[:_SHOWN])],
+    }
+
+
 def page(
     data: ReportData,
     drawings: Sequence[Drawing],
     tables: Sequence[Table],
+    grid: Grid,
     *,
     svgs: Mapping[str, bytes],
     look: Mapping[str, Look],
     links: Mapping[str, Sequence[str]],
+    sources: Mapping[str, str],
+    embedded: str = "",
 ) -> str:
-    """The HTML of a report. ``svgs`` holds each drawn figure, ``links`` the files beside the page by drawing or table name."""
-    absent, drawings = left_out(drawings), [drawing for drawing in drawings if drawing.figure is not None]
-    parts: list[Drawing | Table] = [*drawings, *tables]
-    shown_below = {part.name: part for part in parts if part.name in _LOWER}
-    below = [shown_below[name] for name in _LOWER if name in shown_below]
-    above = [drawing for drawing in drawings if drawing.name not in _LOWER]
-    figures = [part for part in (*above, *below) if isinstance(part, Drawing)]
-    numbers = {part.name: number for number, part in enumerate(figures, 1)}
-    counted = [part.name for part in below if isinstance(part, Table)]
-    numbers |= {name: number for number, name in enumerate(counted, 1 if data.judges_only else 2)}
+    """The HTML of a report.
+
+    ``svgs`` holds each drawn figure, ``links`` the files beside the page by drawing or table name, ``sources`` the address of each
+    picture by its name in the grid (empty where there is none), ``embedded`` the viewer's data as JSON where the page is to hold them itself.
+    """
+    given: list[Drawing | Table] = [*drawings, *tables]
+    named = {part.name: part for part in given}
+    parts = [part for name, part in named.items() if name not in _LOWER] + [named[name] for name in _LOWER if name in named]
+    there = [part for part in parts if isinstance(part, Table) or part.name in svgs]
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.tests["table"] = lambda part: isinstance(part, Table)
     environment.tests["hexadecimal"] = lambda text: re.fullmatch(r"[0-9a-f]{12,}", str(text)) is not None
-    shown = exhibits(data, look)
+    script = f'"use strict";\n{_read(_SCRIPTS)}'
     folded = {k.removeprefix("environment."): v for k, v in data.meta.items() if k.startswith("environment.")}
+    drawn = {drawing.name: inline_svg(drawing, svgs[drawing.name], data) for drawing in drawings if drawing.name in svgs}
     return environment.get_template("template.html").render(
         data=data,
-        style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
-        script=Markup((_HERE / "script.js").read_text(encoding="utf-8")),
+        style=Markup(_read(_STYLES)),
+        script=Markup(script),
+        policy=_policy(script),
         meta={k: v for k, v in data.meta.items() if not k.startswith("environment.")},
         environment=folded,
         totals=_totals(data),
-        above=above,
-        absent=absent,
-        below=below,
-        numbers=numbers,
-        figures={name: inline_svg(svg, name) for name, svg in svgs.items()},
+        first=[part for part in there if part.name == _FIRST],
+        above=[part for part in there if part.name not in (*_LOWER, _FIRST)],
+        below=[part for part in there if part.name in _LOWER],
+        absent=left_out(drawings),
+        figures=drawn,
+        bands={name for name, svg in drawn.items() if "band-paired-" in svg and "band-unpaired-" in svg},
+        titles={part.name: part.title for part in there} | {"leaderboard": "Leaderboard"},
         links=links,
         board=board(data, look),
         failures=_failures(data),
-        exhibits=shown,
-        categories=sorted({e.category for e in shown if e.category}),
-        reduced=any(p.reduced for e in shown for r in e.rows for p in r.edits),
+        sources=sources,
+        embedded=Markup(embedded),
+        **_columns(data, grid, look),
     )

@@ -1,90 +1,113 @@
-"use strict";
+// What both views share, and the report: tables, figures, copying, printing.
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const byId = (id) => document.getElementById(id);
 
+/** One tab stop for a group: arrow keys, Home and End move the focus among its items, and `moved` hears of it. */
+const rove = (group, find, moved = () => {}) => {
+  const stop = (item) => find().forEach((each) => { each.tabIndex = each === item ? 0 : -1; });
+  group.addEventListener("focusin", (event) => { if (find().includes(event.target)) stop(event.target); });
+  group.addEventListener("keydown", (event) => {
+    const items = find();
+    const here = items.indexOf(event.target);
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1, Home: -here, End: items.length - 1 - here }[event.key];
+    if (here < 0 || step === undefined) return;
+    event.preventDefault();
+    const item = items[(here + step + items.length) % items.length];
+    stop(item);
+    item.focus();
+    moved(item);
+  });
+  stop(find()[0]);
+};
+
+/** A group of buttons of which one is chosen. */
+const choose = (group, button, attribute) => all("button", group).forEach((each) => each.setAttribute(attribute, each === button));
+
 all("table.sortable").forEach((table) => {
   const heads = all("thead th", table);
+  const key = (row, column) => row.children[column].dataset.sort ?? "";
+  const compare = (a, b, sign) => {
+    if (a === "" || b === "") return (a === "") - (b === "");
+    const numbers = !Number.isNaN(+a) && !Number.isNaN(+b);
+    return sign * (numbers ? a - b : a.localeCompare(b));
+  };
   heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
     const first = head.dataset.first || "ascending";
     const other = first === "ascending" ? "descending" : "ascending";
     const order = head.getAttribute("aria-sort") === first ? other : first;
-    heads.forEach((h) => h.removeAttribute("aria-sort"));
+    heads.forEach((each) => each.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", order);
     const sign = order === "ascending" ? 1 : -1;
-    const key = (row) => row.children[column].dataset.sort;
-    const compare = (a, b) => {
-      if (a === "" || b === "") return (a === "") - (b === "");
-      const numbers = !Number.isNaN(+a) && !Number.isNaN(+b);
-      return sign * (numbers ? a - b : a.localeCompare(b));
-    };
     const body = table.tBodies[0];
-    [...body.rows].sort((a, b) => compare(key(a), key(b))).forEach((row) => body.append(row));
+    [...body.rows].sort((a, b) => compare(key(a, column), key(b, column), sign)).forEach((row) => body.append(row));
   }));
+  rove(table.tHead, () => all("button", table.tHead));
 });
 
-all(".filter[data-filters]").forEach((group) => {
+all(".choice[data-filters]").forEach((group) => {
   const buttons = all("button", group);
-  buttons.forEach((button) => button.addEventListener("click", () => {
-    buttons.forEach((b) => {
-      b.classList.toggle("on", b === button);
-      b.setAttribute("aria-pressed", b === button);
-    });
+  const show = (button) => {
+    choose(group, button, "aria-pressed");
     const wanted = button.dataset.category;
-    all(group.dataset.filters).forEach((s) => { s.hidden = wanted !== "*" && s.dataset.category !== wanted; });
-  }));
-  if ("long" in group.dataset) buttons[1].click();
+    all(group.dataset.filters).forEach((row) => { row.hidden = wanted !== "*" && row.dataset.category !== wanted; });
+  };
+  buttons.forEach((button) => button.addEventListener("click", () => show(button)));
+  rove(group, () => buttons);
+  if ("long" in group.dataset) show(buttons[1]);
 });
 
-const viewer = byId("viewer");
-let shown = null;
-let against = "source";
-
-const slide = () => {
-  const at = byId("viewer-slide").value;
-  byId("viewer-over").style.clipPath = `inset(0 ${100 - at}% 0 0)`;
-  byId("viewer-line").style.left = `${at}%`;
-};
-
-const show = (picture) => {
-  shown = picture;
-  const image = picture.querySelector("img");
-  const other = (kind) => all(".originals .picture", picture.closest(".sample")).find((p) => p.dataset.kind === kind);
-  const kinds = ["source", "ground truth"].filter((kind) => other(kind));
-  const kind = kinds.includes(against) ? against : kinds[0];
-  const partner = other(kind);
-  const compare = Boolean(partner) && partner !== picture;
-  const under = byId("viewer-under");
-  const over = byId("viewer-over");
-  under.src = image.src;
-  under.className = image.className;
-  if (compare) {
-    over.src = partner.querySelector("img").src;
-    over.className = partner.querySelector("img").className;
+all("figure").forEach((figure) => {
+  const drawing = figure.querySelector(".drawing");
+  const bands = figure.querySelector(".choice");
+  if (bands) {
+    const buttons = all("button", bands);
+    buttons.forEach((button) => button.addEventListener("click", () => {
+      choose(bands, button, "aria-pressed");
+      drawing.dataset.bands = button.dataset.bands;
+    }));
+    rove(bands, () => buttons);
   }
-  [over, byId("viewer-line"), byId("viewer-slide"), byId("viewer-left")].forEach((part) => { part.hidden = !compare; });
-  byId("viewer-with").hidden = !compare || kinds.length < 2;
-  all("#viewer-with button").forEach((b) => b.classList.toggle("on", b.dataset.with === kind));
-  byId("viewer-title").textContent = picture.dataset.title;
-  byId("viewer-note").textContent = picture.dataset.note;
-  byId("viewer-left").textContent = kind;
-  byId("viewer-right").textContent = picture.dataset.kind;
-  slide();
-  if (!viewer.open) viewer.showModal();
-};
-
-all("button.picture").forEach((picture) => picture.addEventListener("click", () => show(picture)));
-all("#viewer-with button").forEach((button) => button.addEventListener("click", () => {
-  against = button.dataset.with;
-  show(shown);
-}));
-byId("viewer-slide").addEventListener("input", slide);
-byId("viewer-close").addEventListener("click", () => viewer.close());
-viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-viewer.addEventListener("keydown", (event) => {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!step) return;
-  event.preventDefault();
-  const row = all("button.picture", shown.closest(".strip"));
-  const next = row[row.indexOf(shown) + step];
-  if (next) show(next);
+  const points = all(".point", drawing);
+  if (!points.length) return;
+  const tip = byId("tip");
+  const tell = (event) => {
+    const point = event.target.closest(".point");
+    tip.hidden = !point;
+    if (!point) return;
+    tip.textContent = point.getAttribute("aria-label").split("; ").join("\n");
+    const box = point.getBoundingClientRect();
+    const left = Math.max(6, Math.min(box.right + 10, document.documentElement.clientWidth - tip.offsetWidth - 6));
+    tip.style.transform = `translate(${left}px, ${Math.max(6, box.top - tip.offsetHeight - 8)}px)`;
+  };
+  const open = (event) => {
+    const point = event.target.closest(".point");
+    if (point && byId("viewer")) window.location.hash = point.dataset.link;
+  };
+  ["pointerover", "focusin"].forEach((name) => drawing.addEventListener(name, tell));
+  ["pointerleave", "focusout"].forEach((name) => drawing.addEventListener(name, () => { tip.hidden = true; }));
+  drawing.addEventListener("click", open);
+  drawing.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") tip.hidden = true;
+    if (event.key === "Enter") open(event);
+  });
+  rove(drawing, () => points);
 });
+
+all("[data-copy]").forEach((button) => button.addEventListener("click", async () => {
+  const text = byId(button.dataset.copy);
+  const said = button.textContent;
+  window.getSelection().selectAllChildren(text);
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    button.textContent = "Copied";
+  } catch {
+    button.textContent = "Selected: copy it with your keyboard";
+  }
+  setTimeout(() => { button.textContent = said; }, 3000);
+}));
+
+window.addEventListener("beforeprint", () => all("#report details").forEach((each) => {
+  each.dataset.closed = !each.open;
+  each.open = true;
+}));
+window.addEventListener("afterprint", () => all("#report details").forEach((each) => { each.open = each.dataset.closed === "false"; }));

@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import infer_dtype, is_numeric_dtype
 
 __all__ = ["inert", "printable"]
 
@@ -46,7 +46,9 @@ def _inert(cell: Any) -> Any:
 
 
 def _mapped(column: pd.Series[Any], to: Callable[[Any], Any]) -> pd.Series[Any]:
-    """A column of another kind than numbers, cell by cell; its kind stays what it is."""
+    """A column of another kind than numbers, cell by cell, of texts each text once; its kind stays what it is."""
     if is_numeric_dtype(column.dtype):
         return column
+    if infer_dtype(column, skipna=False) == "string":
+        return column.map({text: to(text) for text in column.unique()}).astype(column.dtype)
     return pd.Series([to(cell) for cell in column], index=column.index, dtype=column.dtype, name=column.name)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from reports.cells import Cell, Column, finite, interval_cell, p_cell, plain_cell, whole_cell
 from reports.drawing import Drawing, blank, rendered, styled
-from reports.html import inline_svg
+from reports.inline import inline_svg
 from reports.style import INK, MUTED
 from reports.tables import Line, Table
 from reports.text import inert, printable
@@ -71,7 +71,7 @@ def votes_report(data: VotesData) -> dict[str, bytes]:
     figure = Markup()
     if drawing.figure is not None:
         files |= {f"strengths.{ending}": content for ending, content in rendered(drawing.figure, drawing.name).items()}
-        figure = inline_svg(files["strengths.svg"], drawing.name)
+        figure = inline_svg(drawing, files["strengths.svg"])
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections import defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,9 @@ from reports.style import Look, looks
 from reports.tables import Table, tables
 from reports.text import inert, printable
 from reports.tradeoff import distance_plane, tradeoff_plane
+from reports.viewer.columns import as_json, columns
+from reports.viewer.grid import Grid
+from reports.viewer.pictures import State, data_uris, put_pictures
 
 __all__ = ["write_report"]
 
@@ -65,7 +69,7 @@ def _looks(data: ReportData) -> dict[str, Look]:
     if "anchor" in data.leaderboard:
         anchors += [str(name) for name in data.leaderboard.loc[data.leaderboard["anchor"].astype(bool), "editor"]]
     names = [str(name) for frame in (data.curves, data.tradeoff, data.leaderboard, data.units) for name in frame["editor"]]
-    names += [editor for row in data.gallery for editor, _, _ in row.rows]
+    names += [row.editor for sample in data.gallery for row in sample.rows]
     known = dict.fromkeys(anchors)
     return looks((name for name in dict.fromkeys(names) if name not in known), known)
 
@@ -95,13 +99,24 @@ def _tabulate(data: ReportData, look: dict[str, Look]) -> list[Table]:
     return [*(each for each in ours if each.lines or each.lead), *([judges_table(data)] if len(data.judges) else [])]
 
 
-def write_report(folder: Path, data: ReportData) -> Path:
+def _address(name: str, state: State) -> str:
+    """Of a picture beside the page, the small one where there are two; empty where there is none."""
+    return {State.WHOLE: f"pictures/{name}.png", State.REDUCED: f"pictures/{name}.webp"}.get(state, "")
+
+
+def write_report(folder: Path, data: ReportData, *, single_file: bool = False) -> Path:
     """Write the report of ``data`` into ``folder`` (made if needed) and return the path of its ``index.html``.
+
+    The page opens from disk without a server, wherever the folder is moved: ``viewer-data.js`` and ``pictures/`` belong to its viewer,
+    the latter the PNG files themselves (hard links where the file system has them, else copies) and small WebP copies of large ones;
+    those that did not change are left as they are. With ``single_file`` there is also ``report.html``, in which all of it is embedded,
+    pictures reduced to 512 pixels, and that is the path returned.
 
     Beside the page: ``<figure>.svg``, ``.png``, ``.pdf`` and ``.csv`` for each figure that there is (``tradeoff``, ``knob_curves``,
     ``<fidelity>_csfid``, as a rule ``lpips_csfid``, and the others of :data:`FIGURES`); ``<table>.csv`` for those of :data:`TABLES`;
     ``knob_zones.csv``, ``curves.csv`` and ``leaderboard.csv``. Files of what the data no longer has are removed. The same data gives the
-    same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column.
+    same bytes. Raises :class:`reports.ReportError` when a frame lacks a required column, and when a single file would hold more than
+    64 MiB of pictures.
     """
     data = printable(data.checked())
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +127,7 @@ def write_report(folder: Path, data: ReportData) -> Path:
         _put(folder / "curves.csv", _csv(data.curves))
         _put(folder / "leaderboard.csv", _csv(data.leaderboard))
         _put(folder / "knob_zones.csv", _csv(zones(data)))
-        links["knob_curves"] = ["knob_zones.csv"]
+        links |= {"knob_curves": ["knob_zones.csv"], "leaderboard": ["leaderboard.csv", "curves.csv"]}
     drawings, tabulated = _draw(data, look), _tabulate(data, look)
     for drawing in drawings:
         if drawing.figure is not None:
@@ -129,6 +144,22 @@ def write_report(folder: Path, data: ReportData) -> Path:
     for file in (found for pattern in _FILES for found in folder.glob(pattern)):
         if file.name not in kept:
             file.unlink(missing_ok=True)
-    index = folder / "index.html"
-    _put(index, page(data, drawings, tabulated, svgs=svgs, look=look, links=links).encode("utf-8"))
-    return index
+    grid = Grid.of(data, look)
+    states = put_pictures(folder / "pictures", grid.pictures(data))
+    sources = defaultdict(str, {name: _address(name, state) for name, state in states.items()})
+    if states:
+        _put(folder / "viewer-data.js", f"receiveRun({as_json(columns(data, grid, look, states))});\n".encode())
+    else:
+        (folder / "viewer-data.js").unlink(missing_ok=True)
+    index, single = folder / "index.html", folder / "report.html"
+    _put(index, page(data, drawings, tabulated, grid, svgs=svgs, look=look, links=links, sources=sources).encode("utf-8"))
+    if not single_file:
+        single.unlink(missing_ok=True)
+        return index
+    states, embedded = data_uris(grid.pictures(data))
+    inside = as_json(columns(data, grid, look, states) | {"embedded": embedded})
+    alone = page(
+        data, drawings, tabulated, grid, svgs=svgs, look=look, links={}, sources=defaultdict(str, embedded), embedded=inside
+    )
+    _put(single, alone.encode("utf-8"))
+    return single

@@ -69,11 +69,11 @@ def last_words(failed: list[str], strict: bool) -> None:
         raise typer.Exit(1)
 
 
-def show_report(run: Run, *, anew: bool = True, width: float | None = None) -> None:
+def show_report(run: Run, *, anew: bool = True, width: float | None = None, single_file: bool = False) -> None:
     """Write the report of a scored run, unless `anew` only if it would be another, and say what it shows and where it is."""
     from bench.commands.report import report_run
 
-    page, data = report_run(run, anew=anew, width=width)
+    page, data = report_run(run, anew=anew, width=width, single_file=single_file)
     console.print_leaderboard(data)
     console.print_statements(data)
     for warning in data.warnings:

@@ -187,8 +187,11 @@ def report(
         float | None,
         typer.Option(min=3.0, max=30.0, metavar="INCHES", help="width of the figures; default 5.5, a paper's text in one column"),
     ] = None,
+    single_file: Annotated[
+        bool, typer.Option("--single-file", help="also write report/report.html, a small run in one file, pictures and all")
+    ] = False,
 ) -> None:
-    """Write report/index.html with its figures and tables."""
+    """Write report/: index.html with figures and tables, and a viewer of all pictures; the folder opens without a server."""
     from bench.store import Run
 
-    show_report(Run.open(run), width=width)
+    show_report(Run.open(run), width=width, single_file=single_file)

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report_data", "report_run"]
 
-GALLERY_SAMPLES = 24
 FEW_IN_A_SET = 1000
 MOST_NOTES = 6
 SET_INTERVAL = (
@@ -43,8 +42,8 @@ SET_INTERVAL = (
 )
 
 
-def report_run(run: Run, *, anew: bool = True, width: float | None = None) -> tuple[Path, ReportData]:
-    """Write `report/` from the scores of the run; its index.html and what that shows.
+def report_run(run: Run, *, anew: bool = True, width: float | None = None, single_file: bool = False) -> tuple[Path, ReportData]:
+    """Write `report/` from the scores of the run; its index.html, or report.html if it is to be a `single_file` too, and what that shows.
 
     Figures are `width` inches wide, as wide as a paper's text in one column where it is None.
 
@@ -60,7 +59,7 @@ def report_run(run: Run, *, anew: bool = True, width: float | None = None) -> tu
         if not anew and page.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == made_of:
             return page, data
         try:
-            page = write_report(run.report, data)
+            page = write_report(run.report, data, single_file=single_file)
         except ReportError as error:
             raise RunError(str(error)) from error
         write_atomically(stamp, made_of.encode())
@@ -301,29 +300,22 @@ def _set_interval(scores: Scores) -> str:
 
 
 def _gallery(run: Run, records: Mapping[str, Record]) -> list[GalleryRow]:
-    from reports import GalleryRow
+    """Every picture that the run has. Records name files of their folder only; where these are links they are followed inside the run."""
+    from reports import EditRow, GalleryRow
 
-    plan, rows = run.plan, []
-    for position, sample in enumerate(plan.samples[:GALLERY_SAMPLES]):
-        kept = {name: run.own(path) for name, path in run.keep(sample).items()}
-        edits = []
-        for unit in plan.units:
-            record = records.get(unit.key)
-            if unit.sample == position and unit.seed == plan.first_seed:
-                folder = run.units / unit.key
-                shown = [(edit.value, run.own(folder / edit.file)) for edit in record.edits] if record else []
-                pictures = {name: run.own(folder / file) for name, file in record.pictures.items()} if record else {}
-                edits.append((plan.entries[unit.entry].label, shown, pictures))
-        rows.append(
-            GalleryRow(
-                sample.id,
-                sample.category,
-                sample.source_text,
-                sample.target_text,
-                kept["source"],
-                kept.get("truth"),
-                kept.get("mask"),
-                edits,
-            )
-        )
+    def inside(path: Path) -> Path:
+        return run.own(path) if path.is_symlink() else path
+
+    plan = run.plan
+    made: list[list[EditRow]] = [[] for _ in plan.samples]
+    for unit in plan.units:
+        record, folder = records.get(unit.key), run.own(run.units / unit.key)
+        edits = [(edit.value, inside(folder / edit.file)) for edit in record.edits] if record else []
+        extras = {name: inside(folder / file) for name, file in record.pictures.items()} if record else {}
+        made[unit.sample].append(EditRow(plan.entries[unit.entry].label, unit.seed, edits, extras))
+    rows = []
+    for sample, edit_rows in zip(plan.samples, made, strict=True):
+        kept = run.keep(sample)
+        texts = (sample.id, sample.category, sample.source_text, sample.target_text)
+        rows.append(GalleryRow(*texts, kept["source"], kept.get("truth"), kept.get("mask"), edit_rows))
     return rows

@@ -463,6 +463,13 @@ def test_a_finished_run_leaves_its_page_and_report_draws_it_again(
     first = written("run", path, "--out", run, "--workers", "1")
     assert written("run", path, "--out", run, "--workers", "1") == first
     assert written("report", run) > first
+    pictures = run / "report" / "pictures"
+    source = next((run / "units").glob("*/000.png"))
+    assert any(picture.samefile(source) for picture in pictures.rglob("*.png")), "pictures cost no room"
+    code, out, _ = etabench("report", run, "--single-file")
+    assert (code, f"report: {run / 'report' / 'report.html'}" in out) == (0, True)
+    assert written("report", run) > first
+    assert not (run / "report" / "report.html").exists(), "a report of another time is no part of this one"
     fresh = page.stat().st_mtime_ns
     shutil.rmtree(next((run / "units").iterdir()))
     assert written("run", path, "--out", run, "--workers", "1") > fresh, "a unit was made anew"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reports import GalleryRow, Plane, ReportData, write_report
+from reports import EditRow, GalleryRow, Plane, ReportData, write_report
 
 NAN = float("nan")
 PRINTS = {"clip": "c11p00000001", "lpips": "1p1p50000001", "one_minus_lpips": "1p1p50000001", "csfid": "c5f1d0000001"}
@@ -59,11 +59,9 @@ def data(curves: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Repo
     gallery = []
     for i, category in enumerate(("add", "remove")):
         edits = [(v, _picture(pictures / f"{i}-{v}.png", 10 * i + n)) for n, v in enumerate((0.0, 0.5, 1.0))]
-        rows = [("alpha", edits, {"difference": _picture(pictures / f"{i}-d.png", 99)})]
-        rows += [("beta<&>", edits, {})] if i == 0 else []
-        gallery.append(
-            GalleryRow(f"s{i}", category, "a dog", f"a cat number {i}", edits[0][1], edits[-1][1], None, rows)  # type: ignore[arg-type]
-        )
+        rows = [EditRow("alpha", 0, edits, {"difference": _picture(pictures / f"{i}-d.png", 99)})]
+        rows += [EditRow("beta<&>", 0, edits if i == 0 else [])]
+        gallery.append(GalleryRow(f"s{i}", category, "a dog", f"a cat number {i}", edits[0][1], edits[-1][1], None, rows))
     own = curves[~curves["anchor"]]
     wide = {metric: own[own["metric"] == metric].reset_index(drop=True) for metric in ("one_minus_lpips", "clip")}
     tradeoff = wide["clip"][["editor", "knob", "value"]].copy()

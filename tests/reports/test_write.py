@@ -14,7 +14,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from reports import GalleryRow, Plane, ReportData, ReportError, write_report
+from reports import EditRow, GalleryRow, Plane, ReportData, ReportError, write_report
 from reports.style import looks
 from reports.tradeoff import distance_plane
 
@@ -54,7 +54,9 @@ def parsed(text: str) -> Balance:
 def test_every_file_is_there_and_nothing_else(report: Path) -> None:
     expected = {f"{name}.{ending}" for name in FIGURES for ending in ("svg", "png", "pdf", "csv")}
     expected |= {"index.html", "curves.csv", "leaderboard.csv", "knob_zones.csv", *(f"{name}.csv" for name in TABLES)}
-    assert {p.name for p in report.iterdir()} == expected
+    assert {p.name for p in report.iterdir()} == expected | {"viewer-data.js", "pictures"}
+    # Two samples with source and truth, three edits of one editor each and of the other where it did not fail, a further picture.
+    assert len([p for p in (report / "pictures").rglob("*") if p.is_file()]) == 2 * 2 + 2 * 3 + 3 + 2
     for name in FIGURES:
         assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -100,7 +102,7 @@ def test_the_page_is_well_formed_and_needs_no_network(report: Path) -> None:
     assert "@import" not in text
     for tag, attributes in page.elements:
         source = attributes.get("src")
-        assert source is None or source.startswith("data:"), tag
+        assert source is None or (report / source).is_file(), tag
         link = attributes.get("href") or attributes.get("xlink:href")
         if link is not None and not link.startswith(("#", "data:")):
             assert (report / link).is_file(), link
@@ -111,7 +113,7 @@ def test_ids_are_unique_and_references_lead_somewhere(report: Path) -> None:
     ids = [a["id"] for _, a in parsed(text).elements if a.get("id")]
     assert len(ids) == len(set(ids))
     assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(ids)
-    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+    assert {link for link in re.findall(r'href="#([^"]+)"', text) if not link.startswith("sample=")} <= set(ids)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -128,8 +130,8 @@ def test_a_second_report_has_the_same_bytes_and_leaves_matplotlib_alone(data: Re
     settings = dict(mpl.rcParams)
     index = write_report(tmp_path, data)
     assert index == tmp_path / "index.html"
-    for path in sorted(report.iterdir()):
-        assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
+    for path in sorted(found for found in report.rglob("*") if found.is_file()):
+        assert path.read_bytes() == (tmp_path / path.relative_to(report)).read_bytes(), path.name
     assert dict(mpl.rcParams) == settings
 
 
@@ -137,7 +139,7 @@ def test_a_second_report_has_the_same_bytes_and_leaves_matplotlib_alone(data: Re
 def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path) -> None:
     evil = '"><script>alert(1)</script>'
     row = data.gallery[0]
-    rows = [(evil, row.rows[0][1], {evil: row.source})]
+    rows = [EditRow(evil, 0, row.rows[0].edits, {evil: row.source})]
     units = data.units.assign(reason=evil, sample_id=evil, editor=evil)
     hostile = replace(
         data,
@@ -173,6 +175,7 @@ def test_texts_from_data_are_escaped_everywhere(data: ReportData, tmp_path: Path
         judges_note=evil,
     )
     text = write_report(tmp_path / "report", hostile).read_text(encoding="utf-8")
+    assert "<" not in (tmp_path / "report" / "viewer-data.js").read_text(encoding="utf-8")
     assert "<script>alert" not in text
     page = parsed(text)
     assert page.open == []
@@ -187,12 +190,14 @@ def test_control_characters_break_no_file(data: ReportData, tmp_path: Path) -> N
     curves = data.curves.replace({"editor": {"alpha": odd, "copy": odd + "2"}})
     board = data.leaderboard.replace({"editor": {"alpha": odd}})
     row = data.gallery[0]
-    gallery = [GalleryRow(odd, odd, odd, "\ud800", row.source, None, None, [(odd, row.rows[0][1], {odd: row.source})])]
+    gallery = [
+        GalleryRow(odd, odd, odd, "\ud800", row.source, None, None, [EditRow(odd, 0, row.rows[0].edits, {odd: row.source})])
+    ]
     hostile = ReportData(odd, data.plane, curves=curves, leaderboard=board, gallery=gallery, warnings=[odd])
     folder = write_report(tmp_path / "report", hostile).parent
     for path in folder.glob("*.svg"):
         ET.parse(path)
-    for path in (*folder.glob("*.csv"), *folder.glob("*.svg"), folder / "index.html"):
+    for path in (*folder.glob("*.csv"), *folder.glob("*.svg"), folder / "index.html", folder / "viewer-data.js"):
         text = path.read_bytes().decode("utf-8")
         assert not set(text) & set("\x00\x1b\x9b\uffff"), path.name
     assert "a\ufffdb\ufffd[2J" in (folder / "leaderboard.csv").read_text(encoding="utf-8")
@@ -254,7 +259,7 @@ def test_an_empty_run_says_why_each_part_is_absent(data: ReportData, tmp_path: P
         "(No editor has scores of CLIP and 1 − LPIPS at every knob value)",
         "(No metric of this run has a value)",
         "There is no table here.",
-        "There is no gallery here.",
+        "There are no pictures here.",
     ):
         assert sentence in text
     for absent in ("Editor against editor", "At equal fidelity", "What the seed adds", "trust"):
@@ -292,7 +297,7 @@ def test_mixed_fingerprints_are_not_drawn(data: ReportData, tmp_path: Path) -> N
     curves.loc[(curves["metric"] == "clip") & (curves["editor"] == "alpha"), "fingerprint"] = "another00000"
     text = write_report(tmp_path / "report", replace(data, curves=curves)).read_text(encoding="utf-8")
     assert text.count("The scores of clip carry different fingerprints (another00000, c11p00000001)") == 2
-    shown = re.findall(r'<section id="(\w+)">\s*<h2>.*?</h2>\s*<figure', text)
+    shown = re.findall(r'<section id="(\w+)"[^>]*>\s*<h2[^>]*>.*?</h2>\s*<figure', text)
     assert shown == ["lpips_csfid", "attainment", "cost", "metric_curves"]
     assert "<g" in text
     assert "CLIP ↑</text>" not in text, "nor is a panel of it"

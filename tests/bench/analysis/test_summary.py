@@ -214,6 +214,26 @@ def test_a_report_is_written_from_a_run_with_failures(make_spec: SpecMaker, tmp_
     assert {"editor", "knob", "value", "metric", "mean", "low", "high", "n", "expected", "fingerprint"} <= set(curves.columns)
 
 
+@pytest.mark.slow
+def test_the_viewer_has_every_sample_seed_and_edit(make_spec: SpecMaker, tmp_path: Path) -> None:
+    """And what is not there with its reason."""
+    spec = make_spec(editor("Fade"), editor("FailsOnce"), metrics=ALL_METRICS, seeds=[3, 4])
+    run, plan, _ = done(spec, tmp_path / "run")
+    gallery = report_data(run).gallery
+    assert [sample.sample_id for sample in gallery] == [sample.id for sample in plan.samples]
+    for sample in gallery:
+        assert [(row.editor, row.seed) for row in sample.rows] == [("Fade", 3), ("Fade", 4), ("FailsOnce", 3), ("FailsOnce", 4)]
+        assert [value for value, _ in sample.rows[0].edits] == [0.0, 0.5, 1.0]
+        assert "noise" in sample.rows[0].extras
+    assert sum(not row.edits for sample in gallery for row in sample.rows) == 2
+    page = api.report(run, single_file=True)
+    assert page == run.report / "report.html"
+    assert "no zeros please" in (run.report / "viewer-data.js").read_text()
+    assert len(list((run.report / "pictures").glob("*/*-*.png"))) == sum(
+        len(row.edits) + len(row.extras) for sample in gallery for row in sample.rows
+    )
+
+
 def test_missing_edits_are_bounded_and_undefined_scores_are_no_gap(make_spec: SpecMaker, tmp_path: Path) -> None:
     metrics = [metric("ColourShift"), metric("Alignment"), metric("Distance", undefined_on="number 1")]
     _, plan, scores = done(make_spec(editor("Fade"), editor("FailsOnce"), metrics=metrics), tmp_path / "run")
