@@ -179,18 +179,18 @@ class Judge:
 
     def tolerance(self, key: Key, before: Floats, seeds: int) -> float:
         """The largest loss that is chance, from scores (draws, samples) all of which are numbers."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        share = 1 - FALSE_ALARMS / len(self.cells) / (2 if self.signs[key[2]] is None else 1)
+        chance = FALSE_ALARMS / len(self.cells) / (2 if self.signs[key[2]] is None else 1)
         found = max(LEAST * abs(float(before.mean())), ROUNDING)
         if self.repeats:
-            found = max(found, float(t.ppf(share, self.repeats)) * max(self.moved[key], self._usual[key[2]]))
+            found = max(found, -float(stdtrit(self.repeats, chance)) * max(self.moved[key], self._usual[key[2]]))
         if seeds:
             variances = before.var(axis=0, ddof=1)
             if total := float(variances.sum()):
                 freedom = (self.draws - 1) * total**2 / float((variances**2).sum())
                 error = math.sqrt(total * (len(self.baseline.draws[0]) / seeds + 1 / self.draws)) / before.shape[1]
-                found = max(found, float(t.ppf(share, freedom)) * error)
+                found = max(found, -float(stdtrit(freedom, chance)) * error)
         return found
 
     @cached_property

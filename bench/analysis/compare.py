@@ -267,7 +267,7 @@ def _worst(found: Sequence[Measured], samples: Sequence[SampleInfo], known: Mapp
     largest: dict[tuple[str, str], Loss] = {}
     for key in (key for key in one.pairs if key in two.pairs and known[key[2]] is not None and spread[key[2]]):
         for sample, before, after in zip(samples, one.pairs[key].tolist(), two.pairs[key].tolist(), strict=True):
-            if math.isfinite(before) and math.isfinite(after):
+            if math.isfinite(before) and math.isfinite(after) and not math.isclose(before, after, rel_tol=ROUNDING):
                 size = loss_of(before, after, known[key[2]]) / spread[key[2]]
                 if size > max(0.0, largest[sample.id, key[0]].size if (sample.id, key[0]) in largest else 0.0):
                     largest[sample.id, key[0]] = Loss(sample.id, *key, before, after, size)

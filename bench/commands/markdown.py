@@ -14,7 +14,7 @@ __all__ = ["code", "number", "sentence", "table"]
 
 LONGEST = 60
 """Characters of a text that are shown."""
-_HARMLESS = set(" .,;()'%")
+_HARMLESS = set(" .,:;()'%-")
 _PLAIN = re.compile(r"[\w.,:=+\-/ ]+", re.ASCII)
 
 
@@ -35,7 +35,12 @@ def shortened(text: str) -> str:
 def sentence(text: str) -> str:
     """A sentence of ours that may name what others named: in one line, of 1000 characters at the most, with nothing in it that is markup."""
     line = visible(" ".join(text[:1000].encode("utf-8", "replace").decode().split()))
-    return "".join(each if each.isalnum() or each in _HARMLESS else f"&#{ord(each)};" for each in line)
+    return "".join(each if each.isalnum() or each in _HARMLESS else _entity(each) for each in line).replace("www.", "www&#46;")
+
+
+def _entity(letter: str) -> str:
+    """The letter as an entity; one that begins a mention or the number of an issue is followed by a joiner, after which it is none."""
+    return f"&#{ord(letter)};{'&#8288;' if letter in '@#' else ''}"
 
 
 def number(value: float, *, signed: bool = False) -> str:
