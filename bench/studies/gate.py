@@ -190,8 +190,8 @@ def page(
         "|---|---|",
         *(f"| {mode} | {100 * share:.2f} |" for mode, share in alarms.items()),
         "",
-        f"A loss of {100 * LOSS:.0f} % over the whole knob of one editor is found, percent of {trials['detection']} runs; in brackets the tolerance in percent of the",
-        "score, the median over its knob values.",
+        f"A loss of {100 * LOSS:.0f} % over the whole knob of one editor is found, percent of {trials['detection']} runs; in brackets the",
+        "tolerance in percent of the score, the median over its knob values.",
         "",
     ]
     titles = [f"{NAMES[metric]}, {mode}" for metric in AXES for mode in MODES]
