@@ -168,6 +168,8 @@ def test_check_exits_with_0_1_and_2(etabench: Callable[..., Outcome], spec_file:
     code, out, _ = etabench("check", run, "--baseline", file)
     assert code == 1
     assert "3 regressed, 3 improved among 6 cells" in out, "higher is better for one of the two metrics"
+    pairs["score"] -= 10.0
+    write_table(Run(run), "pairs", pairs)
     etabench("run", spec_file(), "--out", run, "--limit", "1", "--workers", "1")
     code, out, _ = etabench("check", run, "--baseline", file)
     assert code == 2
