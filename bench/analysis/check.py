@@ -167,15 +167,20 @@ class Judge:
         loss = loss_of(*means, sign) if len(both) else 0.0
         tolerance = self.tolerance(key, before[:, both], seeds) if len(both) else ROUNDING
         loss = loss if loss > tolerance else strange.loss or loss
-        each = sorted(zip(both.tolist(), old.tolist(), new.tolist(), strict=True), key=lambda row: -loss_of(row[1], row[2], sign))
-        rows = [(names[place], b, a) for place, b, a in each if of_edits and loss_of(b, a, sign) > 0]
         word: Word = "improved" if -loss > tolerance else "unchanged"
         if loss > tolerance:
             word = "regressed"
         elif failed or strange.stops:
             word = "not comparable"
+        worst = strange.infinite
+        if of_edits and word == "regressed":
+            lost = [
+                (loss_of(b, a, sign), names[place], b, a)
+                for place, b, a in zip(both.tolist(), old.tolist(), new.tolist(), strict=True)
+            ]
+            worst += tuple(row[1:] for row in sorted(lost, key=lambda row: -row[0])[:WORST] if row[0] > 0)
         reason = f"the metric failed: {failed}" if failed else strange.reason
-        return Outcome(*key, *means, loss, tolerance, len(both), word, reason, (*strange.infinite, *rows)[:WORST])
+        return Outcome(*key, *means, loss, tolerance, len(both), word, reason, worst[:WORST])
 
     def tolerance(self, key: Key, before: Floats, seeds: int) -> float:
         """The largest loss that is chance, from scores (draws, samples) all of which are numbers."""
