@@ -132,11 +132,9 @@ class Judge:
         """What a run is held against, in words."""
         seeds = f"seed{'s' * (len(found.seeds) > 1)} {', '.join(map(str, found.seeds))} on {found.device}"
         if self.draw_of(found) is not None:
-            return (
-                f"{seeds}, as in the baseline: the same noise, compared sample by sample; tolerances from {self.repeats} repeats"
-            )
+            return f"{seeds}, as in the baseline: the same noise, compared sample by sample; tolerances from {_counted(self.repeats, 'repeat')}"
         theirs = f"seeds {', '.join(map(str, sum(self.baseline.draws, ())))} on {self.baseline.device}"
-        return f"{seeds}, the baseline has {theirs}: other noise; tolerances from {self.draws} draws of seeds"
+        return f"{seeds}, the baseline has {theirs}: other noise; tolerances from {_counted(self.draws, 'draw')} of seeds"
 
     def judge(self, found: Measured, failed: Mapping[str, str] | None = None) -> tuple[Outcome, ...]:
         """What became of every cell, worst first. Metrics that `failed` in the run are not comparable, for the reason given.
@@ -215,6 +213,10 @@ class Judge:
         for (_, _, metric), moved in self.moved.items():
             squares.setdefault(metric, []).append(moved**2)
         return {metric: math.sqrt(math.fsum(each) / len(each)) for metric, each in squares.items()}
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def spreads(baseline: Baseline) -> list[dict[str, Any]]:
