@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test quick lint types docs check baseline bench train-toybox clean
+.PHONY: help install demo study-demo test quick lint types docs check baseline bench train-toybox clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -18,6 +18,11 @@ install: $(INSTALLED) ## make .venv with everything in it
 
 demo: $(INSTALLED) ## run four editors over their knobs on ToyBox, score them, write runs/demo/report/index.html
 	$(BIN)/etabench run demo --out runs/demo
+
+study-demo: $(INSTALLED) ## let people vote on the edits of the demo: makes the run and the study where they are not, and opens the first page
+	test -f runs/demo/report/index.html || $(BIN)/etabench run demo --out runs/demo
+	test -f runs/demo-study/study.json || $(BIN)/etabench study make runs/demo --out runs/demo-study
+	$(BIN)/etabench study serve runs/demo-study --open
 
 test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each (about a quarter of an hour of two quiet cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

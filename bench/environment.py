@@ -34,6 +34,9 @@ PACKAGES = (
     "pydantic",
     "ray",
     "submitit",
+    "starlette",
+    "uvicorn",
+    "krippendorff",
 )
 
 

@@ -26,7 +26,7 @@ STAIRS = (
     ("store",),
     ("workers", "scoring"),
     ("analysis",),
-    ("commands",),
+    ("commands", "raters"),
     ("api",),
     ("studies", "benchmarks"),
     ("cli",),

@@ -1,7 +1,7 @@
 """``make bench``: what the harness costs against what its users would run otherwise, on the same weights, in one run.
 
     python -m bench.benchmarks                   all parts as they come
-    python -m bench.benchmarks PART [OPTIONS]    one part: editors, scoring, frechet or memory; ``--help`` tells its options
+    python -m bench.benchmarks PART [OPTIONS]    one part: editors, scoring, frechet, memory or raters; ``--help`` tells its options
 
 Every part is a subcommand with its own module in ``bench.benchmarks``, which says what is compared and how it is measured.
 """
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import argparse
 
-from bench.benchmarks import editors, frechet, memory, scoring
+from bench.benchmarks import editors, frechet, memory, raters, scoring
 
 __all__ = ["main"]
 
-PARTS = {"editors": editors, "scoring": scoring, "frechet": frechet, "memory": memory}
+PARTS = {"editors": editors, "scoring": scoring, "frechet": frechet, "memory": memory, "raters": raters}
 """Each has a docstring, ``add_arguments(parser)`` and ``run(given)``."""
 
 

@@ -1,6 +1,6 @@
 """The command `etabench`. Only the standard library, typer and rich are imported before a command needs more.
 
-`app` has the application, `making`, `gating`, `judging` and `looking` its commands.
+`app` has the application, `making`, `gating`, `judging`, `looking` and `study` its commands.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from bench.cli import making  # noqa: F401 - which adds its commands: those of a run come first
 
 # isort: split
-from bench.cli import gating, judging, looking  # noqa: F401
+from bench.cli import gating, judging, looking, study  # noqa: F401
 from bench.cli.app import app
 from bench.commands import console
 from bench.interrupts import told_to_stop

@@ -138,7 +138,7 @@ def power(
     as_json: Json = False,
 ) -> None:
     """Say how many source pictures and seeds tell two editors apart, in 80 and 90 of 100 benchmarks, from the spread in a run."""
-    from bench.analysis import power as planning
+    from bench.analysis import sample_size as planning
     from bench.store import Run
 
     rows = planning.power(Run.open(run), first=first, second=second, metric=metric, difference=difference)

@@ -26,7 +26,13 @@ DETAILS = frozenset({"grid", "presets", "checkpoint", "target"})
 """Fields that a table has no room for."""
 FACTS = Path(__file__).parent / "facts.json"
 DRIVERS = ("nvidia-smi", "rocm-smi")
-EXTRAS = {"ray": "--executor ray", "submitit": "--executor slurm"}
+EXTRAS = {
+    "ray": "--executor ray",
+    "submitit": "--executor slurm",
+    "starlette": "etabench study serve",
+    "uvicorn": "etabench study serve",
+    "krippendorff": "etabench study report",
+}
 
 
 def editors(live: bool = False) -> Rows:

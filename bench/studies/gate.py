@@ -180,7 +180,8 @@ def page(
     lines = [HEAD, f"## Measured on the spec `{known.spec}`", ""]
     lines += [
         f"{len(known.samples)} samples, {len(known.pairs) + len(known.sets)} cells, {len(known.draws)} draws (seeds {seeds}), "
-        f"{len(known.repeats)} repeat{'s' * (len(known.repeats) != 1)} ({', '.join(known.repeats) or 'none'}), on {known.device}. Runs are simulated from the spreads in the",
+        f"{len(known.repeats)} repeat{'s' * (len(known.repeats) != 1)} ({', '.join(known.repeats) or 'none'}), on {known.device}. "
+        "Runs are simulated from the spreads in the",
         "baseline, the baseline itself each time too; `python -m bench.studies.gate` writes this page, and a test does a part of it again.",
         "",
         f"Checks of clean runs that fail, percent of {trials['alarms']}; of the {len(known.draws)} real draws, each held against the others, "

@@ -1,0 +1,175 @@
+"""The frame of votes: what people, or judges in their place, said of edits. One row per answer, in Parquet or CSV.
+
+Whoever asks writes it (a study, a vision-language judge) and whoever analyses reads it; nothing else passes between them. An answer that
+did not come is a row with a `failure` and without an answer: never a tie, never a number.
+
+Others need less of it: who voted, on which edits, and what. `plain` gives that of the votes that count, and `read_votes` takes it too:
+
+    preferences     rater, sample_id, first, first_value, second, second_value, vote
+    ratings         rater, sample_id, editor, value, score
+
+of one question in one table. A vote is first, second, tie, both_bad, nothing (no answer), or flip: a judge that named the same place in both
+orders, which is no preference and no tie. `source_id`, `category`, `failure` and `question` are read where they are.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import ScoreError
+from bench.store import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ANSWERS", "COLUMNS", "PREFERENCE", "RATINGS", "plain", "read_votes", "votes_frame", "write_votes"]
+
+PREFERENCE = "preference"
+"""The question that compares two edits of a sample."""
+RATINGS = ("SC", "PQ")
+"""The questions that rate one edit as ImagenHub does (arXiv 2310.01596): semantic consistency, perceptual quality; 0, 0.5 or 1."""
+ANSWERS = ("first", "second", "tie", "both_bad")
+"""What `answer` of a preference may be. `tie`: they are equally good; `both_bad`: neither does what is asked."""
+COLUMNS = {
+    "study": "name of the study",
+    "rater": "who answered: a pseudonym of a person, or name and snapshot of a judge",
+    "position": "number of the trial in the rater's session, from 0",
+    "kind": "trial; duplicate, a trial shown to the rater before; gold, a trial whose right answer is known",
+    "item": "what is judged: the same for all raters of the same edits",
+    "sample_id": "manifest id of the sample",
+    "source_id": "hash of the decoded source picture: the cluster of intervals, with the rater",
+    "category": "category of the edit, or empty",
+    "question": "preference, SC or PQ",
+    "first": "label of the editor that is judged; of a preference the one of two, whatever the side it was shown on",
+    "first_value": "its knob value",
+    "second": "label of the other editor of a preference, or empty",
+    "second_value": "its knob value; missing where there is no second",
+    "first_side": "where the first was shown: left or right (for a judge: before or after the other); empty where there is no second, or where "
+    "a judge saw both orders",
+    "answer": "of a preference: first, second, tie or both_bad; empty for a rating and for a failure",
+    "score": "of a rating: 0, 0.5 or 1, higher is better; missing otherwise",
+    "expected": "of a gold trial: the right answer, or the right score as text; empty otherwise",
+    "seconds": "from the pictures being visible to the answer; missing where not measured",
+    "time": "when the answer was stored, ISO 8601 in UTC",
+    "failure": "why there is no answer (refused, unparsable, timed out, ...); empty where there is one",
+}
+"""Columns of the frame and their meaning."""
+_NUMBERS = ("first_value", "second_value", "score", "seconds")
+_KINDS = {
+    "kind": ("trial", "duplicate", "gold"),
+    "question": (PREFERENCE, *RATINGS),
+    "first_side": ("left", "right", ""),
+    "answer": (*ANSWERS, ""),
+}
+
+
+def votes_frame(rows: Sequence[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
+    """A frame of `rows` with exactly the columns of votes and their dtypes. Raises ScoreError that names row and column."""
+    import pandas as pd
+
+    given = pd.DataFrame(rows) if len(rows) else pd.DataFrame(columns=list(COLUMNS))
+    if lacking := [name for name in COLUMNS if name not in given.columns]:
+        raise ScoreError(f"votes lack the column {', '.join(lacking)}; expected {', '.join(COLUMNS)}")
+    table = given[list(COLUMNS)].copy()
+    for name in COLUMNS:
+        try:
+            if name in _NUMBERS:
+                table[name] = table[name].astype("float64")
+            elif name == "position":
+                table[name] = table[name].astype("int64")
+            else:
+                table[name] = table[name].astype("object").where(table[name].notna(), "").map(str)
+        except (TypeError, ValueError) as error:
+            raise ScoreError(f"votes, column {name}: {error}") from error
+    _check(table)
+    return table.reset_index(drop=True)
+
+
+def plain(votes: pd.DataFrame, question: str) -> pd.DataFrame:
+    """Answers to one question in the columns that others read; see the module. Give it the votes that count."""
+    own = votes[votes["question"] == question]
+    rest = own[["source_id", "category"]]
+    if question == PREFERENCE:
+        named = own[["rater", "sample_id", "first", "first_value", "second", "second_value"]]
+        return named.assign(vote=own["answer"]).join(rest).reset_index(drop=True)
+    named = own[["rater", "sample_id", "first", "first_value", "score"]]
+    return named.rename(columns={"first": "editor", "first_value": "value"}).join(rest).reset_index(drop=True)
+
+
+def read_votes(path: Path) -> pd.DataFrame:
+    """The votes of a Parquet or CSV file, plain ones too. Raises ScoreError where it is no such file or not a frame of votes."""
+    import pandas as pd
+
+    try:
+        if path.suffix == ".parquet":
+            table = pd.read_parquet(path)
+        else:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            table = table.where(table != "", None)
+    except (OSError, ValueError) as error:
+        raise ScoreError(f"{path} cannot be read as votes: {error}; it must be a .parquet or .csv file of them") from error
+    try:
+        return votes_frame(_from_plain(table, path.stem) if "study" not in table else table)
+    except ScoreError as error:
+        raise ScoreError(f"{path}: {error}") from error
+
+
+def write_votes(folder: Path, votes: pd.DataFrame, name: str = "votes") -> None:
+    """Write `<name>.parquet` and `<name>.csv` into `folder`, each in full or not at all."""
+    from reports.text import inert
+
+    buffer = io.BytesIO()
+    votes.to_parquet(buffer, index=False)
+    write_atomically(folder / f"{name}.parquet", buffer.getvalue())
+    write_atomically(folder / f"{name}.csv", inert(votes).to_csv(index=False, lineterminator="\n").encode("utf-8", "replace"))
+
+
+def _from_plain(table: pd.DataFrame, study: str) -> pd.DataFrame:
+    """The frame of plain votes. A picture is its sample where the table does not tell, and a vote for neither order fails as a flip."""
+    needed = [
+        "rater",
+        "sample_id",
+        *(["first", "first_value", "second", "second_value"] if "vote" in table else ["editor", "value"]),
+    ]
+    if lacking := [name for name in (*needed, "vote" if "vote" in table else "score") if name not in table]:
+        raise ScoreError(
+            f"votes lack the column {', '.join(lacking)}; expected those of a study, or {', '.join(needed)} and vote or score"
+        )
+    own = table.rename(columns={"editor": "first", "value": "first_value"})
+    own = own.assign(study=study, position=0, kind="trial", first_side="", expected="", seconds=None, time="", answer="")
+    for name, default in (("source_id", own["sample_id"]), ("category", ""), ("failure", "")):
+        own[name] = own[name].fillna(default) if name in own else default
+    if "vote" in own:
+        said = own["vote"].fillna("")
+        reason = said.map({"flip": "flip", "": "no answer"}).fillna("")
+        own["failure"] = own["failure"].where((own["failure"] != "") | (reason == ""), reason)
+        own = own.assign(answer=said.replace("flip", ""), question=PREFERENCE, score=None)
+    else:
+        own["question"] = own["question"] if "question" in own else RATINGS[0]
+        own["failure"] = own["failure"].where((own["failure"] != "") | own["score"].notna(), "no answer")
+        own = own.assign(second="", second_value=None)
+    judged = own[["sample_id", "first", "first_value", "second", "second_value"]]
+    return own.assign(item=[" ".join(map(str, cells)) for cells in judged.itertuples(index=False)])
+
+
+def _check(table: pd.DataFrame) -> None:
+    for name, allowed in _KINDS.items():
+        wrong = table.index[~table[name].isin(allowed)]
+        if len(wrong):
+            words = ", ".join(word or "nothing" for word in allowed)
+            raise ScoreError(f"votes, row {wrong[0]}: {name} is {table[name][wrong[0]]!r}; it may be {words}")
+    preference, failed = table["question"] == PREFERENCE, table["failure"] != ""
+    rules = {
+        "a preference needs first and second, two editors": preference
+        & ((table["first"] == table["second"]) | (table["first"] == "") | (table["second"] == "")),
+        "a rating has no second": ~preference & (table["second"] != ""),
+        "a failure has neither answer nor score": failed & ((table["answer"] != "") | table["score"].notna()),
+        "a preference needs an answer or a failure": preference & ~failed & (table["answer"] == ""),
+        "a rating needs a score from 0 to 1 or a failure": ~preference & ~failed & ~table["score"].between(0, 1),
+    }
+    for rule, broken in rules.items():
+        if broken.any():
+            raise ScoreError(f"votes, row {broken.idxmax()}: {rule}")
