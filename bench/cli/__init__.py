@@ -1,7 +1,7 @@
 """The command `etabench`. Only the standard library, typer and rich are imported before a command needs more.
 
-`app` has the application, `making`, `watching`, `judging`, `judges`, `boards`, `protocols`, `sidecars`, `looking` and `study` its
-commands.
+`app` has the application, `making`, `watching`, `gating`, `judging`, `judges`, `boards`, `protocols`, `sidecars`, `looking` and
+`study` its commands.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.cli import making  # noqa: F401 - which adds its commands: those of a
 from bench.cli import watching  # noqa: F401
 
 # isort: split
-from bench.cli import boards, judges, judging, looking, protocols, sidecars, study  # noqa: F401
+from bench.cli import boards, gating, judges, judging, looking, protocols, sidecars, study  # noqa: F401
 from bench.cli.app import app
 from bench.commands import console
 from bench.interrupts import told_to_stop

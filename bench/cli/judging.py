@@ -1,4 +1,4 @@
-"""Commands on finished runs: the gate, printed numbers, metrics judged, and edits for other tools."""
+"""Commands on finished runs: metrics judged, and edits for other tools."""
 
 from __future__ import annotations
 
@@ -10,36 +10,7 @@ import typer
 from bench.cli.app import Json, RunArgument, Trust, app, show_report
 from bench.commands import console
 
-__all__ = ["blended_precision", "check", "export", "validate_metrics"]
-
-
-@app.command()
-def check(
-    run: RunArgument,
-    *,
-    baseline: Annotated[Path | None, typer.Option("--baseline", metavar="FILE", help="a baseline file")] = None,
-    update: Annotated[bool, typer.Option("--update", help="write the baseline instead of comparing with it")] = False,
-    published: Annotated[str, typer.Option(metavar="BENCHMARK", help="compare with the printed numbers of a benchmark")] = "",
-) -> None:
-    """Compare with a baseline or with printed numbers: exit 0 if all agrees, 1 if something differs, 2 if nothing can be compared."""
-    from bench.analysis.baseline import compare, write_baseline
-    from bench.analysis.published import beside
-    from bench.store import Run
-
-    if (baseline is None) == (not published):
-        raise typer.BadParameter("give --baseline FILE or --published BENCHMARK, one of the two")
-    if baseline is None:
-        found = beside(Run.open(run), published)
-        console.print_rows([each.as_row() for each in found], as_json=False)
-        verdicts = {each.verdict for each in found}
-        raise typer.Exit(1 if "differs" in verdicts else 0 if "agrees" in verdicts else 2)
-    if update:
-        number = write_baseline(Run.open(run), baseline)
-        console.out.print(f"{number} scores in {baseline}", markup=False, soft_wrap=True)
-        return
-    verdict = compare(Run.open(run), baseline)
-    console.print_verdict(verdict)
-    raise typer.Exit(1 if verdict.regressions else 2 if verdict.failed else 0)
+__all__ = ["blended_precision", "export", "validate_metrics"]
 
 
 @app.command()

@@ -18,7 +18,6 @@ from rich.text import Text
 from bench.errors import EtabenchError, message_of
 
 if TYPE_CHECKING:
-    from bench.analysis.baseline import Verdict
     from bench.commands.outlook import Forecast
     from bench.manifest.lint import Finding
     from bench.plan import Plan
@@ -34,7 +33,6 @@ __all__ = [
     "print_plan",
     "print_rows",
     "print_statements",
-    "print_verdict",
     "tell",
     "visible",
 ]
@@ -72,7 +70,6 @@ def console(stderr: bool = False) -> Console:
 
 out, log = console(), console(stderr=True)
 
-SHOWN_DIFFERENCES = 12
 SHOWN_METRICS = 8
 """Columns of the leaderboard on the console; all are in the report."""
 
@@ -124,36 +121,6 @@ def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: S
     for (unknown, basis), editors in bases.items():
         text = f"  {', '.join(editors)}: {'unknown, ' if unknown else ''}{basis}"
         out.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def print_verdict(verdict: Verdict) -> None:
-    """The worst regressions and the largest improvements of a check."""
-    for title, differences in (("regressions", verdict.regressions), ("improvements", verdict.improvements)):
-        if differences:
-            table = Table(
-                title=f"{len(differences)} {title}", box=None, header_style="bold", title_justify="left", pad_edge=False
-            )
-            for name in ("editor", "value", "metric", "sample", "baseline", "run", "difference", "tolerance"):
-                table.add_column(name)
-            for item in differences[:SHOWN_DIFFERENCES]:
-                change = item.after - item.before
-                numbers = (_score(item.before), _score(item.after), "" if math.isnan(change) else f"{change:+.3g}")
-                words = (escape(item.editor), f"{item.value:g}", escape(item.metric), escape(item.sample or "mean"))
-                table.add_row(*words, *numbers, f"{item.tolerance:.3g}")
-            out.print(table)
-    extra = f", {verdict.extra} scores are not in the baseline" if verdict.extra else ""
-    state = f"{len(verdict.regressions)} regressions" if verdict.regressions else "no regression"
-    undefined = f" ({verdict.undefined} undefined in both)" if verdict.undefined else ""
-    out.print(f"{state} among {verdict.compared} scores{undefined}{extra}", markup=False, highlight=False, soft_wrap=True)
-    for metric, reason in verdict.failed.items():
-        out.print(f"not compared, since it failed in the run: {metric} ({reason})", markup=False, highlight=False, soft_wrap=True)
-    if verdict.unchecked:
-        names = ", ".join(verdict.unchecked)
-        out.print(f"not compared, since the baseline does not have them: {names}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _score(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.5g}"
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool, hide: Collection[str] = ()) -> None:

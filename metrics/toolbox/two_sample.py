@@ -1,10 +1,8 @@
-"""Intervals and tests for metrics of sets, where a naive bootstrap is invalid.
+"""Intervals for metrics of sets, where a naive bootstrap is invalid.
 
 Rows drawn twice make a set look more like itself than it is: the bootstrap distribution of FID or KID does not even contain the value
 it is meant for. Everything here draws without replacement.
 
-    swap_test           are two editors told apart? Under the hypothesis that they are exchangeable, each case's two edits may be
-                        swapped; the p value is the share of swaps that set the editors at least as far apart as they are.
     split_half          standard error of one value: two disjoint halves share the bias of their size, so their difference shows
                         the sampling noise alone.
     subsample           the same from subsets of any size (delete-d jackknife).
@@ -16,9 +14,8 @@ All take `values`, a function of bool masks (k, rows) that gives the metric of e
 (edits of one source picture) stay together. The reference is taken as given. A subset without a value counts itself out and is
 no more than that: an interval stands on the others as long as they are nearly all.
 
-Sources: Good, "Permutation, Parametric and Bootstrap Tests of Hypotheses" (the swap test); Phipson and Smyth 2010, arXiv 1603.05766
-(p values that are never 0); Shao and Wu 1989, "A General Theory for Jackknife Variance Estimation" (delete-d); Wolter,
-"Introduction to Variance Estimation", section 4.5 (the jackknife in strata).
+Sources: Shao and Wu 1989, "A General Theory for Jackknife Variance Estimation" (delete-d); Wolter, "Introduction to Variance Estimation",
+section 4.5 (the jackknife in strata).
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ from numpy.typing import NDArray
 from metrics.base import MetricError
 from metrics.networks.images import check_whole
 
-__all__ = ["Spread", "SwapTest", "Values", "jackknife", "split_half", "subsample", "swap_test"]
+__all__ = ["Spread", "Values", "jackknife", "split_half", "subsample"]
 
 Masks = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -43,8 +40,6 @@ FEWEST_UNITS = 4
 """Below these an interval is undefined."""
 FEWEST_DEFINED = 0.95
 """Share of the subsets that must have a value for the interval to be."""
-TIE = 1e-9
-"""Differences within this share of the observed one count as equal to it: rounding must not decide a tie."""
 
 
 @dataclass(frozen=True)
@@ -66,60 +61,6 @@ class Spread:
     high: float
     units: int
     defined: float
-
-
-@dataclass(frozen=True)
-class SwapTest:
-    """Whether two editors differ.
-
-    Attributes:
-        difference: metric of the first less metric of the second.
-        p_value: two-sided, in 1 / permutations .. 1; NaN where a swap has no value.
-        permutations: swaps tried, the editors as they are among them.
-        exact: whether they are all swaps that there are.
-    """
-
-    difference: float
-    p_value: float
-    permutations: int
-    exact: bool
-
-
-def swap_test(
-    values: Values, cases: int, *, units: Sequence[Hashable] | None = None, permutations: int = 1000, seed: int = 0
-) -> SwapTest:
-    """Permutation test of two editors on the same cases.
-
-    Args:
-        values: over 2 x cases rows, the edits of the first editor and then those of the second, cases in one order.
-        cases: number of cases, at least 1.
-        units: one name per case; cases of one unit are swapped together. None: each case by itself.
-        permutations: number of random swaps; where there are no more than that many swaps at all, all are tried.
-        seed: of the swaps.
-
-    Raises:
-        MetricError: a parameter out of bounds, or not one unit per case.
-    """
-    check_whole(cases, "swap_test cases", 1, "give the edits of both editors")
-    check_whole(permutations, "swap_test permutations", 1, "1000 is the default")
-    groups = _groups(units, cases)
-    count = int(groups.max()) + 1
-    exact = count < 63 and 2 ** (count - 1) <= permutations
-    if exact:
-        # Swapping everything only turns the sign, so the first unit may stay.
-        flips = (np.arange(2 ** (count - 1))[:, None] >> np.arange(count)[None, :] & 1).astype(np.bool_)[:, ::-1]
-    else:
-        flips = np.random.default_rng(seed).random((permutations, count)) < 0.5
-        flips[0] = False
-    swapped = flips[:, groups]
-    either = np.concatenate([~swapped, swapped], axis=1)
-    first, second = np.split(_at_once(values, np.concatenate([either, ~either])), 2)
-    apart = first - second
-    observed = float(apart[0])
-    if not np.isfinite(apart).all():
-        return SwapTest(observed, float("nan"), len(flips), exact)
-    far = np.abs(apart) >= abs(observed) * (1 - TIE)
-    return SwapTest(observed, float(far.mean()), len(flips), exact)
 
 
 def split_half(

@@ -20,7 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from reports.data import ReportError
 
-__all__ = ["LARGE", "State", "data_uris", "put_pictures"]
+__all__ = ["LARGE", "State", "data_uri", "data_uris", "put_pictures"]
 
 LARGE = 256
 """Longest side in pixels from which on a picture also has a small WebP, which is reduced to it."""
@@ -76,7 +76,7 @@ def data_uris(pictures: Iterable[tuple[str, Path]]) -> tuple[dict[str, State], d
     uris: dict[str, str] = {}
     total = 0
     for name, path in pictures:
-        states[name], uri = _data_uri(path)
+        states[name], uri = data_uri(path)
         total += len(uri)
         if total > _MOST_SINGLE:
             raise ReportError(
@@ -88,7 +88,7 @@ def data_uris(pictures: Iterable[tuple[str, Path]]) -> tuple[dict[str, State], d
     return states, uris
 
 
-def _data_uri(path: Path) -> tuple[State, str]:
+def data_uri(path: Path) -> tuple[State, str]:
     """The PNG at `path` as a data URI, byte for byte where its sides have at most :data:`SINGLE` pixels, else as a WebP of that size."""
     try:
         content = _read(path)

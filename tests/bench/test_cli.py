@@ -13,8 +13,11 @@ import pytest
 from fake_specs import ALL_METRICS, PAIR_METRICS, editor
 
 from bench import cli
+from bench.analysis.baseline import write_baseline
+from bench.errors import BaselineError, RunError
 from bench.scoring import read_scores
 from bench.scoring.tables import write_table
+from bench.store import Run
 
 ROOT = Path(__file__).parents[2]
 SpecFile = Callable[..., Path]
@@ -144,29 +147,33 @@ def test_an_editor_that_exits_does_not_end_the_command_in_silence(
     assert len(list((tmp_path / "run").glob("units/*/record.json"))) == 3
 
 
+def one_draw(run: Path, file: Path) -> None:
+    """A baseline of a run as it is."""
+    write_baseline([Run(run)], {}, file)
+
+
 @pytest.mark.slow
 def test_check_exits_with_0_1_and_2(etabench: Callable[..., Outcome], spec_file: SpecFile, tmp_path: Path) -> None:
     run, file = tmp_path / "run", tmp_path / "baseline.json"
     etabench("run", spec_file(), "--out", run, "--workers", "1")
     code, _, err = etabench("check", run, "--baseline", file)
     assert (code, err.count("\n")) == (2, 1)
-    assert "--update` writes one" in err
-    assert etabench("check", run, "--baseline", file, "--update")[0] == 0
+    assert "`etabench baseline SPEC --out" in err
+    one_draw(run, file)
     code, out, _ = etabench("check", run, "--baseline", file)
-    assert (code, "no regression among 18 scores" in out) == (0, True)
-    from bench.store import Run
-
+    assert (code, "no regression among 6 cells" in out) == (0, True)
     pairs = read_scores(Run(run)).pairs
     pairs["score"] += 10.0
     write_table(Run(run), "pairs", pairs)
     code, out, _ = etabench("check", run, "--baseline", file)
     assert code == 1
-    assert "regressions" in out
-    assert "improvements" in out, "higher is better for one of the two metrics"
+    assert "3 regressed, 3 improved among 6 cells" in out, "higher is better for one of the two metrics"
+    pairs["score"] -= 10.0
+    write_table(Run(run), "pairs", pairs)
     etabench("run", spec_file(), "--out", run, "--limit", "1", "--workers", "1")
-    code, _, err = etabench("check", run, "--baseline", file)
+    code, out, _ = etabench("check", run, "--baseline", file)
     assert code == 2
-    assert "lacks 12 of 18 scores" in err
+    assert "2 of 3 scores are missing (first: sample sample-1)" in out
 
 
 @pytest.mark.parametrize(
@@ -239,13 +246,14 @@ def test_the_gate_never_takes_a_malformed_file_for_a_regression(
     run, file = tmp_path / "run", tmp_path / "baseline.json"
     assert etabench("run", spec_file(), "--out", run, "--workers", "1", "--no-score")[0] == 0
     assert etabench("score", run)[0] == 0
-    assert etabench("check", run, "--baseline", file, "--update")[0] == 0
+    one_draw(run, file)
     whole = json.loads(file.read_text())
     for changes in (
         {"scores": []},
         {"higher_is_better": {"clip": "no", "lpips": False}},
         {"scores": whole["scores"] * 2},
         {"sets": 3},
+        {"schema": 1},
     ):
         file.write_text(json.dumps(whole | changes))
         code, _, err = etabench("check", run, "--baseline", file)
@@ -279,8 +287,8 @@ def test_trust_is_asked_for_on_the_command_line(
     assert etabench("score", run)[0] == 0
     shutil.rmtree(tmp_path / "state")
     monkeypatch.setattr(trust, "_here", set())
-    code, _, err = etabench("check", run, "--baseline", tmp_path / "baseline.json", "--update")
-    assert (code, "read it, then add --trust" in err) == (2, True), "which scores are lacking is asked of the metrics' classes"
+    with pytest.raises(RunError, match="read it, then add --trust"):
+        one_draw(run, tmp_path / "baseline.json")
 
 
 def test_an_interrupt_says_how_to_go_on(
@@ -405,7 +413,7 @@ def test_a_metric_that_fails_is_the_last_word_of_run_score_and_check(
 
     good, bad, baseline = tmp_path / "good", tmp_path / "bad", tmp_path / "baseline.json"
     assert etabench("run", spec_file(), "--out", good, "--workers", "1")[0] == 0
-    assert etabench("check", good, "--baseline", baseline, "--update")[0] == 0
+    one_draw(good, baseline)
     cls = registry.load_metric(PAIR_METRICS[1]["name"])
 
     def refuse(self: object, batch: object) -> None:
@@ -422,11 +430,10 @@ def test_a_metric_that_fails_is_the_last_word_of_run_score_and_check(
     assert etabench("score", bad, "--strict")[0] == 1
     code, out, _ = etabench("check", bad, "--baseline", baseline)
     assert code == 2
-    assert "no regression among 9 scores" in out
-    assert out.splitlines()[-1].startswith("not compared, since it failed in the run: lpips (edits of samples")
-    code, _, err = etabench("check", bad, "--baseline", tmp_path / "new.json", "--update")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "9 scores of lpips are missing, and a baseline needs them all: it failed (" in err
+    assert "no regression, 3 not comparable among 6 cells" in out
+    assert out.splitlines()[-1].startswith("lpips failed in the run: edits of samples")
+    with pytest.raises(BaselineError, match=r"9 scores of lpips are missing, and a baseline needs them all: it failed \("):
+        one_draw(bad, tmp_path / "new.json")
     assert not (tmp_path / "new.json").exists()
 
 
@@ -436,7 +443,7 @@ def test_a_picture_that_was_changed_is_named_by_score_report_and_check_and_made_
 ) -> None:
     run, baseline = tmp_path / "run", tmp_path / "baseline.json"
     etabench("run", spec_file(), "--out", run, "--workers", "1")
-    etabench("check", run, "--baseline", baseline, "--update")
+    one_draw(run, baseline)
     edit = sorted(run.glob("units/*/001.png"))[0]
     edit.write_bytes(edit.read_bytes()[:-1])
     for command in (("score",), ("report",), ("check", "--baseline", baseline)):

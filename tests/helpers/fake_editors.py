@@ -362,3 +362,12 @@ class Unchanged(Fade):
     knob = None
     anchor = True
     deterministic = True
+
+
+class Grey(Unchanged):
+    """An anchor that is called regenerate, as the real one: nearer to any truth than the source is, and far from the source."""
+
+    name = "regenerate"
+
+    def render(self, state: tuple[Image, NDArray[np.float64]], values: Sequence[float]) -> list[Image]:
+        return [np.full_like(state[0], 127) for _ in values]

@@ -21,7 +21,9 @@ from fixtures_manifest import row, write_folder
 from PIL import Image
 
 from bench import api, registry
-from bench.analysis.baseline import compare, write_baseline
+from bench.analysis.baseline import write_baseline
+from bench.analysis.baseline_file import read_baseline
+from bench.analysis.check import check
 from bench.commands.report import report_data
 from bench.errors import BaselineError, RunError, ScoreError
 from bench.progress import Advance, Progress
@@ -159,7 +161,7 @@ def test_a_picture_that_is_no_longer_what_was_made_is_named_and_made_anew(
 ) -> None:
     """By score, report, check and the writing of a baseline; run makes it anew, and the scores hold again."""
     run, before = scored(make_spec(), tmp_path / "run")
-    write_baseline(run, tmp_path / "baseline.json")
+    write_baseline([run], {}, tmp_path / "baseline.json")
     path = run.units / run.plan.units[1].key / "001.png"
     pristine = path.read_bytes()
     damage(path)
@@ -168,8 +170,8 @@ def test_a_picture_that_is_no_longer_what_was_made_is_named_and_made_anew(
         api.score,
         api.report,
         read_scores,
-        lambda run: compare(run, tmp_path / "baseline.json"),
-        lambda run: write_baseline(run, tmp_path / "baseline.json"),
+        lambda run: check(run, read_baseline(tmp_path / "baseline.json")),
+        lambda run: write_baseline([run], {}, tmp_path / "baseline.json"),
     ):
         with pytest.raises(RunError, match=named):
             command(run)
@@ -180,7 +182,7 @@ def test_a_picture_that_is_no_longer_what_was_made_is_named_and_made_anew(
     ]
     assert path.read_bytes() == pristine
     pd.testing.assert_frame_equal(read_scores(again).pairs, before.pairs)
-    assert compare(again, tmp_path / "baseline.json").regressions == []
+    assert check(again, read_baseline(tmp_path / "baseline.json")).exit_code == 0
 
 
 def test_a_further_picture_that_is_gone_is_made_anew(make_spec: SpecMaker, tmp_path: Path) -> None:
@@ -293,20 +295,21 @@ def test_a_slow_scoring_that_began_earlier_takes_nothing_away(
 def test_a_baseline_demands_every_score(make_spec: SpecMaker, tmp_path: Path) -> None:
     run, _ = scored(make_spec(metrics=ALL_METRICS), tmp_path / "run")
     path = tmp_path / "baseline.json"
-    write_baseline(run, path)
+    write_baseline([run], {}, path)
     pairs, sets = read_table(run, "pairs"), read_table(run, "sets")
     write_table(run, "pairs", pairs.iloc[1:])
     assert lacking(run, read_scores(run)) == {"clip": 1}
     with pytest.raises(
         BaselineError, match=r"run: 1 scores of clip are missing, and a baseline needs them all: run `etabench score"
     ):
-        write_baseline(run, path)
+        write_baseline([run], {}, path)
     write_table(run, "pairs", pairs)
     write_table(run, "sets", sets.iloc[:-2])
     with pytest.raises(BaselineError, match=r"2 scores of csfid are missing"):
-        write_baseline(run, path)
+        write_baseline([run], {}, path)
     write_table(run, "sets", sets)
-    assert write_baseline(run, path) == 18 + 6
+    found = write_baseline([run], {}, path)
+    assert sum(map(np.size, (*found.pairs.values(), *found.sets.values()))) == 18 + 6
 
 
 def test_rows_are_merged_and_the_last_one_stands() -> None:

@@ -12,7 +12,9 @@ import pytest
 from fake_specs import ALL_METRICS, PAIR_METRICS, SpecMaker, editor, metric
 
 from bench import api, registry
-from bench.analysis.baseline import compare, write_baseline
+from bench.analysis.baseline import write_baseline
+from bench.analysis.baseline_file import read_baseline
+from bench.analysis.check import check
 from bench.commands.outlook import unscored
 from bench.commands.report import report_data
 from bench.errors import BaselineError, RunError, ScoreError
@@ -160,7 +162,7 @@ def test_a_gate_does_not_pass_over_a_metric_that_failed(
     """It is named, the others are compared, and no baseline is written of such a run."""
     run, _ = scored(make_spec(metrics=[*PAIR_METRICS, metric("ColourGap")]), tmp_path / "run")
     path = tmp_path / "baseline.json"
-    write_baseline(run, path)
+    write_baseline([run], {}, path)
     cls = registry.load_metric(metric({"lpips": "Distance", "fid": "ColourGap"}[broken])["name"])
 
     def refuse(self: Any, *_: object) -> None:
@@ -169,15 +171,16 @@ def test_a_gate_does_not_pass_over_a_metric_that_failed(
     monkeypatch.setattr(cls, "score" if broken == "lpips" else "value", refuse)
     shutil.rmtree(run.scores)
     api.score(run)
-    verdict = compare(run, path)
-    assert list(verdict.failed) == [broken]
-    assert "out of order" in verdict.failed[broken]
-    assert verdict.compared == {"lpips": 9 + 3, "fid": 9 + 9}[broken]
-    assert verdict.regressions == []
+    verdict = check(run, read_baseline(path))
+    assert {each.metric for each in verdict.of("not comparable")} == {broken}
+    assert all("out of order" in each.reason for each in verdict.of("not comparable"))
+    assert len(verdict.of("unchanged")) == 6, "three knob values by two metrics"
+    assert verdict.notes[0].startswith(f"{broken} failed in the run: ")
+    assert verdict.exit_code == 2
     with pytest.raises(
         BaselineError, match=rf"scores of {broken} are missing, and a baseline needs them all: it failed \(.*out of order\)"
     ):
-        write_baseline(run, path)
+        write_baseline([run], {}, path)
 
 
 @pytest.mark.slow

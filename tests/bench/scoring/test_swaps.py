@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,16 @@ from made_scores import AXES, curves_as_scores, entry, plan_of
 
 from bench import api
 from bench.analysis.differences import differences
-from bench.scoring import read_scores
+from bench.scoring import read_scores, swaps
 from bench.scoring.axes import Axes
-from bench.scoring.swaps import Ring
+from bench.scoring.swaps import Ring, outcome, signs
 from bench.scoring.tables import PAIR_COLUMNS, frame
+from bench.toybox import embedded
 from bench.workers.crew import Options
+from metrics.base import FeatureSet
+from metrics.frechet import FrechetDistance
+from metrics.kid import KID
+from metrics.toolbox.two_sample import Values
 
 TWO = plan_of(entry("a"), entry("b"), samples=4)
 CLIP = {"a": np.arange(12.0).reshape(4, 3), "b": 100 + np.arange(12.0).reshape(4, 3)}
@@ -96,3 +102,43 @@ def test_a_table_of_tests_at_fixed_points_is_no_longer_known(make_spec: SpecMake
     found = read_scores(run)
     assert found.set_pairs.empty
     assert len(api.score(run).set_pairs) == 1
+
+
+def swapped(values: Values, cases: int) -> swaps.Tested:
+    """The swap test of a metric of sets: its rows are the edits of one editor and then those of the other, cases in one order."""
+    kept = signs(cases, most=1000) > 0
+    first, second = np.split(values(np.concatenate([np.hstack([kept, ~kept]), np.hstack([~kept, kept])])), 2)
+    return outcome(first - second, 2 * kept.mean(axis=1) - 1)
+
+
+def test_swaps_by_hand() -> None:
+    """Differences by case 3, 2, 1: of the 8 swaps, sums 6 (twice, with its mirror image) reach 6. p = 2/8."""
+    rows = np.array([3.0, 2.0, 1.0, 0.0, 0.0, 0.0])
+    found = swapped(lambda masks: (masks @ rows) / masks.sum(axis=1), 3)
+    assert (found.difference, found.p, found.least) == (2, 0.25, 0.25)
+
+
+def test_equal_editors_have_p_one_whatever_the_rounding() -> None:
+    rows = np.tile(np.random.default_rng(0).standard_normal(9) / 3, 2)
+    assert swapped(lambda masks: (masks @ rows) / masks.sum(axis=1), 9).p == 1
+
+
+def test_p_values_of_a_set_metric_are_uniform_where_the_editors_are_exchangeable() -> None:
+    kid, found = KID(embedded.network("features")), []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        cases = rng.standard_normal((10, 12))  # what both editors share of a case
+        pool = FeatureSet(np.concatenate([cases, cases]) + 0.5 * rng.standard_normal((20, 12)), [None] * 20)
+        found.append(swapped(partial(kid.values, pool, FeatureSet(rng.random((20, 12)), [None] * 20)), 10).p)
+    # Kolmogorov's bound at 1 % for 120 draws is 1.63 / sqrt(120) = 0.149; p values come in steps of 1/512.
+    assert np.abs(np.sort(found) - (np.arange(120) + 0.5) / 120).max() < 0.16
+
+
+@pytest.mark.parametrize("kind", [FrechetDistance, KID])
+def test_a_real_difference_of_sets_is_found(kind: type[FrechetDistance] | type[KID]) -> None:
+    rng, distance = np.random.default_rng(1), kind(embedded.network("features"))
+    near, far = rng.standard_normal((30, 12)), rng.standard_normal((30, 12)) + 0.7
+    pool = FeatureSet(np.concatenate([far, near]), [None] * 60)
+    found = swapped(partial(distance.values, pool, FeatureSet(rng.standard_normal((50, 12)), [None] * 50)), 30)
+    assert found.difference > 0
+    assert found.p == found.least, "no swap is as far apart as the editors are"

@@ -11,8 +11,7 @@ from scipy import stats
 from metrics.base import FeatureSet, MetricError
 from metrics.csfid import CSFID
 from metrics.frechet import FrechetDistance
-from metrics.kid import KID
-from metrics.toolbox.two_sample import Values, jackknife, split_half, subsample, swap_test
+from metrics.toolbox.two_sample import Values, jackknife, split_half, subsample
 
 
 def plain(features: np.ndarray) -> FeatureSet:
@@ -22,60 +21,6 @@ def plain(features: np.ndarray) -> FeatureSet:
 def mean_of(rows: np.ndarray) -> Values:
     """A metric whose sampling theory is known: the mean of the marked rows."""
     return lambda masks: (masks @ rows) / masks.sum(axis=1)
-
-
-def test_exact_swap_test_by_hand() -> None:
-    # Differences by case 3, 2, 1: of the 8 swaps, sums 6 (twice, with its mirror image) reach 6. p = 2/8.
-    found = swap_test(mean_of(np.array([3.0, 2.0, 1.0, 0.0, 0.0, 0.0])), 3)
-    assert found.difference == 2
-    assert (found.p_value, found.permutations, found.exact) == (0.25, 4, True)
-
-
-def test_exact_and_random_swaps_agree(rng: np.random.Generator) -> None:
-    rows = np.concatenate([rng.standard_normal(10) + 0.6, rng.standard_normal(10)])
-    exact = swap_test(mean_of(rows), 10, permutations=512)
-    random = swap_test(mean_of(rows), 10, permutations=511)
-    assert (exact.exact, random.exact) == (True, False)
-    # A share near 0.1 over 511 draws deviates by 0.013; three of those.
-    assert random.p_value == pytest.approx(exact.p_value, abs=0.04)
-    assert 0.01 < exact.p_value < 0.5
-
-
-def test_units_are_swapped_together() -> None:
-    rows = np.concatenate([np.ones(12), np.zeros(12)])
-    apart, together = swap_test(mean_of(rows), 12), swap_test(mean_of(rows), 12, units=["a"] * 6 + ["b"] * 6)
-    # Twelve cases: about 2 of 4096 swaps are as far apart. Two units: 2 of 4 are.
-    assert apart.p_value < 0.01
-    assert (together.p_value, together.permutations) == (0.5, 2)
-
-
-def test_equal_editors_have_p_one_whatever_the_rounding() -> None:
-    rows = np.tile(np.random.default_rng(0).standard_normal(9) / 3, 2)
-    assert swap_test(mean_of(rows), 9).p_value == 1
-
-
-def test_p_values_are_uniform_where_the_editors_are_exchangeable(resnet_folder: Path) -> None:
-    metric, found = KID(f"folder:{resnet_folder}"), []
-    for seed in range(120):
-        rng = np.random.default_rng(seed)
-        cases = rng.standard_normal((15, 12))  # what both editors share of a case
-        pool, reference = plain(np.concatenate([cases, cases]) + 0.5 * rng.standard_normal((30, 12))), plain(rng.random((20, 12)))
-        found.append(swap_test(partial(metric.values, pool, reference), 15, permutations=99, seed=seed).p_value)
-    p = np.sort(found)
-    # Kolmogorov's bound at 1 % for 120 draws is 1.63 / sqrt(120) = 0.149; p values come in steps of 0.01.
-    assert np.abs(p - (np.arange(120) + 0.5) / 120).max() < 0.16
-
-
-@pytest.mark.parametrize("kind", [FrechetDistance, KID])
-def test_a_real_difference_is_found_in_gram_form(
-    resnet_folder: Path, rng: np.random.Generator, kind: type[FrechetDistance] | type[KID]
-) -> None:
-    metric = kind(f"folder:{resnet_folder}")
-    near, far = rng.standard_normal((30, 12)), rng.standard_normal((30, 12)) + 0.7
-    pool, reference = plain(np.concatenate([far, near])), plain(rng.standard_normal((50, 12)))
-    found = swap_test(partial(metric.values, pool, reference), 30, permutations=200)
-    assert found.difference > 0
-    assert found.p_value == 1 / 200, "no swap is as far apart as the editors are"
 
 
 @pytest.mark.parametrize("interval", [split_half, subsample])
@@ -127,8 +72,6 @@ def test_what_has_no_interval_says_so(resnet_folder: Path, rng: np.random.Genera
         assert found.units == 3
     metric = CSFID(f"folder:{resnet_folder}")
     pool = FeatureSet(rng.standard_normal((8, 3)), ["cat"] * 8)
-    found = swap_test(lambda masks: np.full(len(masks), np.nan), 4)
-    assert np.isnan(found.p_value)
     assert split_half(partial(metric.values, pool, pool), 8).error > 0
 
 
@@ -205,9 +148,9 @@ def test_intervals_of_csfid_are_as_wide_as_its_spread(resnet_folder: Path) -> No
 def test_parameters_are_checked() -> None:
     rows = mean_of(np.arange(8.0))
     with pytest.raises(MetricError, match="units: expected 4 names, one per row, got 3"):
-        swap_test(rows, 4, units=["a"] * 3)
+        subsample(rows, 4, units=["a"] * 3)
     with pytest.raises(MetricError, match="subsample size: expected fewer than the 8 units, got 8"):
         subsample(rows, 8, size=8)
-    for call in (lambda: swap_test(rows, 0), lambda: split_half(rows, 8, splits=0), lambda: subsample(rows, 8, subsets=1)):
+    for call in (lambda: split_half(rows, 8, splits=0), lambda: subsample(rows, 8, subsets=1)):
         with pytest.raises(MetricError, match="expected a whole number"):
             call()
