@@ -24,7 +24,7 @@ from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes, anchor_ends, mean_table
 from bench.scoring.swaps import grids, outcome, signs
-from reports.data import COLUMNS, empty
+from reports.frames import COLUMNS, empty
 
 __all__ = ["VOLUME", "attained", "gains", "hypervolumes", "seeds", "volume_differences"]
 

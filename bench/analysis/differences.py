@@ -18,7 +18,7 @@ from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes
 from bench.scoring.swaps import Duel, Ring, Tested, outcome
-from reports.data import COLUMNS
+from reports.frames import COLUMNS
 
 __all__ = ["differences", "powerless"]
 

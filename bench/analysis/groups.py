@@ -11,7 +11,7 @@ from bench.analysis.summary import tradeoff
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.scoring.axes import Axes
-from reports.data import COLUMNS, empty
+from reports.frames import COLUMNS, empty
 
 __all__ = ["by_category", "families"]
 

@@ -30,7 +30,7 @@ from scipy.stats import rankdata
 from bench.analysis.agreement import Rater, between, edit_of, raters_of_votes
 from bench.analysis.votes import are_preferences
 from bench.errors import ScoreError
-from reports.data import COLUMNS, empty
+from reports.frames import COLUMNS, empty
 
 if TYPE_CHECKING:
     from bench.plan import Plan

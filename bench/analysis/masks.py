@@ -21,7 +21,7 @@ from PIL import Image
 from bench.analysis.intervals import Range, mean_interval
 from bench.plan import Plan
 from bench.store import Record, Run
-from reports.data import COLUMNS
+from reports.frames import COLUMNS
 
 __all__ = ["mask_quality", "overlap"]
 

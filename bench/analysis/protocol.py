@@ -19,7 +19,7 @@ from bench import registry
 from bench.analysis.intervals import Interval, Range, mean_interval
 from bench.errors import RegistryError
 from bench.spec.protocols import Asked, Protocol, ProtocolColumn, protocol_of
-from reports.data import COLUMNS
+from reports.frames import COLUMNS
 
 if TYPE_CHECKING:
     from bench.plan import Plan, SampleInfo
@@ -39,7 +39,7 @@ def protocol_in(spec: Spec) -> Protocol | None:
 
 
 def by_protocol(spec: Spec, plan: Plan, scores: Scores) -> pd.DataFrame:
-    """One row per printed column, editor and knob value, in printed units; columns as `reports.data.COLUMNS["protocol"]`.
+    """One row per printed column, editor and knob value, in printed units; columns as `reports.frames.COLUMNS["protocol"]`.
 
     A column that has no metric, or whose metric the run does not have, has NaN and a reason. Empty where the run has no protocol.
     """

@@ -66,7 +66,7 @@ def statements(
     Args:
         names: how metrics are called, by metric and by axis.
         plane: the axes of the run.
-        gains: editability at equal fidelity, per pair of editors; columns as in `reports.data.COLUMNS`, as of all tables here.
+        gains: editability at equal fidelity, per pair of editors; columns as in `reports.frames.COLUMNS`, as of all tables here.
         differences: metrics and hypervolumes, per pair of editors.
         tradeoff: the curves, from which a lonely editor is described.
         counts: units expected, done and failed.

@@ -26,7 +26,7 @@ from bench.scoring.axes import Axes, Axis
 from bench.scoring.tables import check_unmixed
 from bench.store import Record, Run
 from reports.cells import finite
-from reports.data import COLUMNS
+from reports.frames import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.analysis.intervals import Range, mean_interval
-from reports.data import COLUMNS
+from reports.frames import COLUMNS
 
 if TYPE_CHECKING:
     from bench.plan import Plan
@@ -18,7 +18,7 @@ __all__ = ["turns"]
 
 
 def turns(plan: Plan, scores: Scores, points: Mapping[str, float]) -> pd.DataFrame:
-    """One row per editor at its operating point, pair metric and turn; columns as `reports.data.COLUMNS["turns"]`.
+    """One row per editor at its operating point, pair metric and turn; columns as `reports.frames.COLUMNS["turns"]`.
 
     Empty where no sample follows another. The samples of a later turn are those of longer sessions: `n` stands beside each mean.
     """

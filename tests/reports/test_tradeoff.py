@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from reports.data import ReportData, empty
+from reports.data import ReportData
 from reports.drawing import paired
+from reports.frames import empty
 from reports.ribbon import ribbon
 from reports.style import looks
 from reports.tradeoff import distance_plane, tradeoff_plane

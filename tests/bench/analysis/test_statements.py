@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from bench.analysis.statements import MOST, statements
-from reports.data import COLUMNS, Plane, Statement, empty
+from reports.data import Plane, Statement
+from reports.frames import COLUMNS, empty
 from reports.names import metric_name
 
 PLANE = Plane("clip", "one_minus_lpips", {"one_minus_lpips": "lpips"})
