@@ -20,6 +20,7 @@ from bench.boards.divisions import divisions
 from bench.boards.entrants import Entrant, read_entrants
 from bench.boards.history import FILE, History, Version, earlier_columns, plain, read_history, with_version, write_history
 from bench.boards.merge import Merged, merged
+from bench.boards.votes import with_votes
 from bench.errors import BoardError
 from bench.store import write_atomically
 from reports.boards import BoardData, DivisionData, RunRow, VersionNote, board_files, flat_table
@@ -36,10 +37,11 @@ class Board:
     latest: Version
 
 
-def write_board(paths: Sequence[Path], folder: Path, *, title: str = "") -> Board:
+def write_board(paths: Sequence[Path], folder: Path, *, title: str = "", votes: Path | None = None) -> Board:
     """Write the board of the runs at `paths`, run folders and bundles, into `folder`: a new or empty one, or that of a board.
 
-    A board that is there keeps its history; the same runs and scores give the same bytes. Raises BoardError where the runs cannot share a
+    `votes` are the results of a study, whose strengths are a column. A board that is there keeps its history; the same runs and scores
+    give the same bytes. Raises BoardError where the runs cannot share a
     board (`differences` says in what they differ), where `folder` is none of a board, or where its history cannot be read; RunError,
     ScoreError and BundleError for runs that cannot be read.
     """
@@ -50,6 +52,9 @@ def write_board(paths: Sequence[Path], folder: Path, *, title: str = "") -> Boar
     before = read_history(folder) or History(f"Editors on {entrants[0].manifest}")
     before = replace(before, title=title or before.title)
     tables = divisions(whole, before.title)
+    if votes is not None:
+        tables, said = with_votes(tables, votes)
+        whole = replace(whole, notes=[*whole.notes, *said])
     history = with_version(before, _version(whole, entrants, tables))
     data = _shown(whole, entrants, tables, history, folder)
     buffer = io.BytesIO()
