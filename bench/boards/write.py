@@ -24,6 +24,7 @@ from bench.boards.votes import with_votes
 from bench.errors import BoardError
 from bench.store import write_atomically
 from reports.boards import BoardData, DivisionData, RunRow, VersionNote, board_files, flat_table
+from reports.names import metric_names
 
 __all__ = ["Board", "write_board"]
 
@@ -114,11 +115,11 @@ def _shown(
         )
     if len(tables) > 1:
         notes.append("editors of different divisions are not ranked against each other: they do not get to see the same")
-    sources = len({sample.source_id for sample in plan.samples})
+    sources, names = len({sample.source_id for sample in plan.samples}), metric_names(tables[0].data)
     about = {
         "manifest": f"{latest.manifest['name']} ({plan.manifest_hash[:12]})",
         "samples": f"{len(plan.samples)} of {sources} source pictures",
-        "axes": f"{whole.axes.editability.column} against {whole.axes.fidelity.column}",
+        "axes": f"{names[whole.axes.editability.column].noun} against {names[whole.axes.fidelity.column].noun}",
         "seeds": ", ".join(map(str, latest.seeds)),
         "resolution": f"{plan.resolution} px" if plan.resolution else "as given",
         "version": f"{latest.version}, {latest.date}",
