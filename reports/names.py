@@ -30,6 +30,7 @@ _KNOWN = {
     "cmmd": ("CMMD", "kernel distance of CLIP embeddings to the reference set", False),
     "sfid": ("SFID", "distance of feature means to the reference, classes pooled", False),
     "hypervolume": ("hypervolume", "share of the box between copy and regenerate that the whole curve covers", True),
+    "preferred": ("preferred", "strength by people's votes, a logit against the mean editor of the study", True),
     "matched_gain": ("gain on first", "editability less that of the first, at equal fidelity, over what both curves reach", True),
 }
 """Name to title, meaning and whether higher is better."""

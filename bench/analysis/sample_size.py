@@ -71,8 +71,10 @@ def power(
     `first` and `second` choose the pair or, one of them, the pairs with it; `metric` is the axis of editability by default, `difference`
     what is to be told, by default what the run shows. `told` is the smallest difference that the run's own number of pictures tells
     with the first of POWERS. None stands for more than MOST.
-    Raises RunError for editors and metrics that the run does not have, and where no pair has enough pictures.
+    Raises RunError for editors and metrics that the run does not have, for a difference that is none, and where no pair has enough pictures.
     """
+    if difference is not None and not (math.isfinite(difference) and difference):
+        raise RunError(f"a difference of {difference:g} is none that could be told: give a number other than 0")
     plan, scores = run.plan, read_scores(run)
     axes = Axes.of(run.spec.axes, scores)
     name = metric or axes.editability.metric

@@ -143,7 +143,7 @@ def _at_equal_fidelity(tested: Sequence[_Test], apart: Sequence[tuple[str, str]]
         found.append(Statement(f"At equal {x}, {said}.", test, "gains"))
     if apart:
         pairs = _some([_pair(*pair) for pair in apart], "pair")
-        said = f"Not compared at equal {x}, of which their curves reach no value in common: {pairs}."
+        said = f"Not compared at equal {x}, as their curves have no value of it in common: {pairs}."
         found.append(Statement(said, "no test: their curves do not overlap, or they share no samples", "gains"))
     if not found:
         return [

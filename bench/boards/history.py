@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.boards.votes import COLUMN
 from bench.errors import BoardError, RunError
 from bench.store.files import json_bytes, write_atomically
 from bench.store.shapes import read_as
@@ -136,6 +137,11 @@ def _moved(last: Version, now: Version) -> Iterator[str]:
             yield f"{metric} is another metric ({before} before, {print_} now): {_differing(last.cards[before], now.cards[print_])}"
     for metric in sorted(last.metrics.keys() - now.metrics.keys()):
         yield f"{metric} is gone"
+    voted, votes = (
+        {row["editor"]: row.get(COLUMN) for row in version.rows if row.get(COLUMN) is not None} for version in (last, now)
+    )
+    if voted != votes:
+        yield "people's votes are new" if not voted else "people's votes are gone" if not votes else "people voted otherwise"
     old, new = ({row["editor"]: row for row in version.rows if not row["anchor"]} for version in (last, now))
     yield from (f"{name} is new" for name in new if name not in old)
     yield from (f"{name} is gone" for name in old if name not in new)

@@ -20,9 +20,11 @@ from bench.boards.divisions import divisions
 from bench.boards.entrants import Entrant, read_entrants
 from bench.boards.history import FILE, History, Version, earlier_columns, plain, read_history, with_version, write_history
 from bench.boards.merge import Merged, merged
+from bench.boards.votes import with_votes
 from bench.errors import BoardError
 from bench.store import write_atomically
 from reports.boards import BoardData, DivisionData, RunRow, VersionNote, board_files, flat_table
+from reports.names import metric_names
 
 __all__ = ["Board", "write_board"]
 
@@ -36,10 +38,11 @@ class Board:
     latest: Version
 
 
-def write_board(paths: Sequence[Path], folder: Path, *, title: str = "") -> Board:
+def write_board(paths: Sequence[Path], folder: Path, *, title: str = "", votes: Path | None = None) -> Board:
     """Write the board of the runs at `paths`, run folders and bundles, into `folder`: a new or empty one, or that of a board.
 
-    A board that is there keeps its history; the same runs and scores give the same bytes. Raises BoardError where the runs cannot share a
+    `votes` are the results of a study, whose strengths are a column. A board that is there keeps its history; the same runs and scores
+    give the same bytes. Raises BoardError where the runs cannot share a
     board (`differences` says in what they differ), where `folder` is none of a board, or where its history cannot be read; RunError,
     ScoreError and BundleError for runs that cannot be read.
     """
@@ -50,6 +53,9 @@ def write_board(paths: Sequence[Path], folder: Path, *, title: str = "") -> Boar
     before = read_history(folder) or History(f"Editors on {entrants[0].manifest}")
     before = replace(before, title=title or before.title)
     tables = divisions(whole, before.title)
+    if votes is not None:
+        tables, said = with_votes(tables, votes)
+        whole = replace(whole, notes=[*whole.notes, *said])
     history = with_version(before, _version(whole, entrants, tables))
     data = _shown(whole, entrants, tables, history, folder)
     buffer = io.BytesIO()
@@ -109,11 +115,11 @@ def _shown(
         )
     if len(tables) > 1:
         notes.append("editors of different divisions are not ranked against each other: they do not get to see the same")
-    sources = len({sample.source_id for sample in plan.samples})
+    sources, names = len({sample.source_id for sample in plan.samples}), metric_names(tables[0].data)
     about = {
         "manifest": f"{latest.manifest['name']} ({plan.manifest_hash[:12]})",
         "samples": f"{len(plan.samples)} of {sources} source pictures",
-        "axes": f"{whole.axes.editability.column} against {whole.axes.fidelity.column}",
+        "axes": f"{names[whole.axes.editability.column].noun} against {names[whole.axes.fidelity.column].noun}",
         "seeds": ", ".join(map(str, latest.seeds)),
         "resolution": f"{plan.resolution} px" if plan.resolution else "as given",
         "version": f"{latest.version}, {latest.date}",

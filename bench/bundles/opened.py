@@ -67,6 +67,10 @@ def opened(path: Path, *, pictures: bool = True) -> Iterator[Bundle]:
 
 def _taken_apart(path: Path, folder: Path, pictures: bool) -> Bundle:
     try:
+        if not path.exists():
+            raise BundleError(f"there is no bundle at {path}")
+        if path.is_dir():
+            raise BundleError(f"{path} is a folder, and a bundle is one file: `etabench pack {path}` makes it of a run")
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
             raise BundleError(f"{path} is no bundle: expected a file of at most {MOST_BYTES >> 30} GiB")
         with zipfile.ZipFile(path) as archive:

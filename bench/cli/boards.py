@@ -63,6 +63,9 @@ def leaderboard(
         Path, typer.Option("--out", metavar="DIR", help="a new folder, or that of a board, which keeps its history")
     ],
     title: Annotated[str, typer.Option(help="heading of the board")] = "",
+    votes: Annotated[
+        Path | None, typer.Option("--votes", metavar="STUDY", help="results of a study (study.json or its folder), as a column")
+    ] = None,
     hub: Annotated[
         Path | None,
         typer.Option("--hub", metavar="DIR", help="also write a data set, a Space and results for the hub; pushes nothing"),
@@ -76,7 +79,7 @@ def leaderboard(
     if bool(hub) != bool(dataset):
         raise typer.BadParameter("--hub DIR and --dataset OWNER/NAME go together")
     try:
-        board = write_board(runs, folder, title=title)
+        board = write_board(runs, folder, title=title, votes=votes)
     except BoardError as error:
         console.print_rows([dict(row) for row in error.differences], as_json=False)
         raise

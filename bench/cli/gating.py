@@ -133,7 +133,7 @@ def power(
     second: Annotated[str, typer.Option(metavar="EDITOR", help="the other")] = "",
     metric: Annotated[str, typer.Option(metavar="NAME", help="a pair metric; default the axis of editability")] = "",
     difference: Annotated[
-        float | None, typer.Option(help="what is to be told, in the metric's units; default what the run shows")
+        float | None, typer.Option(help="what is to be told, in the metric's units, whoever is ahead; default what the run shows")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -151,6 +151,10 @@ def power(
             for row in rows
         ],
         False,
+    )
+    console.log.print(
+        "difference: first less second; pictures 80 and 90: source pictures with which it is told in so many of 100 benchmarks",
+        soft_wrap=True,
     )
     if rows[0]["seed_sd"] is None:
         console.log.print("the run has one seed: what seeds add is in picture_sd, and more of them are not reckoned with")

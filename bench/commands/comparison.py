@@ -27,13 +27,20 @@ TITLES = ("editor", "metric", "value", "first", "second", "difference", "95 % in
 
 
 def headline(found: Comparison) -> str:
-    """What the tests say, in a line."""
-    tested = [each for each in found.cells if not math.isnan(each.p)]
-    counts = {word: len(found.of(word)) for word in ("worse", "better", "other")}
-    said = ", ".join(f"{word} in {count}" for word, count in counts.items() if count) or "not told apart in any"
-    equal = len(found.of("equal"))
-    alike = f", equal in {equal}" if equal else ""
-    return f"the second run is {said} of {len(tested)} cells{alike} (5 %, after Holm's correction within a metric)"
+    """What the tests say, in a line: of the cells, then of the numbers over whole curves, which may tell what no cell does."""
+    tested, equal = [each for each in found.cells if not math.isnan(each.p)], len(found.of("equal"))
+    if tested and equal == len(tested):
+        cells = f"equal in all of {equal} cells"
+    else:
+        cells = f"{_words(found.cells) or 'not told apart in any'} of {len(tested)} cells{f', equal in {equal}' if equal else ''}"
+    told = _words(found.curves)
+    curves = f"; over whole curves {told} of {sum(not math.isnan(each.p) for each in found.curves)} numbers" if told else ""
+    return f"the second run is {cells}{curves} (5 %, after Holm's correction within a metric)"
+
+
+def _words(changes: Sequence[Change]) -> str:
+    counts = {word: sum(each.word == word for each in changes) for word in ("worse", "better", "other")}
+    return ", ".join(f"{word} in {count}" for word, count in counts.items() if count)
 
 
 def show(found: Comparison) -> None:

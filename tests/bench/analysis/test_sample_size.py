@@ -116,6 +116,8 @@ def test_a_run_says_what_it_takes(make_spec: SpecMaker, tmp_path: Path) -> None:
         ({"first": "lod"}, "has no editor 'lod'; did you mean 'loud'"),
         ({"metric": "lpip"}, "has no scores of 'lpip'; did you mean 'lpips'"),
         ({"first": "loud", "second": "loud"}, "'loud' is one editor; name two"),
+        ({"difference": math.nan}, "a difference of nan is none"),
+        ({"difference": 0.0}, "a difference of 0 is none"),
     ):
         with pytest.raises(RunError, match=words):
             power(run, **arguments)

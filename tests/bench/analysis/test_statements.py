@@ -90,7 +90,7 @@ def test_some_are_told_apart_and_the_others_named() -> None:
 def test_curves_without_common_fidelity_are_named_and_nothing_is_claimed_of_them() -> None:
     nowhere = gain("a", "b", np.nan, p=np.nan, fidelity_low=np.nan, fidelity_high=np.nan)
     texts = [each.text for each in said(["a", "b", "c"], [nowhere, gain("a", "c", 5.0), gain("b", "c", 4.0)])]
-    assert "Not compared at equal 1 − LPIPS, of which their curves reach no value in common: a and b." in texts
+    assert "Not compared at equal 1 − LPIPS, as their curves have no value of it in common: a and b." in texts
     assert not any("a follows" in text and "than b" in text for text in texts)
 
 

@@ -192,7 +192,9 @@ def test_what_is_no_archive_is_said_to_be_none(content: bytes, tmp_path: Path) -
     (tmp_path / "a.zip").write_bytes(content)
     with pytest.raises(BundleError, match=r"a\.zip"), opened(tmp_path / "a.zip"):
         pass
-    with pytest.raises(BundleError, match="expected a file"), opened(tmp_path):
+    with pytest.raises(BundleError, match="is a folder, and a bundle is one file: `etabench pack"), opened(tmp_path):
+        pass
+    with pytest.raises(BundleError, match=r"there is no bundle at .*b\.zip"), opened(tmp_path / "b.zip"):
         pass
 
 

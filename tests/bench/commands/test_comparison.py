@@ -12,7 +12,7 @@ from fake_specs import ALL_METRICS, SpecMaker, editor
 from fixtures_manifest import row, write_folder
 
 from bench import api
-from bench.analysis.compare import compare
+from bench.analysis.compare import Change, Comparison, compare
 from bench.commands import comparison
 from bench.store import Run
 from bench.workers.crew import Options
@@ -63,6 +63,31 @@ def test_markdown_and_json(two: Callable[..., tuple[Run, Run]]) -> None:
     assert {each["word"] for each in told["cells"]} >= {"worse", "equal", ""}
     assert told["cells"][-1]["p"] is None, "a set has no test"
     assert len(told["worst"]) == 8
+
+
+def change(difference: float, p_holm: float, value: float = 0.5) -> Change:
+    """A cell of eight samples in which higher is better."""
+    far = abs(difference) / 2
+    ends = (difference - far, difference + far)
+    return Change("e", value, "clip", 1.0, 1.0 + difference, difference, *ends, p_holm, 8, 1.0, {}, p_holm=p_holm)
+
+
+@pytest.mark.parametrize(
+    ("cells", "curves", "said"),
+    [
+        ([change(-1, 0.2), change(0, 1)], [], "not told apart in any of 2 cells, equal in 1"),
+        ([change(0, 1), change(0, 1)], [change(0, 1)], "equal in all of 2 cells"),
+        ([change(-1, 0.01), change(1, 0.2)], [change(1, 0.3)], "worse in 1 of 2 cells"),
+        (
+            [change(-1, 0.2)],
+            [change(-1, 0.03), change(1, 0.03), change(1, 0.5)],
+            "not told apart in any of 1 cells; over whole curves worse in 1, better in 1 of 3 numbers",
+        ),
+    ],
+)
+def test_the_headline_denies_nothing_that_a_table_says(cells: list[Change], curves: list[Change], said: str) -> None:
+    found = Comparison("a", "b", tuple(cells), tuple(curves), ())
+    assert comparison.headline(found) == f"the second run is {said} (5 %, after Holm's correction within a metric)"
 
 
 def test_names_from_outside_are_no_markup(two: Callable[..., tuple[Run, Run]], tmp_path: Path) -> None:
