@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from pandas.api.types import infer_dtype, is_numeric_dtype
 
-__all__ = ["inert", "printable"]
+__all__ = ["computable", "inert", "printable"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,15 @@ def printable(content: T) -> T:
 def inert(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame for a file that a spreadsheet may open: a text or title that would be computed there begins with ``'``."""
     return frame.rename(columns=_inert).apply(_mapped, to=_inert) if len(frame.columns) else frame
+
+
+def computable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame as it was before `inert`, for who reads such a file again."""
+    return frame.rename(columns=_computable).apply(_mapped, to=_computable) if len(frame.columns) else frame
+
+
+def _computable(cell: Any) -> Any:
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and cell[1:].lstrip().startswith(_FORMULA) else cell
 
 
 def _inert(cell: Any) -> Any:

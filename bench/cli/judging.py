@@ -53,17 +53,24 @@ def validate_metrics(
     """Judge metrics by ToyBox, where the truth is known, or by votes: run the spec, score it, and tell which metric to trust for what."""
     from bench import api
     from bench.analysis import judges
-    from bench.analysis.votes import of_run, read_votes
+    from bench.analysis.votes import names_of, of_run, read_votes
+    from bench.commands.judges import plain
+    from bench.commands.report import report_run
     from bench.progress import shown
 
+    files = votes or []
+    read = [(name, file, read_votes(file)) for name, file in zip(names_of(files), files, strict=True)]  # before hours of work
     finished = api.run(spec, folder, progress=shown(console.log), trust=trust)
     scores = api.score(finished, progress=shown(console.log)).whole()
     plan = finished.plan
-    given = {f"votes of {file.stem}": of_run(read_votes(file), plan, str(file)) for file in votes or ()}
+    given = {f"votes of {name}": of_run(table, plan, str(file)) for name, file, table in read}
     judged = judges.judges_of(plan, scores, given)
-    whole = [{str(key): value for key, value in row.items()} for row in judged.round(3).to_dict("records")]
-    console.print_rows(whole if as_json else judges.brief(judged), as_json)
-    show_report(finished)
+    if as_json:
+        console.print_rows(plain(judged.round(3)), as_json)
+        report_run(finished)
+    else:
+        console.print_rows(judges.brief(judged), as_json)
+        show_report(finished)
     if table is not None:
         picture = table.with_suffix(".png")
         picture.write_bytes((finished.report / "judges.png").read_bytes())

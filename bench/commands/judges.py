@@ -16,7 +16,7 @@ from bench.analysis.agreement import Rater, agreement_table, raters_of_scores, r
 from bench.analysis.intervals import Range, mean_interval
 from bench.analysis.judge_checks import failed, judge_checks, samples
 from bench.analysis.summary import curves
-from bench.analysis.votes import VOTES, of_run, read_votes
+from bench.analysis.votes import names_of, of_run, read_votes
 from bench.devices import deterministic, pick_device
 from bench.errors import RunError, ScoreError, SpecError
 from bench.progress import Progress, silent
@@ -26,6 +26,7 @@ from bench.scoring.axes import Axes, operating_points
 from bench.scoring.preferences import judge_pairs, read_preferences
 from bench.scoring.score import open_metrics
 from bench.scoring.validations import Validation, remember
+from bench.scoring.votes import VOTES
 from bench.store import write_atomically
 
 if TYPE_CHECKING:
@@ -106,9 +107,8 @@ def agreement(run: Run, files: Sequence[Path]) -> pd.DataFrame:
     raters = raters_of_scores(scores, anchors)
     own = [rater.name for rater in raters if _is_judged(scores.cards, scores.pairs, rater.name)]
     groups: list[Rater] = []
-    for file in files:
-        votes = of_run(read_votes(file), run.plan, str(file))
-        groups.append(raters_of_votes(votes, file.stem))
+    for file, name in zip(files, names_of(files), strict=True):
+        groups.append(raters_of_votes(of_run(read_votes(file), run.plan, str(file)), name))
     preferred = read_preferences(run)
     groups += [raters_of_votes(rows, f"{rater} (pairs)") for rater, rows in preferred.groupby("rater", sort=False)]
     names = [rater.name for rater in (*raters, *groups)]

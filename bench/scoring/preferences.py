@@ -1,7 +1,7 @@
 """Which of two editors' edits a judge prefers, sample by sample: `scores/preferences.parquet`.
 
 Editors meet at their operating points, on every sample of which both have an edit of the smallest seed, in both orders. A row is what one
-judge says of one pair in one repeat, in the columns of `bench.analysis.votes` and a few more: `outcome` of the two orders, what was `shown` in
+judge says of one pair in one repeat, in the columns of `bench.scoring.votes` and a few more: `outcome` of the two orders, what was `shown` in
 either, and the kind of the `failure` where there is no outcome. Rows are kept by judge, prompt and pair; replies stand in
 `scores/answers.jsonl`, so that nothing is asked twice.
 """

@@ -3,7 +3,7 @@
 Whoever asks writes it (a study, a vision-language judge) and whoever analyses reads it; nothing else passes between them. An answer that
 did not come is a row with a `failure` and without an answer: never a tie, never a number.
 
-Others need less of it: who voted, on which edits, and what. `plain` gives that of the votes that count, and `read_votes` takes it too:
+Others need less of it: who voted, on which edits, and what. `plain` gives that of the votes that count, and whoever reads votes takes it too:
 
     preferences     rater, sample_id, first, first_value, second, second_value, vote
     ratings         rater, sample_id, editor, value, score
@@ -15,7 +15,7 @@ orders, which is no preference and no tie. `source_id`, `category`, `failure` an
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,19 @@ from bench.store import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ANSWERS", "COLUMNS", "PREFERENCE", "RATINGS", "plain", "read_votes", "votes_frame", "write_votes"]
+__all__ = [
+    "ANSWERS",
+    "COLUMNS",
+    "PREFERENCE",
+    "RATINGS",
+    "VOTES",
+    "is_frame",
+    "plain",
+    "read_table",
+    "read_votes",
+    "votes_frame",
+    "write_votes",
+]
 
 PREFERENCE = "preference"
 """The question that compares two edits of a sample."""
@@ -57,6 +69,24 @@ COLUMNS = {
     "failure": "why there is no answer (refused, unparsable, timed out, ...); empty where there is one",
 }
 """Columns of the frame and their meaning."""
+VOTES = (*ANSWERS, "flip")
+"""What `vote` of a plain preference may be, if it is there."""
+_SCORES: Mapping[str, str] = {
+    "rater": "who voted",
+    "sample_id": "manifest id of the sample",
+    "editor": "label of the editor whose edit was rated",
+    "value": "knob value of the edit; 0 for anchors",
+    "score": "a number, more is better; empty where none was given",
+}
+_PREFERENCES: Mapping[str, str] = {
+    "rater": "who voted",
+    "sample_id": "manifest id of the sample",
+    "first": "label of the editor of one edit",
+    "first_value": "its knob value",
+    "second": "label of the editor of the other edit",
+    "second_value": "its knob value",
+    "vote": "first, second, tie, both_bad or flip; empty where none was given",
+}
 _NUMBERS = ("first_value", "second_value", "score", "seconds")
 _KINDS = {
     "kind": ("trial", "duplicate", "gold"),
@@ -88,10 +118,15 @@ def votes_frame(rows: Sequence[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
+def is_frame(table: pd.DataFrame) -> bool:
+    """Whether a table of votes is the frame of a study; a plain form otherwise."""
+    return "study" in table.columns
+
+
 def plain(votes: pd.DataFrame, question: str) -> pd.DataFrame:
     """Answers to one question in the columns that others read; see the module. Give it the votes that count."""
     own = votes[votes["question"] == question]
-    rest = own[["source_id", "category"]]
+    rest = own[["source_id", "category", "question"]]
     if question == PREFERENCE:
         named = own[["rater", "sample_id", "first", "first_value", "second", "second_value"]]
         return named.assign(vote=own["answer"]).join(rest).reset_index(drop=True)
@@ -99,20 +134,42 @@ def plain(votes: pd.DataFrame, question: str) -> pd.DataFrame:
     return named.rename(columns={"first": "editor", "first_value": "value"}).join(rest).reset_index(drop=True)
 
 
-def read_votes(path: Path) -> pd.DataFrame:
-    """The votes of a Parquet or CSV file, plain ones too. Raises ScoreError where it is no such file or not a frame of votes."""
+def read_table(path: Path) -> pd.DataFrame:
+    """The votes of a .parquet, .csv or .jsonl file in the form they have there, a frame or plain.
+
+    Raises ScoreError that names file, row and column where it cannot be read, lacks a column, or holds what is no vote.
+    """
     import pandas as pd
+
+    from reports.text import computable
 
     try:
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)
+        elif path.suffix == ".csv":
+            texts = pd.read_csv(path, dtype=str, keep_default_na=False)
+            table = computable(texts).where(texts != "", None)
+        elif path.suffix == ".jsonl":
+            table = pd.read_json(path, lines=True, dtype=False)
         else:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-            table = table.where(table != "", None)
+            raise ScoreError(f"{path}: expected a .parquet, .csv or .jsonl file of votes")
     except (OSError, ValueError) as error:
-        raise ScoreError(f"{path} cannot be read as votes: {error}; it must be a .parquet or .csv file of them") from error
+        raise ScoreError(
+            f"{path} cannot be read as votes: {error}; it must be a .parquet, .csv or .jsonl file of them"
+        ) from error
     try:
-        return votes_frame(_from_plain(table, path.stem) if "study" not in table else table)
+        return votes_frame(table) if is_frame(table) else _checked(table)
+    except ScoreError as error:
+        raise ScoreError(f"{path}: {error}") from error
+
+
+def read_votes(path: Path) -> pd.DataFrame:
+    """The same as a frame, plain votes too. Raises ScoreError as `read_table` does, and where a rating is not from 0 to 1."""
+    table = read_table(path)
+    if is_frame(table):
+        return table
+    try:
+        return votes_frame(_from_plain(table, path.stem))
     except ScoreError as error:
         raise ScoreError(f"{path}: {error}") from error
 
@@ -127,17 +184,37 @@ def write_votes(folder: Path, votes: pd.DataFrame, name: str = "votes") -> None:
     write_atomically(folder / f"{name}.csv", inert(votes).to_csv(index=False, lineterminator="\n").encode("utf-8", "replace"))
 
 
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """Plain votes with numbers where numbers are meant, and None where there is no vote."""
+    import numpy as np
+    import pandas as pd
+
+    columns = _PREFERENCES if "vote" in table.columns else _SCORES
+    if lacking := [name for name in columns if name not in table.columns]:
+        raise ScoreError(
+            f"votes lack the column {', '.join(lacking)}; with no column {lacking[0]} ({columns[lacking[0]]}) a row is no vote; expected "
+            f"those of a study, or {', '.join(_PREFERENCES)}, or {', '.join(_SCORES)}"
+        )
+    found = table.reset_index(drop=True)
+    for name in columns:
+        given = found[name].replace("", None)
+        there = given.notna()
+        if name == "vote":
+            found[name], right, meant = given.where(there, None), ~there | given.isin(VOTES), f"{', '.join(VOTES)} or nothing"
+        elif name in ("value", "first_value", "second_value", "score"):
+            found[name] = pd.to_numeric(given, errors="coerce").astype(np.float64)
+            right, meant = found[name].abs() < np.inf, "a number"
+            right |= ~there & (name == "score")
+        else:
+            found[name], right, meant = given.astype(str), there, "a name"
+        if not right.all():
+            row = int(np.flatnonzero(~right)[0])
+            raise ScoreError(f"row {row + 1}: {name}: expected {meant}, got {given[row] if there[row] else ''!r}")
+    return found
+
+
 def _from_plain(table: pd.DataFrame, study: str) -> pd.DataFrame:
     """The frame of plain votes. A picture is its sample where the table does not tell, and a vote for neither order fails as a flip."""
-    needed = [
-        "rater",
-        "sample_id",
-        *(["first", "first_value", "second", "second_value"] if "vote" in table else ["editor", "value"]),
-    ]
-    if lacking := [name for name in (*needed, "vote" if "vote" in table else "score") if name not in table]:
-        raise ScoreError(
-            f"votes lack the column {', '.join(lacking)}; expected those of a study, or {', '.join(needed)} and vote or score"
-        )
     own = table.rename(columns={"editor": "first", "value": "first_value"})
     own = own.assign(study=study, position=0, kind="trial", first_side="", expected="", seconds=None, time="", answer="")
     for name, default in (("source_id", own["sample_id"]), ("category", ""), ("failure", "")):

@@ -75,6 +75,41 @@ def test_agreement_lays_votes_beside_every_metric(run: Run, tmp_path: Path, etab
     assert (code, "clip is the name of two" in err) == (2, True)
 
 
+def _preferences(rows: pd.DataFrame) -> str:
+    """For the better of two edits of each sample."""
+    lines = []
+    for sample, own in rows.groupby("sample_id"):
+        worst, *_, best = own.sort_values("score").to_dict("records")
+        lines.append(f"ann,{sample},{worst['editor']},{worst['value']},{best['editor']},{best['value']},second\n")
+    return "".join(lines)
+
+
+def test_votes_are_read_before_anything_is_made_and_two_of_one_name_are_told_apart(
+    run: Run, tmp_path: Path, etabench: Command
+) -> None:
+    """Every study calls its votes the same, and a typing error in them must not cost the hours of a run."""
+    scores = api.score(run).pairs
+    rows = scores[scores["metric"] == "clip"][["sample_id", "editor", "value", "score"]].assign(rater="ann")
+    files = [tmp_path / name / "votes.csv" for name in ("one", "two", "pairs")]
+    for file in files:
+        file.parent.mkdir()
+    files[2].write_text("rater,sample_id,first,first_value,second,second_value,vote\n" + _preferences(rows))
+    for file, sign in zip(files[:2], (1, -1), strict=True):
+        rows.assign(score=rows["score"] * sign).to_csv(file, index=False)
+    told = [word for file in files for word in ("--votes", file)]
+    spec = run.path / "spec.yaml"
+    code, out, err = etabench("validate-metrics", spec, "--out", run.path, *told, "--json")
+    assert code == 0, err
+    table = pd.DataFrame(json.loads(out, parse_constant=pytest.fail)).set_index(["metric", "truth"])
+    assert [table.loc[("clip", f"votes of {name}/votes"), "agreement"] for name in ("one", "two", "pairs")] == [1.0, 0.0, 1.0]
+    code, out, err = etabench("agreement", run.path, *told, "--json")
+    assert code == 0, err
+    assert {"one/votes", "two/votes"} <= {row["first"] for row in json.loads(out)}
+    code, _, err = etabench("validate-metrics", spec, "--out", tmp_path / "new", "--votes", tmp_path / "gone.csv")
+    assert (code, "gone.csv cannot be read as votes" in err) == (2, True)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_judge_that_always_says_the_same_fails_and_is_remembered(
     spec_file: Callable[..., Path], tmp_path: Path, etabench: Command
 ) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from made_scores import entry, plan_of
 
-from bench.analysis.votes import are_preferences, of_run, read_votes
+from bench.analysis.votes import are_preferences, names_of, of_run, read_votes
 from bench.errors import ScoreError
 from bench.scoring.votes import COLUMNS, votes_frame, write_votes
 
@@ -89,3 +89,13 @@ def test_a_file_that_holds_no_table_is_refused(tmp_path: Path, name: str) -> Non
         write(tmp_path, "neither {", name)
     with pytest.raises(ScoreError, match=name):
         read_votes(tmp_path / name)
+
+
+def test_files_are_told_apart_by_the_folders_above_them(tmp_path: Path) -> None:
+    """Every study calls its votes the same."""
+    first, second = tmp_path / "one" / "report" / "votes.csv", tmp_path / "two" / "report" / "votes.csv"
+    assert names_of([first]) == ["votes"]
+    assert names_of([first, second]) == ["one/report/votes", "two/report/votes"]
+    assert names_of([]) == []
+    with pytest.raises(ScoreError, match="given twice"):
+        names_of([first, second, first.with_suffix(".parquet")])

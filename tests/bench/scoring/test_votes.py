@@ -73,7 +73,7 @@ def test_plain_votes_are_written_and_read(tmp_path: Path) -> None:
     ):
         table = plain(votes, question)
         assert set(columns) <= set(table.columns)
-        write_votes(tmp_path, table.assign(question=question), "plain")
+        write_votes(tmp_path, table, "plain")
         for name in ("plain.parquet", "plain.csv"):
             again = read_votes(tmp_path / name)
             own = votes[votes["question"] == question].reset_index(drop=True)
@@ -101,3 +101,17 @@ def test_a_flip_and_a_missing_vote_are_failures_and_no_ties(tmp_path: Path) -> N
     assert table["failure"].tolist() == ["", "flip", "refused", "no answer"]
     assert table["source_id"].tolist() == ["s1", "s2", "s3", "s4"]
     assert table["item"].is_unique
+
+
+def test_ids_that_a_spreadsheet_would_compute_come_back_as_they_were(tmp_path: Path) -> None:
+    """A CSV file has them behind an apostrophe, under which no run knows them."""
+    table = votes_frame([vote(sample_id="-1", first="=a", second="@b", category="'x"), vote(sample_id=" +2")])
+    write_votes(tmp_path, table)
+    assert "'=a" in (tmp_path / "votes.csv").read_text()
+    pd.testing.assert_frame_equal(read_votes(tmp_path / "votes.csv"), table)
+
+
+def test_lines_of_json_are_read_as_every_other_file(tmp_path: Path) -> None:
+    votes = votes_frame([vote(), rating(), vote(answer="", failure="refused")])
+    votes.to_json(tmp_path / "votes.jsonl", orient="records", lines=True)
+    pd.testing.assert_frame_equal(read_votes(tmp_path / "votes.jsonl"), votes)
