@@ -112,6 +112,8 @@ def holder(path: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     note = _read(path)
+    if not note and not os.path.lexists(path):
+        return None  # given back between the two looks
     abandoned = abs(age) > (LEASE_SECONDS if "pid" in note else WRITING_SECONDS)
     if abandoned or died(note) or note.keys() == WORD_OF_DEATH:
         return None

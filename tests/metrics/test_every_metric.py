@@ -74,7 +74,8 @@ def build(
         kind = point.load()
         net = f"folder:{vit_folder if 'structure' in point.name or point.name == 'dino_image' else headed_folder}"
         networks = {"net": net, "features": net, "classifier": net, "model": f"local-dir:{judge_folder}"}
-        networks |= {"head": str(aesthetic_head), "judge": f"local-dir:{scenes_folder}"}
+        networks |= {"judge": f"local-dir:{scenes_folder}"}
+        networks |= {"aesthetic": {"head": str(aesthetic_head)}}.get(point.name, {})
         networks |= {"siglip": {"model": f"local-dir:{sigmoid_folder}"}}.get(point.name, {})
         networks |= {"pickscore": {"model": f"folder:{transformers_clip}", "processor": ""}}.get(point.name, {})
         usual = networks | {"batch_size": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -33,7 +34,9 @@ def scores(card: Any) -> dict[str, Any]:
     found = {}
     for kind in kinds:
         networks = embedded.metric_networks(kind)
-        if not networks:
+        taken = inspect.signature(kind).parameters.values()
+        lacking = [each.name for each in taken if each.default is each.empty and each.name not in networks]
+        if not networks or lacking:  # what ToyBox has no file for, as an aesthetic head
             continue
 
         def values(device: str, kind: Any = kind, networks: Any = networks) -> Any:

@@ -32,6 +32,6 @@ def test_it_can_be_read_by_all(page: BrowserPage, tmp_path: Path, width: int, sc
     page.goto((tmp_path / "page.html").as_uri())
     assert page.locator("h1").inner_text() == "The second run is worse in 1 of 1 cells"
     assert page.locator("img").count() == 2
-    assert page.locator(".missing").inner_text() == "no file gone.png"
+    assert page.locator(".missing").inner_text() == "the file is gone"
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert axe_violations(page) == []

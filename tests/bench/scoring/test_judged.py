@@ -139,7 +139,7 @@ def test_a_baseline_says_that_a_judge_was_silent(make_spec: SpecMaker, tmp_path:
         run = made(make_spec, tmp_path, judged(server))
         api.score(run)
         with pytest.raises(BaselineError, match="its judge gave no verdict"):
-            write_baseline(run, tmp_path / "baseline.json")
+            write_baseline([run], {}, tmp_path / "baseline.json")
 
 
 def test_the_key_is_in_no_file_of_the_run(make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,6 +61,7 @@ def test_the_shipped_specs_are_what_they_promise() -> None:
         "tedbench",
         "validate",
         "calibration",
+        "judged",
         *protocols(),
     }
     fig9 = load_spec("imagic-fig9")

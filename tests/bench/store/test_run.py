@@ -331,3 +331,16 @@ def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file"):
         Run.create(tmp_path / "file")
+
+
+def test_a_claim_that_is_given_back_while_it_is_looked_at_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim = claims.take(tmp_path / "unit", plan="a plan")
+    assert claim is not None
+    read = claims._read
+
+    def late(path: Path) -> dict[str, object]:
+        path.unlink()
+        return read(path)
+
+    monkeypatch.setattr(claims, "_read", late)
+    assert claims.holder(tmp_path / "unit") is None
