@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from bench.workers.process import ENOUGH
 __all__ = ["LocalCrew"]
 
 SECONDS_TO_END = 10.0
+"""For all workers together: schedulers that end a job leave it half a minute, however many devices it has."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,10 @@ class LocalCrew(Crew[Process]):
         self.leave(workers)
 
     def leave(self, workers: Sequence[Process]) -> None:
+        end = time.monotonic() + SECONDS_TO_END
         for worker in workers:
             try:
-                worker.process.wait(SECONDS_TO_END)
+                worker.process.wait(max(end - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
                 worker.process.kill()
             worker.process.communicate()

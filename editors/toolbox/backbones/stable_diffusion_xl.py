@@ -21,8 +21,9 @@ class StableDiffusionXL(DiffusionBackbone):
     """The base model, without the refiner.
 
     The context is the last but one hidden states of both encoders side by side, and the second's pooled vector. The empty text is
-    all zeros where ``model_index.json`` says ``force_zeros_for_empty_prompt``, as the base model was trained. The U-Net is told that the
-    picture has the size it has and is not cropped, for both halves of guidance, as the common pipelines do.
+    all zeros, as the base model was trained, unless ``model_index.json`` says otherwise (``force_zeros_for_empty_prompt``, which its
+    pipelines too take to be true). The U-Net is told that the picture has the size it has and is not cropped, for both halves of
+    guidance, as the common pipelines do.
     """
 
     family = "sdxl"
@@ -57,7 +58,7 @@ class StableDiffusionXL(DiffusionBackbone):
             *(clip_hidden(self.loaded[f"tokenizer{n}"], self.loaded[f"text_encoder{n}"], texts) for n in ("", "_2")), strict=True
         )
         context = pooled(torch.cat(hidden, dim=-1), vector[1])
-        if self.index.get("force_zeros_for_empty_prompt"):
+        if self.index.get("force_zeros_for_empty_prompt", True):
             context[torch.tensor([not text for text in texts])] = 0
         return context
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from fake_clusters import Cluster, Ray, Submitit
@@ -14,7 +15,7 @@ from bench import api
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.store import Record, Run
-from bench.workers import executors
+from bench.workers import executors, local
 from bench.workers.crew import Options
 
 CLUSTERS = pytest.mark.parametrize(("executor", "module", "kind"), [("ray", "ray", Ray), ("slurm", "submitit", Submitit)])
@@ -104,6 +105,28 @@ def test_submitit_without_slurm_is_told_of(planned: tuple[Run, Plan], monkeypatc
 
 
 @pytest.mark.slow
+def test_stuck_workers_share_the_time_they_have_to_end(planned: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    now, killed = [0.0], list[str]()
+
+    class Stuck:
+        def terminate(self) -> None: ...
+
+        def wait(self, seconds: float) -> None:
+            now[0] += seconds
+            raise subprocess.TimeoutExpired("worker", seconds)
+
+        def kill(self) -> None:
+            killed.append("killed")
+
+        def communicate(self) -> None: ...
+
+    monkeypatch.setattr(local.time, "monotonic", lambda: now[0])
+    with local.LocalCrew(planned[0], [], Options()) as crew:
+        crew.stop([local.Process(cast(Any, Stuck()), Path("word")) for _ in range(8)])
+    assert len(killed) == 8
+    assert now[0] == local.SECONDS_TO_END
+
+
 def test_exits_and_vanishing_workers_of_this_machine_cost_their_units_only(make_spec: SpecMaker, tmp_path: Path) -> None:
     spec = make_spec(editor("Misbehaves", params={"how": "exit"}), editor("Vanishes"))
     run = api.run(spec, tmp_path / "run", options=Options(executor="local", workers=2))
