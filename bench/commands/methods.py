@@ -81,12 +81,19 @@ def _made(data: ReportData) -> str:
 
 
 def _environment(found: Mapping[str, Any]) -> str:
-    packages = [f"{name} {found['packages'][name]}" for name in TOLD if name in found.get("packages", {})]
-    card, commit = found.get("accelerator") or {}, found.get("commit") or {}
+    known, card, commit = (_mapping(found.get(part)) for part in ("packages", "accelerator", "commit"))
+    packages = [f"{name} {known[name]}" for name in TOLD if name in known]
     where = f"on {card['name']}" if card.get("name") else f"on {found.get('device', 'an unknown device')}"
     at = f", commit {str(commit['commit'])[:12]}{' with changes' if commit.get('dirty') else ''}" if commit.get("commit") else ""
     python = f", Python {found['python']}" if "python" in found else ""
-    return f"Made with {', '.join(packages)}{python}{at}, in {found.get('dtype', 'an unknown dtype')} {where}."
+    return (
+        f"Made with {', '.join(packages) or 'unknown packages'}{python}{at}, in {found.get('dtype', 'an unknown dtype')} {where}."
+    )
+
+
+def _mapping(found: Any) -> Mapping[str, Any]:
+    """A part of the environment; nothing where a file from elsewhere has something else in its place."""
+    return found if isinstance(found, Mapping) else {}
 
 
 def _model(spec: Spec) -> str:

@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 __all__ = ["axe_violations", "browser", "context", "page"]
 
 _QUIET = ("--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+_PATIENCE = 60_000
+"""Milliseconds: a machine may be busy, and a test is not about how long things take."""
 _OWN = {"", "127.0.0.1", "localhost", "::1"}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One for the tests of a file: a living one keeps an event loop, which other tests need for themselves."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=_PATIENCE)
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         if os.environ.get("ETABENCH_BROWSER"):
@@ -42,14 +45,14 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A visitor with no memory of other tests, whose pages must ask nothing of another host and report no error."""
     opened = browser.new_context(viewport={"width": 1440, "height": 900}, reduced_motion="reduce")
-    opened.set_default_timeout(15_000)
+    opened.set_default_timeout(_PATIENCE)
     faults: list[str] = []
     opened.on("request", lambda request: _foreign(request.url) and faults.append(f"asked {request.url}"))
     opened.on("weberror", lambda error: faults.append(str(error.error)))
     opened.on("console", lambda message: message.type == "error" and faults.append(message.text))
     yield opened
     opened.close()
-    assert not faults
+    assert not faults, faults
 
 
 @pytest.fixture

@@ -177,6 +177,7 @@ def test_texts_of_strangers_break_nothing(page: Page, tmp_path: Path) -> None:
             expect(page.locator(".progress span")).to_have_text(f"{number} of 18")
             expect(page.locator("#vote button").first).to_be_enabled()
             assert page.title() == f"Question {number} of 18"
+            page.wait_for_load_state()  # of the style, without which nothing is laid out
             assert page.evaluate("document.documentElement.scrollWidth") <= 400
             assert page.locator(".texts img, .texts script").count() == 0
             box = page.locator(".texts").bounding_box()
