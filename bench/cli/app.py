@@ -24,6 +24,8 @@ class Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):  # so rich leaves where nobody reads any more, as of `| head`
+                raise typer.Exit(1) from None
             raise RunError(f"code that an editor, a metric or a library runs called for an exit: {origin_of(error)}") from error
 
 

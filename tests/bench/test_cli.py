@@ -384,6 +384,15 @@ def test_the_version(command: list[str]) -> None:
     assert done.stdout == f"etabench {version('etabench')}\n"
 
 
+def test_a_pipe_that_nobody_reads_any_more_is_no_fault() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        command = [sys.executable, "-P", "-m", "bench.cli", "list", "metrics"]
+        done = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_a_table_that_is_piped_is_not_cut() -> None:
     command = [sys.executable, "-m", "bench.cli", "list", "specs"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": ""}).stdout
