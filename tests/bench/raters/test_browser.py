@@ -44,8 +44,11 @@ def begin(page: Page, address: str, name: str) -> None:
 def ready(page: Page, number: int) -> None:
     """The question of that number is there, pictures and all."""
     expect(page.locator(".progress span")).to_have_text(f"{number} of 6")
+    expect(page.locator(".tools")).to_be_visible()  # shown by the script, once all pictures are there
     expect(page.locator("#vote button").first).to_be_enabled()
-    expect(page.locator(".frame img").first).to_be_visible()
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )  # no key is heard before it is painted
 
 
 def test_a_whole_session_by_keyboard_with_a_refresh_in_the_middle(page: Page, address: str, folder: StudyFolder) -> None:
@@ -175,6 +178,7 @@ def test_texts_of_strangers_break_nothing(page: Page, tmp_path: Path) -> None:
         page.get_by_role("button", name="I agree").click()
         for number in range(1, 19):
             expect(page.locator(".progress span")).to_have_text(f"{number} of 18")
+            expect(page.locator(".tools")).to_be_visible()
             expect(page.locator("#vote button").first).to_be_enabled()
             assert page.title() == f"Question {number} of 18"
             page.wait_for_load_state()  # of the style, without which nothing is laid out

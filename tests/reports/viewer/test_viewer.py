@@ -13,9 +13,10 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from reports import ReportData, write_report
-from tests.helpers.browser import axe_violations
+from tests.helpers.browser import axe_violations, wait_until
 
 from .conftest import HOSTILE, SAMPLES
 
@@ -36,7 +37,7 @@ def opened(page, site: Path) -> Open:
 
 def told(page) -> dict[str, str]:
     """What the address names, once it has followed."""
-    page.wait_for_function("location.hash.startsWith('#sample=')")
+    wait_until(page, "location.hash.startsWith('#sample=')")
     page.wait_for_timeout(250)  # it follows after 150 ms
     return {key: values[0] for key, values in parse_qs(urlsplit(page.url).fragment).items()}
 
@@ -57,13 +58,13 @@ def test_the_report_leads_into_the_viewer_and_back(page, site: Path) -> None:
     page.locator("#pictures .samples a").nth(1).click()
     page.locator("#sample-title", has_text="s01").wait_for()
     assert not page.locator("#report").is_visible()
-    page.wait_for_function("document.querySelector('#stage-under').naturalWidth === 8")
+    wait_until(page, "document.querySelector('#stage-under').naturalWidth === 8")
     page.get_by_role("link", name="← Report").click()
     assert page.locator("#leaderboard").is_visible()
     assert not page.locator("#viewer").is_visible()
     page.locator("#pictures .lead a").click()
     assert page.locator("#sample-title").inner_text() == "s01", "it is where it was left"
-    assert page.locator("#list").evaluate("(each) => each === document.activeElement")
+    expect(page.locator("#list")).to_be_focused()
 
 
 def test_an_address_leads_to_sample_editor_value_and_seed(page, opened: Open) -> None:
@@ -252,8 +253,8 @@ def test_what_is_missing_says_why(page, opened: Open) -> None:
 
 def test_large_pictures_are_small_in_rows_and_whole_on_the_stage(page, opened: Open) -> None:
     opened("#sample=s06&editor=alpha&value=0")
-    page.wait_for_function("document.querySelector('#stage-under').naturalWidth === 600")
-    page.wait_for_function("document.querySelector('.edit.chosen img').naturalWidth === 256")
+    wait_until(page, "document.querySelector('#stage-under').naturalWidth === 600")
+    wait_until(page, "document.querySelector('.edit.chosen img').naturalWidth === 256")
     assert page.evaluate("getComputedStyle(document.querySelector('#stage')).aspectRatio") == "600 / 300"
     with page.context.expect_page() as full:
         page.get_by_role("link", name="Full size").click()
@@ -301,8 +302,8 @@ def test_tab_stops_are_few(page, opened: Open) -> None:
 def test_a_single_file_needs_nothing_beside_it(page, opened: Open, site: Path, tmp_path: Path) -> None:
     alone = Path(shutil.copy(site / "report.html", tmp_path / "alone.html"))
     opened("#sample=s06&editor=alpha&value=0", alone)
-    page.wait_for_function("document.querySelector('#stage-under').naturalWidth === 512")
-    page.wait_for_function("document.querySelector('.edit.chosen img').naturalWidth === 512")
+    wait_until(page, "document.querySelector('#stage-under').naturalWidth === 512")
+    wait_until(page, "document.querySelector('.edit.chosen img').naturalWidth === 512")
     assert not page.get_by_role("link", name="Full size").is_visible()
     page.get_by_role("link", name="← Report").click()
     assert page.locator("details.files").count() == 0, "no links to files that are not there"
