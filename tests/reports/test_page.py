@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from reports import ReportData, Statement, write, write_report
 from tests.helpers.browser import axe_violations
@@ -47,7 +48,7 @@ def test_the_browser_shows_a_file_and_axe_finds_faults_in_it(page, tmp_path: Pat
 def test_the_first_screen_has_statements_with_their_tests_beside_the_figure(opened) -> None:
     said = opened.locator("#statements li")
     assert said.inner_text().startswith(STATEMENT.text)
-    assert said.locator("small").inner_text() == "sign flips, p = 0.01; At equal fidelity"
+    expect(said.locator("small")).to_have_text("sign flips, p = 0.01; At equal fidelity")
     assert said.locator("a").get_attribute("href") == "#gains"
     figure, words = opened.locator("#tradeoff .drawing").bounding_box(), said.bounding_box()
     assert words["x"] + words["width"] < figure["x"]
@@ -105,7 +106,7 @@ def test_printing_shows_all_rows_columns_and_details_whatever_is_filtered(opened
     opened.emulate_media(media="print")
     assert all(row.is_visible() for row in rows.all())
     assert opened.get_by_text("Cosine of picture and text.").is_visible()
-    assert not opened.locator("nav").is_visible()
+    expect(opened.locator("nav")).to_be_hidden()
     assert opened.evaluate(
         "[...document.querySelectorAll('.scroll, .drawing')].every((e) => getComputedStyle(e).overflowX === 'visible')"
     )
@@ -123,14 +124,14 @@ def test_a_point_tells_its_numbers_and_leads_to_its_edits(opened) -> None:
         == "beta<&>, strength 0.5\n1 − LPIPS 0.7 [0.65, 0.74]\nCLIP 0.2933 [0.2433, 0.3333]\nn = 2"
     )
     opened.mouse.move(0, 0)
-    assert not opened.locator("#tip").is_visible()
+    expect(opened.locator("#tip")).to_be_hidden()
     points.first.focus()
     opened.keyboard.press("ArrowRight")
     assert opened.locator("#tip").inner_text().startswith("alpha, η 0.5\n")
     assert opened.locator("#tradeoff .point[tabindex='0']").count() == 1
     opened.keyboard.press("Enter")
-    assert opened.locator(".edit.chosen output").inner_text() == "0.5"
-    assert opened.locator(".edit.chosen h3 span").inner_text() == "alpha"
+    expect(opened.locator(".edit.chosen output")).to_have_text("0.5")
+    expect(opened.locator(".edit.chosen h3 span")).to_have_text("alpha")
 
 
 def test_one_kind_of_band_is_shown_at_a_time(opened) -> None:
@@ -147,7 +148,7 @@ def test_methods_and_references_can_be_copied(opened) -> None:
     opened.get_by_role("button", name="Copied").wait_for()
     assert opened.evaluate("navigator.clipboard.readText()") == "We used <alpha>.\nTwice."
     opened.get_by_text("BibTeX of the editors and metrics used").click()
-    assert opened.locator("#references-text").inner_text() == "@misc{alpha,\n  title={A}\n}"
+    expect(opened.locator("#references-text")).to_have_text("@misc{alpha,\n  title={A}\n}")
 
 
 def test_nothing_is_cut_off_at_a_desktop_and_the_page_never_scrolls_sideways(opened) -> None:

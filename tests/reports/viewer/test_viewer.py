@@ -57,24 +57,24 @@ def test_the_report_leads_into_the_viewer_and_back(page, site: Path) -> None:
     page.goto((site / "index.html").as_uri())
     page.locator("#pictures .samples a").nth(1).click()
     page.locator("#sample-title", has_text="s01").wait_for()
-    assert not page.locator("#report").is_visible()
+    expect(page.locator("#report")).to_be_hidden()
     wait_until(page, "document.querySelector('#stage-under').naturalWidth === 8")
     page.get_by_role("link", name="← Report").click()
-    assert page.locator("#leaderboard").is_visible()
-    assert not page.locator("#viewer").is_visible()
+    expect(page.locator("#leaderboard")).to_be_visible()
+    expect(page.locator("#viewer")).to_be_hidden()
     page.locator("#pictures .lead a").click()
-    assert page.locator("#sample-title").inner_text() == "s01", "it is where it was left"
+    expect(page.locator("#sample-title")).to_have_text("s01")
     expect(page.locator("#list")).to_be_focused()
 
 
 def test_an_address_leads_to_sample_editor_value_and_seed(page, opened: Open) -> None:
     opened("#sample=s33&editor=beta%3C%26%3E&value=0.5&seed=7")
-    assert page.locator("#sample-title").inner_text() == "s33"
-    assert page.locator(".line[aria-selected=true] .id").inner_text() == "s33", "far down the list"
-    assert page.locator(".edit.chosen output").inner_text() == "0.5"
-    assert page.locator(".edit.chosen h3 span").inner_text() == "beta<&>"
-    assert page.locator("[name=seed] option:checked").inner_text() == "7"
-    assert page.locator("#scores tr.chosen td").inner_text() == "1.2700"
+    expect(page.locator("#sample-title")).to_have_text("s33")
+    expect(page.locator(".line[aria-selected=true] .id")).to_have_text("s33")
+    expect(page.locator(".edit.chosen output")).to_have_text("0.5")
+    expect(page.locator(".edit.chosen h3 span")).to_have_text("beta<&>")
+    expect(page.locator("[name=seed] option:checked")).to_have_text("7")
+    expect(page.locator("#scores tr.chosen td")).to_have_text("1.2700")
     assert told(page) == {"sample": "s33", "editor": "beta<&>", "value": "0.5", "seed": "7"}
 
 
@@ -92,7 +92,7 @@ def test_only_rows_in_sight_are_drawn_and_keys_walk_the_list(page, opened: Open)
     opened()
     assert 5 < page.locator(".line").count() < 30
     page.keyboard.press("ArrowDown")
-    assert page.locator("#sample-title").inner_text() == "s01"
+    expect(page.locator("#sample-title")).to_have_text("s01")
     page.keyboard.press("End")
     assert page.locator("#sample-title").inner_text() == list(HOSTILE)[-1]
     chosen = page.locator("#list").get_attribute("aria-activedescendant")
@@ -146,7 +146,7 @@ def test_no_sample_left_is_said(page, opened: Open) -> None:
     page.locator("[name=text]").fill("no such words")
     assert page.locator("#list-count").inner_text() == f"0 of {SAMPLES} samples"
     assert rows(page) == []
-    assert page.locator("#sample-title").inner_text() == "s00"
+    expect(page.locator("#sample-title")).to_have_text("s00")
 
 
 def test_failures_count_for_the_seed_and_the_editors_that_are_shown(page, opened: Open) -> None:
@@ -169,7 +169,7 @@ def test_one_slider_moves_all_editors_and_each_has_its_own(page, opened: Open) -
     own.press("ArrowLeft")
     assert page.locator("#edits output").all_inner_texts() == ["1", "0.5"]
     assert own.get_attribute("aria-valuetext") == "0.5"
-    assert page.locator("#sample-title").inner_text() == "s01", "its arrow keys are its own"
+    expect(page.locator("#sample-title")).to_have_text("s01")
     page.locator("#stage-slide").press("ArrowRight")
     assert page.locator("#stage-slide").input_value() == "51"
     assert page.locator("#edits output").all_inner_texts() == ["1", "0.5"]
@@ -202,13 +202,13 @@ def test_the_stage_compares(page, opened: Open) -> None:
     page.get_by_role("radio", name="flicker").click()
     page.locator("#stage-with").select_option(label="the ground truth")
     page.get_by_role("button", name="Swap").click()
-    assert page.locator("#stage-left").inner_text() == "ground truth"
+    expect(page.locator("#stage-left")).to_have_text("ground truth")
     assert (stage(page) == (40, 100, 200)).all(), "no timer where motion is not wanted"
     page.get_by_role("button", name="Swap").click()
     assert (stage(page) == (200, 100, 90)).all()
     page.locator("#stage-with").select_option(label="beta<&>")
     page.get_by_role("button", name="Swap").click()
-    assert page.locator("#stage-left").inner_text() == "beta<&>, strength 0.5"
+    expect(page.locator("#stage-left")).to_have_text("beta<&>, strength 0.5")
 
 
 def test_flicker_runs_by_itself_and_can_be_paused(page, opened: Open) -> None:
@@ -226,11 +226,11 @@ def test_flicker_runs_by_itself_and_can_be_paused(page, opened: Open) -> None:
 def test_the_mask_dims_what_lies_outside_and_is_offered_where_there_is_one(page, opened: Open) -> None:
     opened("#sample=s01")
     page.get_by_role("checkbox", name="dim outside the mask").check()
-    assert page.locator("#stage-mask").is_visible()
+    expect(page.locator("#stage-mask")).to_be_visible()
     assert page.locator("#originals .under").all_inner_texts() == ["source", "ground truth", "mask"]
     page.evaluate("window.location.hash = '#sample=s00'")
     page.locator("#sample-title", has_text="s00").wait_for()
-    assert not page.locator("#stage-mask").is_visible()
+    expect(page.locator("#stage-mask")).to_be_hidden()
     assert not page.get_by_role("checkbox", name="dim outside the mask").is_visible()
     assert page.locator("#originals .under").all_inner_texts() == ["source"]
     assert page.locator("#stage-with option[value=truth]").is_disabled()
@@ -238,9 +238,9 @@ def test_the_mask_dims_what_lies_outside_and_is_offered_where_there_is_one(page,
 
 def test_what_is_missing_says_why(page, opened: Open) -> None:
     opened("#sample=s02&editor=beta%3C%26%3E&value=0.5")
-    assert page.locator(".edit.chosen .failure").inner_text() == "failed: NotFinite at <step 3>"
-    assert page.locator("#stage-missing").inner_text() == "failed: NotFinite at <step 3>"
-    assert page.locator("#scores tr.chosen td").inner_text() == "–"
+    expect(page.locator(".edit.chosen .failure")).to_have_text("failed: NotFinite at <step 3>")
+    expect(page.locator("#stage-missing")).to_have_text("failed: NotFinite at <step 3>")
+    expect(page.locator("#scores tr.chosen td")).to_have_text("–")
     for address, said in (
         ("#sample=s03&editor=alpha&value=1", "not delivered"),
         ("#sample=s05&editor=alpha&value=0", "its file is gone"),
@@ -270,7 +270,7 @@ def test_hostile_texts_are_texts(page, opened: Open, sample: str, width: int) ->
     assert page.locator("#sample-target").inner_text() == f"→ {HOSTILE[sample]}"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.title() == "Pictures of small run · etabench"
-    assert page.locator("#sample-source").inner_text() == "a <b>dog</b>"
+    expect(page.locator("#sample-source")).to_have_text("a <b>dog</b>")
 
 
 def test_no_file_lies_outside_the_folder(site: Path) -> None:
@@ -323,16 +323,16 @@ def test_one_editor_with_one_value_and_no_scores(page, opened: Open, looked_at: 
     index = write_report(tmp_path / "report", ReportData("one", looked_at.plane, gallery=one))
     opened("#viewer", index)
     assert page.locator(".edit:visible").count() == 1
-    assert not page.locator("#knobs-all").is_visible()
+    expect(page.locator("#knobs-all")).to_be_hidden()
     assert page.locator("[name=metric] option").count() == 1
-    assert page.locator("#list-count").inner_text() == "1 of 1 samples"
+    expect(page.locator("#list-count")).to_have_text("1 of 1 samples")
     assert told(page) == {"sample": "s00", "editor": "alpha", "value": "0"}
 
 
 def test_print_shows_the_sample_without_its_controls(page, opened: Open) -> None:
     opened("#sample=s01")
     page.emulate_media(media="print")
-    assert page.locator("#sample-title").is_visible()
+    expect(page.locator("#sample-title")).to_be_visible()
     assert page.locator(".edit:visible").count() == 3
     for part in ("#controls", "#list", ".tools", "#knobs-all"):
-        assert not page.locator(part).is_visible(), part
+        expect(page.locator(part)).to_be_hidden()
