@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
-from editors.base import SAMPLING_PRESETS, EditTask, Image, Knob
+from editors.base import EditTask, Image
 from editors.prompt_to_prompt import Inverted, PromptToPrompt
 
 __all__ = ["DirectInversion"]
@@ -31,11 +30,6 @@ class DirectInversion(PromptToPrompt[Inverted]):
 
     name = "direct_inversion"
     version = "1"
-    knob = Knob.share("strength", "share of the schedule that is inverted and decoded anew")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"steps": 50, "guidance": 7.5, "cross_replace": 0.4, "self_replace": 0.6, "equaliser": 2.0},
-        **SAMPLING_PRESETS,
-    }
 
     def prepare(self, task: EditTask) -> Inverted:
         return self._invert(task)

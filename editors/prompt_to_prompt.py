@@ -31,6 +31,11 @@ class Inverted(Texts):
 class PromptToPrompt(Editor[State]):
     """What editors share that invert under the source text and decode with prompt-to-prompt."""
 
+    knob = Knob.share("strength", "share of the schedule that is inverted and decoded anew")
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"steps": 50, "guidance": 7.5, "cross_replace": 0.4, "self_replace": 0.6, "equaliser": 2.0},
+        **SAMPLING_PRESETS,
+    }
     needs = frozenset({"source_text"})
     deterministic = True
     Params: ClassVar[type[PromptToPromptParams]] = PromptToPromptParams
@@ -77,11 +82,6 @@ class DDIMPromptToPrompt(PromptToPrompt[Inverted]):
 
     name = "prompt_to_prompt"
     version = "1"
-    knob = Knob.share("strength", "share of the schedule that is inverted and decoded anew")
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "paper": {"steps": 50, "guidance": 7.5, "cross_replace": 0.4, "self_replace": 0.6, "equaliser": 2.0},
-        **SAMPLING_PRESETS,
-    }
 
     def prepare(self, task: EditTask) -> Inverted:
         return self._invert(task)
