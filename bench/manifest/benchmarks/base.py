@@ -10,10 +10,23 @@ from typing import Any, ClassVar
 
 from bench.spec import ManifestRef
 
-__all__ = ["Benchmark", "Card", "Copy", "Split", "Values"]
+__all__ = ["Benchmark", "Card", "Copy", "Split", "Values", "lacking"]
 
 Values = Mapping[str, object]
 """One row under our field names (`bench.spec.MANIFEST_FIELDS`): texts, labels, and pictures as paths or `PictureFile`s."""
+
+
+LACKING: Mapping[str, str] = {
+    "source_text": "editors that invert with a source caption need one from elsewhere",
+    "mask": "editors that need one draw it themselves or are left out",
+    "truth": "no ground-truth edits",
+}
+"""What the absence of a field means, where a card says no more of it."""
+
+
+def lacking(*fields: str, **own: str) -> dict[str, str]:
+    """What a card says that its set lacks: `fields` in the usual words, others in words of their own."""
+    return {field: LACKING[field] for field in fields} | own
 
 
 @dataclass(frozen=True)

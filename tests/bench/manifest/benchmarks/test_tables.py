@@ -76,7 +76,7 @@ def test_magicbrush_dev_reads_masks_from_alpha_and_clusters_by_session(tmp_path:
 
 
 def test_pie_bench_pp(tmp_path: Path) -> None:
-    from bench.manifest.benchmarks.pie_bench_pp import CONFIGS
+    from bench.manifest.benchmarks.pie_bench_types import TYPES
 
     row = {
         "image": png(0, 512, 512),
@@ -89,7 +89,7 @@ def test_pie_bench_pp(tmp_path: Path) -> None:
         "mask": "0 2 512 1",
     }
     configs = []
-    for number, config in enumerate(CONFIGS):
+    for number, config in enumerate(TYPES):
         write_split(tmp_path / config, "V1", [row | {"id": f"{number}"}], ["image"])
         configs.append(f"- config_name: {config}\n  data_files:\n  - split: V1\n    path: {config}/data/V1-*")
     (tmp_path / "README.md").write_text("---\nconfigs:\n" + "\n".join(configs) + "\n---\n")
