@@ -36,6 +36,10 @@ class Split:
     rows: int | None
     pictures: int | None = None
     """Distinct source pictures."""
+    hub: str = ""
+    """Id of the data set on the hub, where every split is one of its own."""
+    within: str = ""
+    """What the data set calls it, where that is another name than ours."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class Card:
     """Known faults of the data and of the published scorer."""
     unverified: Mapping[str, str] = field(default_factory=dict)
     """Our field, or part of this card, to what about it was not seen at its source; all else is certain."""
+
+    def hub_of(self, split: str | None) -> str:
+        """Id of the data set on the hub that a split is read from, the first where none is asked for; empty where it is not."""
+        known = self.splits.get(split or next(iter(self.splits)))
+        return (known.hub if known else "") or self.hub
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, every field `certain` or `unverified`."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
-from bench.manifest.benchmarks.layout import coded_mask, read_json
-from bench.suggest import kind_of
+from bench.manifest.benchmarks.layout import coded_mask, entries_of, read_json
 
 __all__ = ["BrushBench", "Repack"]
 
@@ -31,13 +29,11 @@ class Repack(Benchmark):
     """`mapping_file.json` beside the pictures: image, caption and two masks, whose starts are 1-based over 512 x 512."""
 
     def rows(self, copy: Copy) -> Iterator[Values]:
-        file, entries = read_json(copy, dict, "mapping_file.json")
-        for key, entry in entries.items():
-            place, name = f"{file} '{key}'", f"{copy.split}_mask"
-            if not isinstance(entry, dict):
-                raise ManifestError(f"{place}: expected image, caption and masks, got {kind_of(entry)}")
-            mask = coded_mask(entry.get(name, ""), base=1, place=f"{place}: {name}")
-            yield {"id": key, "image": entry.get("image"), "target_text": entry.get("caption"), "mask": mask}
+        file, content = read_json(copy, dict, "mapping_file.json")
+        name = f"{copy.split}_mask"
+        for key, entry in entries_of(file, content, "image", "caption", name):
+            mask = coded_mask(entry[name], base=1, place=f"{file} '{key}': {name}")
+            yield {"id": key, "image": entry["image"], "target_text": entry["caption"], "mask": mask}
 
 
 class BrushBench(Repack):

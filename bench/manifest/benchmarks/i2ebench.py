@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import STANDS_IN, entries_of, read_json
+from bench.manifest.tables import content_of
 
 __all__ = ["I2EBench"]
 
@@ -48,7 +49,7 @@ class I2EBench(Benchmark):
         base = copy.folder / "EditData" if (copy.folder / "EditData").is_dir() else copy.folder
         folders = [each for each in sorted(base.iterdir()) if (each / f"{each.name}.json").is_file()]
         if not folders:
-            raise ManifestError(f"{base}: expected <dimension>/<dimension>.json of {self.name}, found none")
+            raise ManifestError(f"{base}: expected <dimension>/<dimension>.json of {self.name}, found {content_of(base)}")
         wording = WORDINGS[copy.split]
         for folder in folders:
             inside = folder.relative_to(copy.folder)

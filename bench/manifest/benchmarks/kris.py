@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import STANDS_IN, entries_of, read_json
+from bench.manifest.tables import content_of
 
 __all__ = ["KrisBench"]
 
@@ -46,7 +47,9 @@ class KrisBench(Benchmark):
     def rows(self, copy: Copy) -> Iterator[Values]:
         folders = sorted(file.parent for file in copy.folder.rglob("annotation.json"))
         if not folders:
-            raise ManifestError(f"{copy.folder}: expected folders with annotation.json of {self.name}, found none")
+            raise ManifestError(
+                f"{copy.folder}: expected folders with annotation.json of {self.name}, found {content_of(copy.folder)}"
+            )
         for folder in folders:
             inside = folder.relative_to(copy.folder)
             file, content = read_json(copy, dict, (inside / "annotation.json").as_posix())

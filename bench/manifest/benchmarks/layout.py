@@ -16,7 +16,7 @@ from PIL import Image
 from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Benchmark, Copy, Values
 from bench.manifest.pictures import PictureFile, read_header, read_rgb
-from bench.manifest.tables import read_columns
+from bench.manifest.tables import content_of, read_columns
 from bench.suggest import kind_of
 from editors.toolbox.files import MOST_BYTES, read_regular
 
@@ -58,11 +58,11 @@ def read_text(copy: Copy, *names: str) -> tuple[Path, str]:
                 return file, read_regular(file, MOST_BYTES).decode("utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise ManifestError(f"{file}: cannot be read as UTF-8 text: {error}") from error
-    found = sorted(each.name for each in copy.folder.iterdir())
-    held = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "") or "nothing"
     near = [file for name in names for file in (*copy.folder.glob(f"*/{name}"), copy.folder.parent / name) if file.is_file()]
     advice = f"; root={near[0].parent} has {near[0].name}" if near else ""
-    raise ManifestError(f"{copy.folder}: expected {' or '.join(names)} of {copy.ref.benchmark}, found {held}{advice}")
+    raise ManifestError(
+        f"{copy.folder}: expected {' or '.join(names)} of {copy.ref.benchmark}, found {content_of(copy.folder)}{advice}"
+    )
 
 
 def read_json(copy: Copy, kind: type[Kind], *names: str) -> tuple[Path, Kind]:
@@ -99,11 +99,15 @@ def table(copy: Copy, columns: Mapping[str, str], split: str | None = None, subs
 
 
 class Tabular(Benchmark):
-    """A set whose table has one row a sample: the card's fields are its columns, and rows without an id are numbered."""
+    """A set whose table has one row a sample: the card's fields are its columns, the instruction stands in where the card says so,
+    and rows without an id are numbered."""
 
     def rows(self, copy: Copy) -> Iterator[Values]:
-        for number, row in enumerate(table(copy, self.card.fields), 1):
-            yield row if "id" in row else {"id": f"{number:06d}", **row}
+        columns = {ours: theirs for ours, theirs in self.card.fields.items() if theirs != STANDS_IN}
+        within = self.card.splits[copy.split].within
+        for number, row in enumerate(table(copy, columns, split=within or None), 1):
+            own = {} if "target_text" in columns else {"target_text": row["instruction"]}
+            yield {"id": f"{number:06d}", **own, **row}
 
 
 def entries_of(file: Path | str, content: object, *fields: str) -> Iterator[tuple[str, dict[str, Any]]]:
