@@ -162,5 +162,11 @@ def test_turns_are_told_apart(scored: Laid) -> None:
         3: pytest.approx(found["sample-2"]),
     }
     assert own["n"].to_dict() == {1: 3, 2: 1, 3: 1}
+    first = found["sample-0"]  # the other first turns belong to no session
+    assert own["change"].to_dict() == {
+        1: 0.0,
+        2: pytest.approx(found["sample-1"] - first),
+        3: pytest.approx(found["sample-2"] - first),
+    }
     flat = replace(plan, samples=tuple(replace(sample, previous=None) for sample in plan.samples))
     assert len(turns(flat, scores, {"copy": 0.0})) == 0
