@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from bench import registry
 from bench.errors import SpecError
 from bench.spec.policy import OnError, Retries
-from bench.spec.protocols import expand_protocol
+from bench.spec.protocols import expand_protocol, fill_given
 from bench.spec.text import expand_shorthands
 from bench.spec.values import Count, Label, Name, Parameters, Text
 from bench.suggest import did_you_mean
@@ -226,6 +226,9 @@ class Spec(_Strict):
     protocol: Text | None = Field(
         default=None, description="a published protocol, which fills manifest, seeds, chain and metrics where they are left out"
     )
+    given: dict[str, Any] = Field(
+        default={}, description="what the protocol needs and only you have, such as a judge or the authors' prompt file"
+    )
     manifest: ManifestRef
     limit: Count | None = None
     samples: list[str] | None = Field(default=None, min_length=1)
@@ -255,7 +258,7 @@ class Spec(_Strict):
     @classmethod
     def _long_forms(cls, data: Any) -> Any:
         try:
-            return expand_protocol(expand_shorthands(data)) if isinstance(data, dict) else data
+            return fill_given(expand_protocol(expand_shorthands(data))) if isinstance(data, dict) else data
         except SpecError as error:
             raise ValueError(str(error)) from error
 

@@ -170,3 +170,36 @@ def test_turns_are_told_apart(scored: Laid) -> None:
     }
     flat = replace(plan, samples=tuple(replace(sample, previous=None) for sample in plan.samples))
     assert len(turns(flat, scores, {"copy": 0.0})) == 0
+
+
+def test_what_nobody_gave_is_the_reason_of_a_column_and_a_run_may_have_it_by_itself(
+    scored: Laid, laid: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked("psnr", {"region": {"given": "where"}})
+    table = laid(a_protocol(replace(PSNR, metric=asked), needs={"where": "the part that counts"}))
+    assert table.loc["PSNR", "metric"] == "psnr", "the run's own, whatever its region"
+    unscored = Asked("ssim", {"region": {"given": "where"}})
+    table = laid(a_protocol(replace(PSNR, metric=unscored), needs={"where": "the part that counts"}))
+    assert table.loc["PSNR", "reason"] == "it needs what only you have, `--set given.where=...`: where: the part that counts"
+    assert np.isnan(table.loc["PSNR", "mean"])
+    spec = scored[0].model_copy(update={"given": {"where": "edited"}})
+    monkeypatch.setattr("bench.analysis.protocol.protocol_of", lambda name: a_protocol(replace(PSNR, metric=asked)))
+    given = by_protocol(spec.model_copy(update={"protocol": "mine"}), *scored[1:]).set_index("column")
+    assert given.loc["PSNR", "reason"] == "the run does not score psnr (region: edited)"
+
+
+def test_a_set_metric_is_a_column_of_whole_sets(scored: Laid, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, plan, scores = scored
+    row = {"editor": "copy", "knob": None, "value": 0.0, "metric": "csfid", "score": 27.5, "low": 20.0, "high": 40.0, "n": 5}
+    sets = pd.DataFrame([row | {"fingerprint": "f", "per_class": 1.0, "inputs": "", "note": None}])
+    whole = ProtocolColumn("CSFID", "lower", Asked("csfid"), scale=2.0)
+    protocol = a_protocol(whole, replace(whole, name="some", category="other"), reference="training pictures")
+    monkeypatch.setattr("bench.analysis.protocol.protocol_of", lambda name: protocol)
+    item = spec.metrics[0].model_copy(update={"name": "csfid"})
+    spec = spec.model_copy(update={"protocol": "mine", "metrics": [*spec.metrics, item]})
+    table = by_protocol(spec, plan, replace(scores, sets=sets)).set_index("column")
+    assert table.loc["CSFID", ["mean", "low", "high", "n", "expected", "reason"]].tolist() == [55.0, 40.0, 80.0, 5, 5, ""]
+    assert "no value of a part" in table.loc["some", "reason"]
+    assert "set metrics compare with truths instead of training pictures" in departures(spec, plan)
+    table = by_protocol(spec, plan, replace(scores, sets=sets.assign(score=np.nan, note="too few"))).set_index("column")
+    assert table.loc["CSFID", "reason"] == "too few"
