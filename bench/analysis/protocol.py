@@ -99,7 +99,7 @@ class _Run:
         self._names = spec.table_names(_own_name)
         groups: Any = scores.pairs.groupby(["editor", "value", "metric"], sort=False)
         self._cells = {(str(editor), float(value), str(metric)): cell for (editor, value, metric), cell in groups}
-        sets = scores.sets.to_dict("records")
+        sets: Any = scores.sets.to_dict("records")
         self._sets = {(str(row["editor"]), float(row["value"]), str(row["metric"])): row for row in sets}
         self._followed = {sample.previous for sample in plan.samples}
         self._prints = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True))

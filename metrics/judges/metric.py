@@ -26,7 +26,7 @@ from metrics.base import Bounds, Card, Embedded, MetricError, PairBatch, PairMet
 from metrics.judges.answers import Failure
 from metrics.judges.forms import QUESTIONS, RUBRIC, VIE, Form, question_list
 from metrics.judges.opening import JudgeSpec, open_judges
-from metrics.judges.panel import Panel, Verdict
+from metrics.judges.panel import Panel, Row, Verdict
 from metrics.judges.parsing import VERSION
 from metrics.judges.published import published_forms
 from metrics.networks.images import check_images
@@ -118,18 +118,11 @@ class JudgedMetric(PairMetric):
         edits, sources = check_images(batch.edits, "edits"), check_images(batch.sources, "sources")
         rows = zip(batch.target_texts, edits, sources, strict=True)
         shown = [(text, {"edit": edit, "source": source}) for text, edit, source in rows]
-        forms = [self._form_of(category) for category in batch.categories]
-        found = [Verdict(math.nan, Failure("unasked", f"category {category!s:.60}")) for category in batch.categories]
-        for form in dict.fromkeys(each for each in forms if each):
-            places = [place for place, own in enumerate(forms) if own is form]
-            said = self.panel.verdicts(form, [shown[place] for place in places], before=before)
-            for place, verdict in zip(places, said, strict=True):
-                found[place] = verdict
-        return found
+        return self._said(shown, batch, before)
 
-    def _form_of(self, category: str | None) -> Form | None:
-        """What is asked about an edit of this kind; None where nothing is."""
-        return self.form
+    def _said(self, shown: list[Row], batch: PairBatch, before: int) -> list[Verdict]:
+        """The verdicts on rows, all by the one form."""
+        return self.panel.verdicts(self.form, shown, before=before)
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         return np.array([verdict.score for verdict in self.verdicts(batch)], dtype=np.float64)
@@ -271,5 +264,14 @@ class JudgedPrompts(JudgedMetric):
             return first
         return replace(first, name=self._kind, asks=tuple(ask for form in self._forms.values() for ask in form.asks))
 
-    def _form_of(self, category: str | None) -> Form | None:
-        return self._forms.get("") or self._forms.get(category or "")
+    def _said(self, shown: list[Row], batch: PairBatch, before: int) -> list[Verdict]:
+        """The verdicts on rows, by the form of each kind of edits."""
+        forms = [self._forms.get("") or self._forms.get(category or "") for category in batch.categories]
+        found = [Verdict(math.nan, Failure("unasked", f"of category {category}")) for category in batch.categories]
+        for form in dict.fromkeys(each for each in forms if each):
+            places = [place for place, own in enumerate(forms) if own == form]
+            for place, verdict in zip(
+                places, self.panel.verdicts(form, [shown[each] for each in places], before=before), strict=True
+            ):
+                found[place] = verdict
+        return found

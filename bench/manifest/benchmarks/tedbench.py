@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import entries_of, read_json, table
@@ -44,7 +43,6 @@ class TEdBench(Benchmark):
             return
         file, content = read_json(copy, list, "input_list.json", "tedbench/input_list.json")
         folder = file.parent.relative_to(copy.folder) / "originals"
-        for number, entry in entries_of(file, content, "img_name", "target_text"):
-            stem = PurePosixPath(str(entry["img_name"])).stem
-            image = (folder / str(entry["img_name"])).as_posix()
-            yield {"id": f"{int(number):03d}-{stem}", "image": image, "target_text": entry["target_text"]}
+        for place, entry in entries_of(file, content, "img_name", "target_text"):
+            image = folder / str(entry["img_name"])
+            yield {"id": f"{place:0>3}-{image.stem}", "image": image.as_posix(), "target_text": entry["target_text"]}
