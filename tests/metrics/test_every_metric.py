@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from metrics.base import FeatureSet, MetricError, PairBatch, PairMetric, SetMetric
 from metrics.toolbox.given import members_of
 
-POINTS = [point for point in entry_points(group="etabench.metrics") if point.name != "dreamsim"]  # its package is not here
+POINTS = [point for point in entry_points(group="etabench.metrics") if point.name not in ("dreamsim", "pyiqa")]
+"""All but two whose packages are not here."""
 PAIRS, SETS = ([point for point in POINTS if issubclass(point.load(), kind)] for kind in (PairMetric, SetMetric))
 REGIONAL = [point for point in PAIRS if "region" in inspect.signature(point.load()).parameters]
 PACKAGED = [point for point in PAIRS if point.load().__name__.endswith("LPIPS")]
