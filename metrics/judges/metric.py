@@ -120,7 +120,7 @@ class JudgedMetric(PairMetric):
         shown = [(text, {"edit": edit, "source": source}) for text, edit, source in rows]
         return self._said(shown, batch, before)
 
-    def _said(self, shown: list[Row], batch: PairBatch, before: int) -> list[Verdict]:
+    def _said(self, shown: Sequence[Row], batch: PairBatch, before: int) -> list[Verdict]:
         """The verdicts on rows, all by the one form."""
         return self.panel.verdicts(self.form, shown, before=before)
 
@@ -264,7 +264,7 @@ class JudgedPrompts(JudgedMetric):
             return first
         return replace(first, name=self._kind, asks=tuple(ask for form in self._forms.values() for ask in form.asks))
 
-    def _said(self, shown: list[Row], batch: PairBatch, before: int) -> list[Verdict]:
+    def _said(self, shown: Sequence[Row], batch: PairBatch, before: int) -> list[Verdict]:
         """The verdicts on rows, by the form of each kind of edits."""
         forms = [self._forms.get("") or self._forms.get(category or "") for category in batch.categories]
         found = [Verdict(math.nan, Failure("unasked", f"of category {category}")) for category in batch.categories]

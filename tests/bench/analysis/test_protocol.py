@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from benchmark_copies import write_json, write_picture
 from fixtures_manifest import row, write_folder
+from judge_server import MODEL, judge_server
 
 from bench import api
 from bench.analysis.protocol import by_protocol, departures, note
@@ -203,3 +206,44 @@ def test_a_set_metric_is_a_column_of_whole_sets(scored: Laid, monkeypatch: pytes
     assert "set metrics compare with truths instead of training pictures" in departures(spec, plan)
     table = by_protocol(spec, plan, replace(scores, sets=sets.assign(score=np.nan, note="too few"))).set_index("column")
     assert table.loc["CSFID", "reason"] == "too few"
+
+
+@pytest.mark.slow
+def test_an_edit_is_judged_in_the_authors_words_for_its_type_and_averaged_as_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    kinds = {"1": "add", "2": "add", "3": "style"}
+    for number, key in enumerate(kinds):
+        write_picture(tmp_path / f"copy/{key}.png", number)
+    entries = {key: {"id": f"{key}.png", "prompt": f"edit {key}", "edit_type": kind} for key, kind in kinds.items()}
+    write_json(tmp_path / "copy/basic_edit.json", entries)
+    write_json(tmp_path / "prompts.json", {"add": "Grade <edit_prompt>", "style": "Grade the style of <edit_prompt>"})
+    replies = [f"say:Compliance: {grade}\nNaturalness: {grade}\nPhysics: 3" for grade in (1, 4, 5)]
+    with judge_server(*replies) as server:
+        judge = {"server": server.url, "model": MODEL, "retries": 0, "concurrency": 1}
+        content = {
+            "name": "test",
+            "protocol": "imgedit-bench",
+            "given": {"judge": judge, "prompts": str(tmp_path / "prompts.json")},
+            "manifest": {"root": str(tmp_path / "copy"), "size": 40},
+            "limit": 3,
+            "device": "cpu",
+            "editors": ["copy"],
+            "metrics": [
+                {
+                    "name": "judge_prompts",
+                    "params": {"form": "imgedit", "judge": judge, "prompts": str(tmp_path / "prompts.json")},
+                }
+            ],
+        }
+        run = api.run(Spec.model_validate(content), tmp_path / "run", scorable=False)
+        scores = api.score(run)
+    asked = [body["messages"][0]["content"][-1]["text"] for body in server.requests]
+    assert sorted(asked) == ["Grade edit 1", "Grade edit 2", "Grade the style of edit 3"]
+    table = by_protocol(run.spec, run.plan, scores).set_index("column")
+    first, second, third = (2 * grade / 3 + 1 for grade in (1, 4, 5))
+    assert table.loc["add", "mean"] == pytest.approx((first + second) / 2)
+    assert table.loc["style", "mean"] == pytest.approx(third)
+    assert table.loc["overall", "mean"] == pytest.approx(((first + second) / 2 + third) / 2), "each type counts once"
+    assert table.loc["overall [own wording]", "reason"].startswith("the run does not score judge_rubric")
