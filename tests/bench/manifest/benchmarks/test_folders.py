@@ -7,10 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmark_copies import opened, write_json, write_picture
+from fixtures_manifest import write_tedbench
 from PIL import Image
 
 from bench.errors import ManifestError
+from bench.manifest import open_manifest
 from bench.manifest.benchmarks.diffedit_coco import changed_share
+
+
+def test_tedbench_reads_the_authors_folder(tmp_path: Path) -> None:
+    for place in ("whole", "site/tedbench"):
+        root = write_tedbench(tmp_path / place)
+        manifest = opened("tedbench", tmp_path / place.partition("/")[0])
+        own = open_manifest(root)
+        assert manifest.ids == own.ids
+        assert [sample.target_text for sample in manifest] == [sample.target_text for sample in own]
+        assert [sample.source_id for sample in manifest] == [sample.source_id for sample in own]
+        assert f"{len(own)} of 100 rows" in manifest.about
 
 
 def test_tedbench_pp_says_how_many_rows_there_are(tmp_path: Path) -> None:
