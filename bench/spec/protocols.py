@@ -194,8 +194,9 @@ def fill_given(raw: dict[str, Any]) -> dict[str, Any]:
             )
     kept = []
     for item in raw["metrics"]:
-        asked = Asked(str(item.get("name")), item.get("params") or {}) if isinstance(item, dict) else None
-        if asked is None or not asked.needs:
+        params = item.get("params") if isinstance(item, dict) else None
+        asked = Asked(str(item.get("name")), params) if isinstance(params, dict) else None
+        if asked is None or not asked.needs:  # the schema says what is wrong with others
             kept.append(item)
         elif not set(asked.needs) - given.keys():
             kept.append(item | {"params": dict(asked.filled(given).params)})
