@@ -160,7 +160,7 @@ def test_a_partial_import_is_a_run_that_is_scored_on_what_was_delivered(
     assert set(scores["metric"]) == {"psnr", "ssim"}
     code, out, _ = etabench("check", run, "--published", "tedbench")
     assert code == 2, "neither metric was printed"
-    assert "judged by people" in out
+    assert "the run edits 3 of 100 samples" in out
     again = etabench(*command, "--partial", "--label", "Imagic, Imagen")
     assert again[0] == 0, "the same import continues the run"
 
