@@ -70,6 +70,7 @@ def test_two_runs_are_compared_in_every_form(etabench: Callable[..., Outcome], s
     code, out, _ = etabench("power", runs[0], "--first", "Fade", "--second", "Several", "--json")
     assert (code, json.loads(out)[0]["of"]) == (0, 8)
     code, out, err = etabench("power", runs[0], "--metric", "lpips")
+    assert "told are in units of lpips: mean absolute difference" in err.replace("\n", " ")
     assert (code, "pictures 80" in out, "the run has one seed" in err) == (0, True, True)
     code, _, err = etabench("power", runs[0], "--metric", "lpip")
     assert (code, err.count("\n")) == (2, 1)

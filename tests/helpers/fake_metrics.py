@@ -29,7 +29,8 @@ class Distance(PairMetric):
     scored: ClassVar[int] = 0
 
     def __init__(self, undefined_on: str = "", version: str = "1", device: str = "cpu") -> None:
-        self.card, self._undefined = card(self.name, version + undefined_on, False), undefined_on
+        told = card(self.name, version + undefined_on, False)
+        self.card, self._undefined = replace(told, scale="mean absolute difference"), undefined_on
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         Distance.scored += len(batch)

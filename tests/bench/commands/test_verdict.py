@@ -25,7 +25,7 @@ def verdict(*outcomes: Outcome, **more: object) -> Verdict:
 
 def test_the_headline_counts() -> None:
     assert headline(verdict()) == "1 regressed, 1 not comparable, 1 improved among 4 cells"
-    assert headline(verdict(SAME)) == "no regression among 1 cells"
+    assert headline(verdict(SAME)) == "no regression among 1 cell"
 
 
 def test_markdown_shows_what_is_worse_first() -> None:
