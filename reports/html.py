@@ -18,6 +18,7 @@ from reports.leaderboard import board
 from reports.style import Look, knob_name, swatch
 from reports.tables import Table
 from reports.viewer.grid import Grid
+from reports.viewer.heat import heat_scale
 
 __all__ = ["page"]
 
@@ -154,5 +155,6 @@ def page(
         failures=_failures(data),
         sources=sources,
         embedded=Markup(embedded),
+        heat=heat_scale(data.heat),
         **_columns(data, grid, look),
     )

@@ -34,7 +34,7 @@ __all__ = ["Check", "Draw", "Verification", "flaws_of_scores", "verify"]
 Verdict = Literal["agrees", "contradicts", "unchecked"]
 TOLERANCE = 1e-3
 """Of the larger value or of a tenth, whichever is more: what another device or another build of a library moves a score by."""
-ABOUT = ("bounds", "binary", "texts", "texts_cut")
+ABOUT = ("bounds", "binary", "spatial", "doubt", "texts", "texts_cut")
 """Fields of a stored card that are no part of its fingerprint."""
 SHOWN, SHOWN_LETTERS = 5, 200
 

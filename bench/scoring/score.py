@@ -22,6 +22,7 @@ from bench.scoring.current import hidden, of_set_pairs, of_sets, on_disk
 from bench.scoring.edits import Finished, Share, walk
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore
+from bench.scoring.maps import is_spatial
 from bench.scoring.pairs import PairScoring, is_judged, reads_features
 from bench.scoring.sets import SetScoring
 from bench.scoring.swaps import Ring
@@ -251,10 +252,10 @@ def _undirected(metrics: Mapping[str, PairMetric]) -> list[str]:
 
 
 def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:
-    """The card, with what is no part of the fingerprint: what is known of the range, what speaks against a judge, and how many of the run's
-    texts lose their end.
+    """The card, with what is no part of the fingerprint: what is known of the range, whether there are maps of the scores, what speaks against
+    a judge, and how many of the run's texts lose their end.
     """
-    about: dict[str, Any] = {"bounds": list(metric.bounds), "binary": metric.binary}
+    about: dict[str, Any] = {"bounds": list(metric.bounds), "binary": metric.binary, "spatial": is_spatial(metric)}
     if is_judged(metric):
         about |= {"doubt": validations.doubt(metric.card.fingerprint)}
     if reads_features(metric) and (extractor := metric.text_extractor) is not None:
