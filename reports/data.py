@@ -128,7 +128,8 @@ class ReportData:
     """One row per editor at its operating point.
 
     Known columns: ``value`` (operating point of the knob); ``rank``, empty where an editor has none, ``rank_low`` and
-    ``rank_high``, the ranks that tests leave open, and ``standing``, what it stands on or why there is none; metrics, each with
+    ``rank_high``, the ranks that tests leave open, ``rank_at_worst``, the rank where what an editor lacks counts as worst, and
+    ``standing``, what a rank stands on or why there is none; metrics, each with
     optional ``<name>_low`` and ``<name>_high`` (95 %), ``<name>_n`` (edits in the mean) and ``<name>_best`` (bool, whether the
     editor is the first in it, which is set in bold); fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop,
     fine_tunes`` (bool), ``candidates`` (int) and ``selector`` (how one candidate is picked); costs ``seconds_per_edit,
