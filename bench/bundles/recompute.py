@@ -107,9 +107,7 @@ def _edits_again(fresh: BundledRun, draw: Draw) -> tuple[pd.DataFrame, dict[str,
     try:
         return score_run(run, device=draw.device, progress=draw.progress).pairs, read_failed(run)
     except EtabenchError as error:
-        return frame([], PAIR_COLUMNS), dict.fromkeys((item.name for item in run.spec.metrics), message_of(error)) | read_failed(
-            run
-        )
+        return frame([], PAIR_COLUMNS), dict.fromkeys(_names(run), message_of(error)) | read_failed(run)
 
 
 def _sets_again(fresh: BundledRun, draw: Draw) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -123,13 +121,17 @@ def _sets_again(fresh: BundledRun, draw: Draw) -> tuple[pd.DataFrame, dict[str, 
     entries = tuple(replace(entry, values=values.get(index, ())) for index, entry in enumerate(plan.entries))
     units = tuple(unit for unit in plan.units if unit.entry in values and unit.seed == plan.first_seed)
     run = _narrowed(fresh, replace(plan, entries=entries, units=units), SetMetric)
-    names = [item.name for item in run.spec.metrics]
     if reference is not None and reference.kind == "manifest":
-        return frame([], SET_COLUMNS), dict.fromkeys(names, "its reference is a manifest of its own, and none is opened")
+        return frame([], SET_COLUMNS), dict.fromkeys(_names(run), "its reference is a manifest of its own, and none is opened")
     try:
         return score_sets(run, device=draw.device, progress=draw.progress)
     except EtabenchError as error:
-        return frame([], SET_COLUMNS), dict.fromkeys(names, message_of(error))
+        return frame([], SET_COLUMNS), dict.fromkeys(_names(run), message_of(error))
+
+
+def _names(run: BundledRun) -> list[str]:
+    """What its metrics are called in tables."""
+    return list(run.spec.table_names(lambda name: str(registry.load_metric(name).name)))
 
 
 def _is_a(name: str, kind: type[PairMetric | SetMetric]) -> bool:
