@@ -172,7 +172,7 @@ class PairMetric(ABC):
 
 
 class SpatialMetric(PairMetric):
-    """A pair metric whose score is the mean of what it finds at each place of the picture.
+    """A pair metric whose score is the mean of what it finds at each place of the picture. Who overrides `score` overrides `score_maps`.
 
     Attributes:
         spatial: whether it is one with its parameters.

@@ -33,8 +33,8 @@ def gallery(run: Run, records: Mapping[str, Record], scores: Scores) -> tuple[li
         record, folder = records.get(unit.key), run.own(run.units / unit.key)
         edits = [(edit.value, inside(folder / edit.file)) for edit in record.edits] if record else []
         extras = {name: inside(folder / file) for name, file in record.pictures.items()} if record else {}
-        sample = plan.samples[unit.sample].digest
-        found = ((edit.value, maps.path(sample, edit.sha256)) for edit in record.edits) if record and maps else ()
+        digest = plan.samples[unit.sample].digest
+        found = ((edit.value, maps.path(digest, edit.sha256)) for edit in record.edits) if record and maps else ()
         places = {value: path for value, path in found if path is not None}
         made[unit.sample].append(EditRow(plan.entries[unit.entry].label, unit.seed, edits, extras, places))
     rows = []
