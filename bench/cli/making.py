@@ -114,7 +114,7 @@ def import_(
 ) -> None:
     """Make a run of edits that others released, once it is told which are missing; exit 2 if any are, or others are there."""
     from bench import api
-    from bench.commands.imports import delivered, layout_of, spec_of_import, stage
+    from bench.commands.imports import check_some, delivered, layout_of, spec_of_import, stage
     from bench.commands.outlook import failures
     from bench.errors import RunError
     from bench.manifest import open_manifest
@@ -124,10 +124,11 @@ def import_(
     known = layout_of(layout)
     spec = spec_of_import(known, root, folder, split=split, label=label, overrides=settings or [])
     found = delivered(known, path, spec, open_manifest(spec.manifest, partial=spec.partial))
-    for line in found.lines():
-        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
     if listing is not None:
         listing.write_text("".join(f"{line}\n" for line in found.lines(None)), encoding="utf-8")
+    check_some(known, found)
+    for line in found.lines():
+        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
     if not found.whole and not partial:
         raise RunError(f"{path} is not the whole delivery and nothing else; mend it, or take what is there with --partial")
     stage(known, found, Run.create(folder))

@@ -143,13 +143,21 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         print(json.dumps(facts, indent=1))
         return
     for name, value in facts.items():
+        if value in ("", [], (), {}, None):
+            continue
         if isinstance(value, Mapping):
             out.print(f"{name.replace('_', ' ')}:", markup=False, highlight=False)
             for key, text in value.items():
-                out.print(f"  {key}: {text}", markup=False, highlight=False, soft_wrap=True)
-        elif value not in ("", [], None):
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            out.print(f"{name.replace('_', ' ')}: {text}", markup=False, highlight=False, soft_wrap=True)
+                out.print(f"  {key}: {_words(text)}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            out.print(f"{name.replace('_', ' ')}: {_words(value)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _words(value: Any) -> str:
+    """A list of names with commas, a tuple of statements with semicolons, numbers by name."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{number} {name}" for name, number in value.items() if number is not None) or "unknown"
+    return {list: ", ", tuple: "; "}[type(value)].join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _cell(value: Any) -> str:

@@ -71,7 +71,7 @@ def test_the_shipped_specs_are_what_they_promise() -> None:
     assert {editor.name for editor in tradeoff.editors} == {"diffedit", "sdedit", "encode_decode", "diffedit_no_encode"}
     assert len({tuple(editor.grid or ()) for editor in tradeoff.editors}) == 1, "methods are compared at equal ratios"
     tedbench = load_spec("tedbench")
-    assert tedbench.manifest.columns == {"image": "original_image", "target_text": "caption"}
+    assert tedbench.manifest.benchmark == "tedbench"
     assert "oracle" not in tedbench.anchors, "TEdBench has no ground truth"
 
 
