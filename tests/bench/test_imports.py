@@ -174,9 +174,14 @@ def test_a_wrong_folder_is_one_line(
     code, out, err = etabench(*command, "--set", "limit=3")
     assert (code, out) == (2, "")
     (line,) = err.splitlines()
-    assert line.endswith("0 of 3 edits, 3 missing, 3 extra; is it the folder that holds Imagic's edits beside TEdBench: <picture>-<text>.png?")
+    assert line.endswith(
+        "0 of 3 edits, 3 missing, 3 extra; is it the folder that holds Imagic's edits beside TEdBench: <picture>-<text>.png?"
+    )
     assert len(lacking.read_text().splitlines()) == 1 + 3 + 3
-    for root, said in ((theirs, "expected input_list.json of tedbench, found bird.png-"), (tedbench, "val has 100 rows, found 3")):
+    for root, said in (
+        (theirs, "expected input_list.json of tedbench, found bird.png-"),
+        (tedbench, "val has 100 rows, found 3"),
+    ):
         code, out, err = etabench("import", "tedbench", theirs, "--root", root, "--out", place)
         assert (code, out, len(err.splitlines())) == (2, "", 1)
         assert said in err
