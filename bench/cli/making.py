@@ -37,7 +37,10 @@ def run(
     folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
     settings: Settings = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, time a few steps of each editor, and stop")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="say what would be fetched, print the plan, time a few steps of each editor, and stop"),
+    ] = False,
     no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
     workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
@@ -51,6 +54,7 @@ def run(
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
+    from bench.commands.fetch import lacking, weights_lacking, whole
     from bench.commands.outlook import failures, forecast, unscored
     from bench.progress import shown
     from bench.workers.crew import Options
@@ -68,8 +72,15 @@ def run(
         resolved = api.open_spec(spec, overrides, trust=trust)
         place = folder or api.default_folder(resolved)
         resolved, pins = api.pin(resolved, Run(place))
+        needed, weights = lacking(resolved), [] if no_score else weights_lacking(resolved)
+        if needed or weights:
+            downloads = "\n".join([*map(str, needed), *map(str, weights), whole([*needed, *weights])])
+            console.out.print(downloads, markup=False, highlight=False, soft_wrap=True)
+        if needed:
+            console.out.print(f"the plan and its hours can be told once it is here: `etabench fetch {spec}`", soft_wrap=True)
+            return
         planned, manifest = api.plan(resolved, pins)
-        if not no_score:
+        if not no_score and not weights:
             from bench.scoring import preflight
 
             preflight(resolved, planned)
