@@ -237,10 +237,13 @@ def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
     """The spec with a commit in place of every branch of the hub, as the run in `folder` was planned with them, and what `plan` wants to
     know of them. Raises EtabenchError, EditorError."""
     from bench.manifest import open_manifest
+    from bench.manifest.folder import folder_pictures
     from bench.plan import pins
 
     if spec.manifest.root is not None:  # a copy that is not whole is told before gigabytes are fetched for it
         open_manifest(spec.manifest, partial=spec.partial)
+    if spec.reference is not None and spec.reference.kind == "folder":
+        folder_pictures(spec.reference.folder)
     try:
         known = folder.plan.pins if (folder.path / "plan.json").is_file() else {}
     except RunError:
