@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Download", "bring", "in_words", "lacking", "wanted", "weights_lacking", "whole"]
 
+SECONDS = 5.0
+"""How long an address may take to tell how much lies behind it."""
+
 
 @dataclass(frozen=True)
 class Download:
@@ -72,7 +75,7 @@ def weights_lacking(spec: Spec) -> list[Download]:
         networks = embedded.metric_networks(metric) if embedded.on_toybox(spec) else {}
         for weights in absent_weights(metric, networks | item.params):
             place = Repository(weights.place, files=weights.files) if weights.files else None
-            size = _missing(place) if place else weights.size
+            size = _missing(place) if place else weights.size or _length(weights.place)
             found.setdefault(
                 weights.place, Download(f"metric {item.name}", weights.place, size, partial(_brought, weights.bring, place))
             )
@@ -124,6 +127,17 @@ def _missing(place: Repository) -> int | None:
     try:
         return place.missing()
     except HubError:
+        return None
+
+
+def _length(url: str) -> int | None:
+    """Bytes behind an address; None where it does not tell."""
+    from urllib.request import Request, urlopen
+
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=SECONDS) as answer:
+            return int(answer.headers["Content-Length"])
+    except (OSError, ValueError, TypeError):
         return None
 
 

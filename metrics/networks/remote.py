@@ -48,8 +48,8 @@ class RemoteWeights:
 def absent_weights(metric: type[Any], params: Mapping[str, Any]) -> list[RemoteWeights]:
     """What a metric with these parameters would miss, of torchvision's trunks, torch-fidelity's Inception, open_clip's tags and "hub:"s.
 
-    Weights in folders, and those of other packages, are the user's to bring. A "hub:", and the tokenizer of an open_clip network, is always
-    listed: the hub's library knows what of it is here.
+    Weights in folders, and those of other packages, are the user's to bring. What is here of a branch of the hub stays what it is, wherever
+    the branch has gone; the hub is not asked.
     """
     parameters = inspect.signature(metric).parameters
     given = {name: parameter.default for name, parameter in parameters.items()} | dict(params)
@@ -105,7 +105,19 @@ def _open_clip(model: object, pretrained: object) -> Iterator[RemoteWeights]:
         yield RemoteWeights(f"open_clip {model} {pretrained}", place or tag["url"], None, files[:1], fetch)
     text = open_clip.get_model_config(model)["text_cfg"]
     for name in dict.fromkeys(filter(None, (text.get("hf_tokenizer_name"), text.get("hf_model_name")))):
-        yield RemoteWeights(name, name, None, TEXTS, partial(_texts, name, model))
+        if not _is_here(name, None, TEXTS):
+            yield RemoteWeights(name, name, None, TEXTS, partial(_texts, name, model))
+
+
+def _is_here(place: str, revision: str | None, files: tuple[str, ...]) -> bool:
+    """Whether this machine has these files of a repository, all that its listing names; without a listing nobody knows."""
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationError, LocalEntryNotFoundError
+
+    with suppress(CachedRepoTreeNotFoundError, HFValidationError, LocalEntryNotFoundError):
+        folder = snapshot_download(place, revision=revision, local_files_only=True, allow_patterns=list(files))
+        return bool(get_cached_repo_tree(place, revision=Path(folder).name))
+    return False
 
 
 def _first(place: str, files: tuple[str, ...]) -> str:
@@ -135,6 +147,8 @@ def _repository(name: str, value: object) -> RemoteWeights | None:
 
     place, _, revision = value.removeprefix(HUB).partition("@")
     files = ("*.json", "*.txt", *([] if name == "processor" else ["model.safetensors"]))
+    if _is_here(place, revision or None, files):
+        return None
     fetch = partial(snapshot_download, place, revision=revision or None, allow_patterns=list(files))
     return RemoteWeights(place, place, None, files, fetch)
 

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from bench import api
 from bench.cli import app
-from bench.commands.fetch import Download, bring, in_words, wanted, whole
+from bench.commands.fetch import Download, _length, bring, in_words, wanted, whole
 from bench.errors import ManifestError, ScoreError
 from bench.progress import silent
 from bench.spec import Spec
@@ -29,6 +29,7 @@ from bench.toybox.embedded import TOYBOX
 from bench.workers.crew import Options
 from metrics.base import MetricError
 from metrics.clip import CLIPScore
+from metrics.image_similarity import DINOImage
 from metrics.lpips import LPIPS
 from metrics.networks import inception
 from metrics.networks.remote import absent_weights
@@ -145,6 +146,28 @@ def test_a_tag_of_open_clip_is_fetched_with_its_tokenizer_and_then_opened_withou
     opened, embedded = CLIPScore(name, tag), CLIPScore(f"local-dir:{TOYBOX / 'judge'}")
     assert opened.card.weights == embedded.card.weights
     assert len(hub.requests) == asked, "what is here is opened without a question, so that no branch moves a score"
+
+
+def test_an_address_tells_how_much_lies_behind_it(hub: FakeHub, tiny_clip: tuple[str, str]) -> None:
+    file = TOYBOX / "judge" / "open_clip_model.safetensors"
+    assert _length(f"{hub.url}/some/tiny-clip/resolve/main/{file.name}") == file.stat().st_size
+    assert _length(f"{hub.url}/some/down-clip/resolve/main/{file.name}") is None
+    assert _length("http://127.0.0.1:9/x") is None
+
+
+def test_weights_that_are_here_stay_when_their_branch_moves(hub: FakeHub, tiny_clip: tuple[str, str], tmp_path: Path) -> None:
+    """A run that is continued would else be scored with other networks than it began with."""
+    (tmp_path / "dino").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "dino" / name).write_bytes(b"{}")
+    hub.add("some/moving-dino", tmp_path / "dino")
+    (absent,) = absent_weights(DINOImage, {"net": "hub:some/moving-dino"})
+    absent.bring()
+    asked = len(hub.requests)
+    assert absent_weights(DINOImage, {"net": "hub:some/moving-dino"}) == []
+    assert len(hub.requests) == asked
+    (again,) = absent_weights(DINOImage, {"net": "hub:some/moving-dino@v2"})
+    assert again.place == "some/moving-dino"
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,7 @@ def test_what_a_folder_lacks_is_one_line(mine: Path, make_spec: SpecMaker, tmp_p
     assert "horse/3.png" in refusal(mine)
 
 
+@pytest.mark.slow
 def test_distances_against_a_folder_of_pictures(mine: Path, make_spec: SpecMaker, tmp_path: Path) -> None:
     """FID and CSFID on a manifest without truths, whose classes stand in a sidecar: as on TEdBench."""
     bare = write_folder(tmp_path / "bare", [row(i, truth_file_name=None, target_class=None) for i in range(3)])
