@@ -151,8 +151,8 @@ class Pipeline(Editor[PipelineState]):
             "call": {"num_inference_steps": 50, "negative_prompt": " "},
             "dtype": "bfloat16",
         },
-        "qwen_image_edit_2509": QWEN_PLUS | {"checkpoint": "Qwen/Qwen-Image-Edit-2509"},
-        "qwen_image_edit_2511": QWEN_PLUS | {"checkpoint": "Qwen/Qwen-Image-Edit-2511"},
+        "qwen_image_edit_2509": {**QWEN_PLUS, "checkpoint": "Qwen/Qwen-Image-Edit-2509"},
+        "qwen_image_edit_2511": {**QWEN_PLUS, "checkpoint": "Qwen/Qwen-Image-Edit-2511"},
     }
 
     @classmethod
