@@ -1,7 +1,7 @@
 """Whether the scores of a bundle are true: those of drawn edits and of drawn sets are made again from the pictures in it.
 
 Who packs a bundle does not know what is drawn. A set is made again whole, against its reference where that is in the bundle or comes with
-this package; no other manifest is opened. Intervals and the tests between editors are not made again.
+this package; no other manifest and no folder is opened. Intervals and the tests between editors are not made again.
 """
 
 from __future__ import annotations
@@ -121,8 +121,10 @@ def _sets_again(fresh: BundledRun, draw: Draw) -> tuple[pd.DataFrame, dict[str, 
     entries = tuple(replace(entry, values=values.get(index, ())) for index, entry in enumerate(plan.entries))
     units = tuple(unit for unit in plan.units if unit.entry in values and unit.seed == plan.first_seed)
     run = _narrowed(fresh, replace(plan, entries=entries, units=units), SetMetric)
-    if reference is not None and reference.kind == "manifest":
-        return frame([], SET_COLUMNS), dict.fromkeys(_names(run), "its reference is a manifest of its own, and none is opened")
+    if reference is not None and reference.kind in ("manifest", "folder"):
+        return frame([], SET_COLUMNS), dict.fromkeys(
+            _names(run), f"its reference is a {reference.kind} of its own, and none is opened"
+        )
     try:
         return score_sets(run, device=draw.device, progress=draw.progress)
     except EtabenchError as error:
