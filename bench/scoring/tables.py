@@ -173,6 +173,7 @@ class CardFields(BaseModel):
     definition: str = ""
     bounds: tuple[float | None, float | None] = (None, None)
     binary: bool = False
+    spatial: bool = False
     doubt: str = ""
     texts: int = 0
     texts_cut: int = 0
