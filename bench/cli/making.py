@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import RunArgument, Settings, SpecArgument, Trust, app, last_words, show_report
+from bench.cli.app import RunArgument, Scratch, Settings, SpecArgument, Trust, app, last_words, scratch_at, show_report
 from bench.commands import console
 
 __all__ = ["fetch", "import_", "report", "run", "score"]
@@ -34,7 +34,10 @@ def run(
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="run SPEC's editors by this published protocol; without SPEC, the shipped ones")
     ] = "",
-    folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="run folder, or a URL such as s3://bucket/run; default runs/<name>")
+    ] = None,
+    scratch: Scratch = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
     settings: Settings = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, time a few steps of each editor, and stop")] = False,
@@ -55,6 +58,7 @@ def run(
     from bench.progress import shown
     from bench.workers.crew import Options
 
+    scratch_at(scratch)
     spec = spec or protocol
     if not spec:
         raise typer.BadParameter("give a spec, or --protocol NAME")
@@ -67,14 +71,16 @@ def run(
 
         resolved = api.open_spec(spec, overrides, trust=trust)
         place = folder or api.default_folder(resolved)
-        resolved, pins = api.pin(resolved, Run(place))
+        run_before = Run(place)
+        run_before.refresh()
+        resolved, pins = api.pin(resolved, run_before)
         planned, manifest = api.plan(resolved, pins)
         if not no_score:
             from bench.scoring import preflight
 
             preflight(resolved, planned)
-        ahead = forecast(resolved, planned, manifest, Run(place), threads)
-        console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
+        ahead = forecast(resolved, planned, manifest, run_before, threads)
+        console.print_plan(resolved.name, run_before.name, planned, ahead, cut_prompts(resolved, planned))
         return
     options = Options(executor=executor.value, workers=workers, threads=threads)
     try:
@@ -83,7 +89,7 @@ def run(
         failed = [failures(finished)]
         if no_score:
             console.out.print(
-                f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True
+                f"edits in {finished.name}; `etabench score {finished.name}` scores them", markup=False, soft_wrap=True
             )
         else:
             failed.append(unscored(api.score(finished, progress=progress)))
@@ -163,6 +169,7 @@ def score(
     workers: Annotated[int, typer.Option(min=0, help="workers; 0 is this process, of other executors one per GPU or core")] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
+    scratch: Scratch = None,
     trust: Trust = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any metric failed")] = False,
 ) -> None:
@@ -170,12 +177,14 @@ def score(
     from bench import api
     from bench.commands.outlook import unscored
     from bench.progress import shown
+    from bench.store.objects import url_of
     from bench.workers.crew import Options
 
+    scratch_at(scratch)
     options = Options(executor=executor.value, workers=workers, threads=threads)
     scores = api.score(run, device=device, options=options, progress=shown(console.log), trust=trust)
     silent = f", {len(scores.unanswered)} edits without a judge's verdict" if len(scores.unanswered) else ""
-    found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}{silent}"
+    found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {url_of(run) or run}/scores{silent}"
     console.out.print(found, markup=False, soft_wrap=True)
     last_words([unscored(scores)], strict)
 

@@ -174,9 +174,8 @@ class Crew(ABC, Generic[Worker]):
         self._started += 1
         self._names[seat] = f"{self.name}-{self._started}"
         options = self.options
-        folder = str(self.run.path.resolve())
         share = (seat, len(self.devices)) if self.task.divided else None
-        self.workers[seat] = self.start(Work(folder, self.task.target, device, options.threads, self._names[seat], share))
+        self.workers[seat] = self.start(Work(self.run.place, self.task.target, device, options.threads, self._names[seat], share))
 
     def _bury(self, seat: int, cause: str) -> None:
         held = claims.of_worker(self.run.claims, self._names[seat])
