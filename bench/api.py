@@ -74,7 +74,7 @@ def run(
         from bench.scoring import preflight
 
         preflight(resolved, planned)
-    Run.create(folder.path)
+    Run.create(folder.name)
     with folder.hold(resolved, planned):
         folder.clean()
         folder.settle(keys)

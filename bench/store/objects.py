@@ -75,14 +75,16 @@ class Objects:
         path = self._path(name)
         with self._told():
             if self._on_disk:
-                return create_file(Path(path), data)
-            try:
-                self._fs.pipe_file(path, data, mode="create")
-            except FileExistsError:
-                return False
-        if time.monotonic() - self._looked > SECONDS_OF_CLOCK:
+                made = create_file(Path(path), data)
+            else:
+                made = True
+                try:
+                    self._fs.pipe_file(path, data, mode="create")
+                except FileExistsError:
+                    made = False
+        if made and time.monotonic() - self._looked > SECONDS_OF_CLOCK:
             self._look_at_the_clock(name)
-        return True
+        return made
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove those of `names` that are there."""
@@ -108,14 +110,14 @@ class Objects:
             named = [(str(info["name"]).removeprefix(self._root).lstrip("/"), info) for info in infos if info["type"] == "file"]
             return {name: _found(info) for name, info in named if _sound(name)}
 
-    def is_empty(self) -> bool:
-        """Whether nothing lies below the URL."""
+    def top(self) -> set[str]:
+        """The names of the files and folders that lie just below the URL."""
         with self._told():
             self._fs.invalidate_cache()
             try:
-                return not self._fs.ls(self._root, detail=False)
+                return {str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._root, detail=False)}
             except FileNotFoundError:
-                return True
+                return set()
 
     def now(self) -> float:
         """The store's clock (s), as far as something was created there before; this machine's otherwise."""

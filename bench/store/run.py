@@ -52,6 +52,8 @@ __all__ = ["Run"]
 
 T = TypeVar("T")
 MANY = 1000
+OWN = frozenset({"claims", "finished", "holders", "logs", "samples", "scores", "units"})
+"""Folders that a run at a URL may have before it has a plan."""
 SECONDS_BETWEEN_TRIES = 0.5
 
 
@@ -100,10 +102,12 @@ class Run:
         run = cls(path)
         if run.mirror is not None:
             run.refresh()
-            if not (run.path / "plan.json").is_file() and not run.mirror.objects.is_empty():
+            if not (run.path / "plan.json").is_file() and run.mirror.objects.top() - OWN:
                 raise RunError(f"{run.name} has content but is not a run (no plan): choose another with --out")
             run.mirror.objects.demand_claims()
             run.mirror.remember()
+            run.units.mkdir(parents=True, exist_ok=True)
+            return run
         if run.path.exists() and not run.path.is_dir():
             raise RunError(f"{run.path} is a file; a run needs a folder: choose another with --out")
         ours = run.units.is_dir() or (run.path / "plan.json").is_file()
