@@ -38,6 +38,7 @@ __all__ = [
     "is_here",
     "is_void",
     "of_worker",
+    "release",
     "remove",
     "take",
 ]
@@ -132,7 +133,9 @@ def deaths(path: Place) -> Deaths:
 
 def of_worker(folder: Folder, worker: str) -> list[Place]:
     """The claims in a folder that were taken with `worker=` this."""
-    return [place for place, content, _ in notes_in(folder) if _read(content).get("worker") == worker] if worker else []
+    return (
+        [place for place, content, _ in notes_in(folder, anew=True) if _read(content).get("worker") == worker] if worker else []
+    )
 
 
 def bury(path: Place, worker: str, cause: str) -> None:
@@ -145,6 +148,12 @@ def bury(path: Place, worker: str, cause: str) -> None:
 def remove(path: Place) -> bool:
     """Move what is there out of the way in one step, then delete it; whether it was there."""
     return note_at(path).remove()
+
+
+def release(path: Place, worker: str) -> None:
+    """Give back the claim of a worker that is gone through no fault of the unit; nothing happens where it is held by another by now."""
+    if _noted(path).get("worker") == worker:
+        remove(path)
 
 
 def _told(before: Deaths) -> dict[str, Any]:
