@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.store import Run
 
 __all__ = [
+    "Address",
     "Json",
     "RunArgument",
     "Scratch",
@@ -55,6 +56,12 @@ SpecArgument = Annotated[
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")]
 Trust = Annotated[bool, typer.Option("--trust", help="run the code that the spec inside a run folder from elsewhere names")]
+Address = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT", help="of a Ray cluster that is there; without it $RAY_ADDRESS, else one is started on this machine"
+    ),
+]
 Scratch = Annotated[
     Path | None,
     typer.Option(

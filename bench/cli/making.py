@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import RunArgument, Scratch, Settings, SpecArgument, Trust, app, last_words, scratch_at, show_report
+from bench.cli.app import Address, RunArgument, Scratch, Settings, SpecArgument, Trust, app, last_words, scratch_at, show_report
 from bench.commands import console
 
 __all__ = ["fetch", "import_", "report", "run", "score"]
@@ -42,8 +42,11 @@ def run(
     settings: Settings = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, time a few steps of each editor, and stop")] = False,
     no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four; on Ray as many as fit")
+    ] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    address: Address = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
     batch: Annotated[
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
@@ -82,7 +85,7 @@ def run(
         ahead = forecast(resolved, planned, manifest, run_before, threads)
         console.print_plan(resolved.name, run_before.name, planned, ahead, cut_prompts(resolved, planned))
         return
-    options = Options(executor=executor.value, workers=workers, threads=threads)
+    options = Options(executor=executor.value, workers=workers, threads=threads, address=address)
     try:
         progress, scorable = shown(console.log), not no_score
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
@@ -168,6 +171,7 @@ def score(
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
     workers: Annotated[int, typer.Option(min=0, help="workers; 0 is this process, of other executors one per GPU or core")] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    address: Address = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
     scratch: Scratch = None,
     trust: Trust = False,
@@ -181,7 +185,7 @@ def score(
     from bench.workers.crew import Options
 
     scratch_at(scratch)
-    options = Options(executor=executor.value, workers=workers, threads=threads)
+    options = Options(executor=executor.value, workers=workers, threads=threads, address=address)
     scores = api.score(run, device=device, options=options, progress=shown(console.log), trust=trust)
     silent = f", {len(scores.unanswered)} edits without a judge's verdict" if len(scores.unanswered) else ""
     found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {url_of(run) or run}/scores{silent}"
