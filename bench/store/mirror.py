@@ -13,6 +13,7 @@ Here `.mirror/` says what is known to be there: `.mirror/units/<key>` of a unit,
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.store.claims import held
+from bench.store.claims import LEASE_SECONDS
 from bench.store.files import TEMPORARY, remove_folder, write_atomically
 from bench.store.notes import ObjectFolder
 from bench.store.objects import Objects, url_of
@@ -34,6 +35,7 @@ __all__ = ["Mark", "Mirror", "mirror_of"]
 SECONDS_OF_A_LOOK = 2.0
 LOOKS = 20
 """How many times as long as a listing takes passes to the next, so that looking costs one part in so many of any run."""
+SECONDS_BETWEEN_PROBES = 2.0
 AT_A_TIME, PICTURES_OF = 1000, 16
 """Units whose records, or pictures, are brought together."""
 RECORD = "record.json"
@@ -80,7 +82,7 @@ class Mirror:
         self.claims, self.holders = ObjectFolder(self.objects, "claims"), ObjectFolder(self.objects, "holders")
         self._units, self._known = folder / "units", folder / ".mirror"
         self._marks: dict[str, Mark] = {}
-        self._next_look = 0.0
+        self._next_look = self._next_probe = 0.0
 
     def remember(self) -> None:
         """Let the folder say what it stands for."""
@@ -111,12 +113,20 @@ class Mirror:
         return found
 
     def busy(self, key: str) -> bool:
-        """Whether a unit was claimed a moment ago; to be asked before a claim is tried, which costs more."""
-        return key in held(self.claims)
+        """Whether it is not worth while to try to claim a unit: it was claimed a moment ago. Now and then one is tried for all that, as its
+        holder may be dead; of a fleet somebody soon finds that out, though nobody reads the claims of all others.
+        """
+        now = time.monotonic()
+        if abs(self.claims.ages().get(key, math.inf)) > LEASE_SECONDS:
+            return False
+        if now < self._next_probe:
+            return True
+        self._next_probe = now + SECONDS_BETWEEN_PROBES
+        return False
 
     def noted(self, key: str) -> bool:
         """Whether there was a claim, void or not, a moment ago."""
-        return any(note.name == key for note, *_ in self.claims.read())
+        return key in self.claims.ages()
 
     def give(self, record: Record) -> None:
         """Send a unit of the folder; where another was sent first, that one stands and this one goes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench.errors import RunError
 from bench.store.files import create_file
-from bench.store.objects import Objects
+from bench.store.objects import Found, Objects
 
 __all__ = ["VOID", "FileNote", "Folder", "Note", "ObjectFolder", "ObjectNote", "Place", "note_at", "notes_in"]
 
@@ -123,7 +123,7 @@ class ObjectFolder:
     def __init__(self, objects: Objects, path: str) -> None:
         self._objects, self._path = objects, path
         self._contents: dict[tuple[str, str], bytes] = {}
-        self._found: list[tuple[ObjectNote, bytes, float]] = []
+        self._listed: dict[str, Found] = {}
         self._next_look = 0.0
 
     def __truediv__(self, name: str) -> ObjectNote:
@@ -132,22 +132,30 @@ class ObjectFolder:
     def __str__(self) -> str:
         return f"{self._objects.url}/{self._path}"
 
+    def ages(self) -> dict[str, float]:
+        """The names that notes have, whatever they say, and their ages (s), as they were a moment ago at most: one listing."""
+        now = self._objects.now()
+        return {path.rpartition("/")[2]: now - about.modified for path, about in self._look(anew=False).items()}
+
     def read(self, *, anew: bool = False) -> list[tuple[ObjectNote, bytes, float]]:
         """All notes with content and age (s), as they are, or unless `anew` were a moment ago at most."""
-        begun = time.monotonic()
-        if begun < self._next_look and not anew:
-            return self._found
-        listed = {name: about for name, about in self._objects.listing(self._path).items() if about.size <= MOST_BYTES}
-        known = {(name, about.version): self._contents.get((name, about.version)) for name, about in listed.items()}
-        fresh = self._objects.get(name for (name, _), content in known.items() if content is None)
+        listed = self._look(anew=anew)
+        known = {(path, about.version): self._contents.get((path, about.version)) for path, about in listed.items()}
+        fresh = self._objects.get(path for (path, _), content in known.items() if content is None)
         self._contents = {key: fresh.get(key[0], b"") if content is None else content for key, content in known.items()}
         now = self._objects.now()
-        self._found = [
-            (ObjectNote(self._objects, name), self._contents[name, about.version], now - about.modified)
-            for name, about in listed.items()
+        return [
+            (ObjectNote(self._objects, path), self._contents[path, about.version], now - about.modified)
+            for path, about in listed.items()
         ]
-        self._next_look = time.monotonic() + max(SECONDS_OF_A_LOOK, LOOKS * (time.monotonic() - begun))
-        return self._found
+
+    def _look(self, *, anew: bool) -> dict[str, Found]:
+        begun = time.monotonic()
+        if anew or begun >= self._next_look:
+            listed = self._objects.listing(self._path)
+            self._listed = {path: about for path, about in listed.items() if about.size <= MOST_BYTES}
+            self._next_look = time.monotonic() + max(SECONDS_OF_A_LOOK, LOOKS * (time.monotonic() - begun))
+        return self._listed
 
 
 Place = Path | ObjectNote
