@@ -189,15 +189,19 @@ class Run:
         return self._exchanged(info, lambda: copies.keep(self.path, info, lambda: self.manifest))
 
     def _exchanged(self, info: SampleInfo, make: Callable[[], T]) -> T:
-        return make() if self.mirror is None else self.mirror.files.exchange(f"samples/{info.digest[:24]}", make)
+        return make() if self.mirror is None else self.mirror.files.exchange(f"samples/{info.digest[:24]}", copies.DIGESTS, make)
 
     def share_samples(self) -> None:
         """Send all planned samples that a run at a URL lacks: workers elsewhere may not have the manifest."""
         if self.mirror is not None:
-            there = {name.split("/")[1] for name in self.mirror.objects.listing("samples", deep=True)}
+            there = self.mirror.objects.listing("samples", deep=True)
             for info in self.plan.samples:
-                if info.digest[:24] not in there:
-                    self.keep(info)
+                folder = f"samples/{info.digest[:24]}"
+                if f"{folder}/{copies.DIGESTS}" not in there:
+                    if not (self.path / folder / copies.DIGESTS).is_file():
+                        remove_folder(self.path / folder)
+                    copies.keep(self.path, info, lambda: self.manifest)
+                    self.mirror.files.offer(folder, copies.DIGESTS)
 
     def refresh(self, folder: str = "", *, deep: bool = False) -> None:
         """Bring what other machines wrote into a folder of the run, into those below it too if `deep`."""

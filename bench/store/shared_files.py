@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import RunError
-from bench.store.files import write_atomically
+from bench.store.files import remove_folder, write_atomically
 from bench.store.objects import Found, Objects
 
 __all__ = ["SharedFiles"]
@@ -31,18 +31,29 @@ class SharedFiles:
         self.objects, self.folder = objects, folder
         self._next_tell: dict[str, float] = {}
 
-    def exchange(self, folder: str, make: Callable[[], T]) -> T:
-        """What `make` gives, which makes a folder that is never changed: brought before if it is there, else sent afterwards."""
-        place = self.folder / folder
-        if place.is_dir():
+    def exchange(self, folder: str, last: str, make: Callable[[], T]) -> T:
+        """What `make` gives, which makes a folder that is never changed and whole with its file `last`: brought before if it is there and not
+        here, sent afterwards if it was neither."""
+        if (self.folder / folder / last).is_file():
             return make()
+        remove_folder(self.folder / folder)  # of a kill
         there = self.objects.get(self.objects.listing(folder))
+        if f"{folder}/{last}" not in there:
+            made = make()
+            self.offer(folder, last)
+            return made
         for name, data in there.items():
             write_atomically(self.folder / name, data)
-        made = make()
-        if not there:
-            self.objects.put({path.relative_to(self.folder).as_posix(): path.read_bytes() for path in place.iterdir()})
-        return made
+        return make()
+
+    def offer(self, folder: str, last: str) -> None:
+        """Send all files of a folder, `last` in the end."""
+        files = {
+            path.relative_to(self.folder).as_posix(): path for path in (self.folder / folder).iterdir() if not _hidden(path.name)
+        }
+        end = {f"{folder}/{last}": files.pop(f"{folder}/{last}")}
+        for part in (files, end):
+            self.objects.put({name: path.read_bytes() for name, path in part.items()})
 
     def pull(self, folder: str = "", *, deep: bool = False) -> None:
         """Bring the files of a folder that are other there than when they were last sent or brought.

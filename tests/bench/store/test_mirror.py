@@ -293,6 +293,33 @@ def test_answers_of_two_machines_are_kept(machine: Machine) -> None:
     assert sorted((elsewhere.scores / "answers.jsonl").read_bytes().split()) == [b"1", b"2"]
 
 
+def test_a_folder_that_never_changes_is_made_once_and_whole_on_every_machine(machine: Machine) -> None:
+    here, elsewhere = machine("one"), machine("two")
+    made = list[str]()
+
+    def exchange(run: Run) -> set[str]:
+        place = run.path / "samples" / "a"
+
+        def make() -> set[str]:
+            if not place.is_dir():
+                made.append(run.path.parent.name)
+                place.mkdir(parents=True)
+                for name in ("source.png", "sha256.json"):
+                    (place / name).write_bytes(b"x")
+            return {path.name for path in place.iterdir()}
+
+        assert run.mirror is not None
+        return run.mirror.files.exchange("samples/a", "sha256.json", make)
+
+    assert here.mirror is not None
+    here.mirror.objects.put({"samples/a/source.png": b"of a machine that was killed"})
+    (elsewhere.path / "samples" / "a").mkdir(parents=True)
+    (elsewhere.path / "samples" / "a" / "source.png").write_bytes(b"of a process that was killed")
+    assert exchange(here) == exchange(here) == exchange(elsewhere) == {"source.png", "sha256.json"}
+    assert made == ["one"]
+    assert (elsewhere.path / "samples" / "a" / "source.png").read_bytes() == b"x"
+
+
 def test_a_folder_stands_for_a_url_only_where_this_machine_made_it(machine: Machine, tmp_path: Path) -> None:
     """A folder from elsewhere leads nobody to a store."""
     run = machine("one")
