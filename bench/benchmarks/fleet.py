@@ -82,7 +82,7 @@ class Sleep(Editor[Image]):
         return [state] * len(values)
 
 
-class CountedStore(MemoryFileSystem):  # type: ignore[misc]
+class CountedStore(MemoryFileSystem):
     """A store of memory, `counted://`, that counts requests by kind and lets each of them take `latency` seconds."""
 
     protocol = "counted"
