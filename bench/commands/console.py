@@ -7,7 +7,6 @@ import math
 import sys
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich.console
@@ -87,7 +86,7 @@ def tell(error: Exception) -> int:
     return int(getattr(error, "exit_code", 2))
 
 
-def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: Sequence[str] = ()) -> None:
+def print_plan(name: str, place: str, plan: Plan, ahead: Forecast, warnings: Sequence[str] = ()) -> None:
     """Units and edits of a plan, what is done, what is left to do and how long that takes, and what is odd about it."""
     from bench.commands.outlook import room
     from bench.progress import duration
@@ -101,7 +100,7 @@ def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: S
         counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
         table.add_row(escape(entry.label), escape(knob), *map(str, counts), time)
     out.print(
-        f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {folder}",
+        f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {place}",
         markup=False,
         soft_wrap=True,
     )

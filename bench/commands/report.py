@@ -85,6 +85,7 @@ def report_data(run: Run, width: float | None = None) -> ReportData:
         raise RunError(f"{run.path} has no scores{old}{so_far(run)}: run `etabench score {run.path}` first")
     axes = Axes.of(run.spec.axes, scores)
     records = summary.records_by_unit(run, plan)
+    run.bring(records.values())
     unit_table = summary.units(plan, records)
     count_table = summary.counts(plan, unit_table, scores)
     curve_table = summary.curves(plan, scores, axes)
