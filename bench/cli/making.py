@@ -61,7 +61,7 @@ def run(
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
     from bench.commands.fetch import lacking, weights_lacking, whole
-    from bench.commands.outlook import failures, forecast, unscored
+    from bench.commands.outlook import failures, forecast, room, unscored
     from bench.progress import shown
     from bench.workers.crew import Options
 
@@ -94,7 +94,8 @@ def run(
 
             preflight(resolved, planned)
         ahead = forecast(resolved, planned, manifest, before, threads)
-        console.print_plan(resolved.name, before.name, planned, ahead, cut_prompts(resolved, planned))
+        notes = filter(None, (*cut_prompts(resolved, planned), room(planned, before.path)))
+        console.print_plan(resolved.name, before.name, planned, ahead, list(notes))
         return
     options = Options(executor=executor.value, workers=workers, threads=threads, address=address)
     try:
