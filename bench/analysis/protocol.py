@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["by_protocol", "departures", "note", "protocol_in"]
 
-NETWORKS = frozenset({"net", "model", "pretrained", "weights", "quick_gelu"})
+NETWORKS = frozenset({"net", "model", "pretrained", "weights", "quick_gelu", "features"})
 """Parameters that say where a network lies; a run may have the same one from elsewhere."""
 NOWHERE = Interval(np.nan, np.nan, np.nan, 0, 0)
 
@@ -69,7 +69,7 @@ def departures(spec: Spec, plan: Plan) -> list[str]:
         found.append(f"seeds {', '.join(map(str, spec.seeds))} instead of {', '.join(map(str, protocol.seeds))}")
     if spec.chain != protocol.chain:
         found.append(f"turns from the {spec.chain} chain")
-    if protocol.reference and (spec.reference is None or spec.reference.kind != "manifest"):
+    if protocol.reference and (spec.reference is None or spec.reference.kind not in ("manifest", "folder")):
         found.append(
             f"set metrics compare with {spec.reference.kind if spec.reference else 'truths'} instead of {protocol.reference}"
         )

@@ -108,7 +108,7 @@ class Protocol:
     needs: Mapping[str, str] = field(default_factory=dict)
     """What only its user has, in words, by the name that a spec gives it under."""
     reference: str = ""
-    """The real pictures that its set metrics compare with, in words; a spec names them as `reference: {kind: manifest, ...}`."""
+    """The real pictures that its set metrics compare with, in words; a spec names them as `reference: {kind: manifest or folder, ...}`."""
     unverified: Mapping[str, str] = field(default_factory=dict)
     """What of it was not seen at its source."""
 

@@ -97,7 +97,7 @@ def _key(node: Any, part: str, place: tuple[str | int, ...], override: str) -> A
 def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     """``raw`` (changed in place, shorthands already expanded) with the relative paths it holds seen from ``folder``.
 
-    These are the manifest, the model's folder, the reference manifest, what is given to a protocol, editors and metrics given as
+    These are the manifest, the model's folder, the reference manifest or folder, what is given to a protocol, editors and metrics given as
     ``file.py:Class``, and among their parameters ``path`` and whatever begins with ``./``, ``../`` or ``~/``, after a scheme such as
     ``local-dir:`` or not.
     """
@@ -117,6 +117,7 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         given = reference.get("manifest")
         if isinstance(given, str) and ("path" in manifest_shorthand(given) or is_there(folder / given)):
             _anchor(reference, "manifest", folder)
+        _anchor(reference, "folder", folder)
     given = raw.get("given")
     if isinstance(given, dict):
         raw["given"] = {key: _given(key, value, folder) for key, value in given.items()}
