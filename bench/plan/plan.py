@@ -116,6 +116,14 @@ class Plan:
             found[sample.id] = 1 + found.get(sample.previous or "", 0)
         return found
 
+    @cached_property
+    def sessions(self) -> dict[str, str]:
+        """Sample id to the id of the first turn of its session; itself where there is no turn before it."""
+        found: dict[str, str] = {}
+        for sample in self.samples:
+            found[sample.id] = found.get(sample.previous or "", sample.id)
+        return found
+
     def origins(self, unit: Unit) -> dict[str, str]:
         """Where on the hub all that a unit reads is from, `owner/name@commit` by role; empty where nothing is."""
         entry = self.entries[unit.entry]

@@ -282,4 +282,5 @@ def _pairs(edits: Sequence[Edit]) -> PairBatch:
         truths=[sample.truth for sample in samples],
         source_classes=[sample.source_class for sample in samples],
         target_classes=[sample.target_class for sample in samples],
+        categories=[sample.category for sample in samples],
     )

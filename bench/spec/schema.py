@@ -12,7 +12,7 @@ from bench import registry
 from bench.errors import SpecError
 from bench.spec.parts import AxesSpec, EditorSpec, ManifestRef, MetricSpec, ModelRef, ReferenceSpec, Strict
 from bench.spec.policy import OnError, Retries
-from bench.spec.protocols import expand_protocol
+from bench.spec.protocols import expand_protocol, fill_given
 from bench.spec.text import expand_shorthands
 from bench.spec.values import Count, Name, Text
 
@@ -35,6 +35,9 @@ class Spec(Strict):
     description: str = ""
     protocol: Text | None = Field(
         default=None, description="a published protocol, which fills manifest, seeds, chain and metrics where they are left out"
+    )
+    given: dict[str, Any] = Field(
+        default={}, description="what the protocol needs and only you have, such as a judge or the authors' prompt file"
     )
     manifest: ManifestRef
     limit: Count | None = None
@@ -65,7 +68,7 @@ class Spec(Strict):
     @classmethod
     def _long_forms(cls, data: Any) -> Any:
         try:
-            return expand_protocol(expand_shorthands(data)) if isinstance(data, dict) else data
+            return fill_given(expand_protocol(expand_shorthands(data))) if isinstance(data, dict) else data
         except SpecError as error:
             raise ValueError(str(error)) from error
 
