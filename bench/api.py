@@ -234,7 +234,7 @@ def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
     if spec.manifest.root is not None:  # a copy that is not whole is told before gigabytes are fetched for it
         open_manifest(spec.manifest, partial=spec.partial)
     try:
-        known = folder.plan.pins if (folder.path / "plan.json").is_file() else {}
+        known = folder.plan.pins if folder.plan_file.is_file() else {}
     except RunError:
         known = {}
     return pins.pin(spec, known)
@@ -267,7 +267,7 @@ def default_folder(spec: Spec) -> Path:
 
 def _changes(run: Run, planned: Plan, manifest: Manifest) -> str:
     """What is other than when the folder was planned last, in words. Raises RunError where it belongs to another manifest."""
-    if not (run.path / "plan.json").is_file():
+    if not run.plan_file.is_file():
         return ""
     try:
         before = run.plan

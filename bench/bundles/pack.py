@@ -66,7 +66,7 @@ def pack(run: Run, target: Path, *, pictures: bool = False) -> Packed:
 
 def _content(run: Run, scores: Scores, pictures: bool) -> Iterator[tuple[str, bytes]]:
     """The files of the bundle by name, always in one order."""
-    for name in ("spec.yaml", "environment.json", "manifest.json", "plan.json"):
+    for name in ("spec.yaml", "environment.json", "manifest.json", run.plan_file.name):
         yield name, _read(run, run.path / name)
     for name in ("pairs", "sets", "set_pairs"):
         buffer = io.BytesIO()

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from bench.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TEMPORARY", "json_bytes", "own", "png_bytes", "write_atomically", "write_flushed"]
+__all__ = ["TEMPORARY", "appearing", "json_bytes", "own", "png_bytes", "write_atomically", "write_flushed"]
 
 TEMPORARY = ".tmp-"
 """How names begin that a reader must not look at."""
@@ -47,15 +49,24 @@ def own(folder: Path, path: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds either what it held before or all of `data`."""
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A scratch file for the block to write, which then is flushed and becomes `path`; where the block raises it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")
     try:
-        write_flushed(scratch, data)
+        yield scratch
+        with scratch.open("rb+") as file:
+            os.fsync(file.fileno())
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either what it held before or all of `data`."""
+    with appearing(path) as scratch:
+        scratch.write_bytes(data)
 
 
 def write_flushed(path: Path, data: bytes) -> None:

@@ -3,7 +3,7 @@
     spec.yaml         the resolved spec, itself a runnable spec; spec.given.yaml is the text as given
     environment.json  versions, commit, device
     manifest.json     name, content hash, policy and ids of the manifest
-    plan.json         the units that the spec asks for
+    plan.parquet      the units that the spec asks for; plan.json in runs of before
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
     claims/<key>      who works on a unit now
     logs/             what each worker did, one line of JSON an event
@@ -49,6 +49,7 @@ __all__ = ["Run"]
 
 T = TypeVar("T")
 MANY = 1000
+PLAN, PLAN_OF_BEFORE = "plan.parquet", "plan.json"
 
 
 class Run:
@@ -83,9 +84,9 @@ class Run:
         run = cls(path)
         if run.path.exists() and not run.path.is_dir():
             raise RunError(f"{run.path} is a file; a run needs a folder: choose another with --out")
-        ours = run.units.is_dir() or (run.path / "plan.json").is_file()
+        ours = run.units.is_dir() or run.plan_file.is_file()
         if run.path.is_dir() and any(run.path.iterdir()) and not ours:
-            raise RunError(f"{run.path} has content but is not a run folder (no units/, no plan.json): choose another with --out")
+            raise RunError(f"{run.path} has content but is not a run folder (no units/, no {PLAN}): choose another with --out")
         run.units.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -93,7 +94,7 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """The run at `path`; RunError where there is none."""
         run = cls(path)
-        missing = [name for name in ("spec.yaml", "manifest.json", "plan.json") if not (run.path / name).is_file()]
+        missing = [name for name in ("spec.yaml", "manifest.json", run.plan_file.name) if not (run.path / name).is_file()]
         if missing:
             raise RunError(
                 f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
@@ -115,12 +116,18 @@ class Run:
     @cached_property
     def plan(self) -> Plan:
         """What the spec asks for, unit by unit. Raises RunError where it cannot be read or is no plan."""
-        from bench.plan import Plan
+        from bench.store.plans import read_plan
 
-        plan = self.read("plan.json", Plan)
+        plan = read_plan(self.plan_file, self._anew)
         if flaw := flaw_of_plan(plan):
-            raise RunError(f"{self.path / 'plan.json'}: {flaw}; {self._anew}")
+            raise RunError(f"{self.plan_file}: {flaw}; {self._anew}")
         return plan
+
+    @property
+    def plan_file(self) -> Path:
+        """Where the plan is, or would be: `plan.parquet`, in runs of before `plan.json`."""
+        new, old = self.path / PLAN, self.path / PLAN_OF_BEFORE
+        return old if old.is_file() and not new.is_file() else new
 
     @property
     def head(self) -> Head:
@@ -165,13 +172,16 @@ class Run:
         """
         import yaml
 
+        from bench.store.plans import write_plan
+
         text = yaml.safe_dump(spec.resolved(), sort_keys=False, allow_unicode=True)
         write_atomically(self.path / "spec.yaml", text.encode())
         if given:
             write_atomically(self.path / "spec.given.yaml", given)
         head = Head(manifest.name, manifest.content_hash, manifest.policy, tuple(manifest.ids), manifest.about)
         self.write_json("manifest.json", asdict(head))
-        self.write_json("plan.json", plan.as_dict())
+        write_plan(self.path / PLAN, plan)
+        (self.path / PLAN_OF_BEFORE).unlink(missing_ok=True)
         trust.let_in(trust.code_of_spec(spec))
         self.__dict__.update(spec=spec, plan=plan, manifest=manifest)
 

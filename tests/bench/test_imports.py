@@ -168,7 +168,7 @@ def test_a_partial_import_is_a_run_that_is_scored_on_what_was_delivered(
 def test_a_run_of_something_else_is_left_alone(tedbench: Path, theirs: Path, tmp_path: Path) -> None:
     found, layout = looked_for("tedbench", tedbench, theirs), LAYOUTS["tedbench"]
     run = Run.create(tmp_path / "own")
-    (run.path / "plan.json").write_text("{}")
+    (run.path / "plan.parquet").write_text("{}")
     with pytest.raises(RunError, match="is a run that was not imported; choose another --out"):
         stage(layout, found, run)
     other = Run.create(tmp_path / "other")
