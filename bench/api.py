@@ -55,6 +55,7 @@ def run(
     from bench import environment
     from bench.commands.fetch import bring, lacking
     from bench.devices import pick_device
+    from bench.store.packing import packing_along
     from bench.workers.executors import execute
 
     resolved = anchored(spec, Path.cwd()) if isinstance(spec, Spec) else open_spec(spec, overrides, trust=trust)
@@ -76,15 +77,14 @@ def run(
     Run.create(folder.path)
     with folder.hold(resolved, planned):
         folder.clean()
-        for record in list(folder.records(keys)):
-            if record.status == "failed" or (record.key in worn and folder.damaged(record)):
-                folder.discard(record.key)
+        made = folder.records(keys)
+        folder.discard(*[r.key for r in made if r.status == "failed" or (r.key in worn and folder.damaged(r))])
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
             for said in filter(None, (manifest.about, changed, _worn(worn, planned))):
                 advance(0, said)
-            execute(folder, planned, options, advance)
+            execute(folder, planned, options, packing_along(folder, resolved.pack_above, advance))
     return folder
 
 

@@ -72,8 +72,7 @@ def _made_of(run: Run, width: float | None) -> str:
     for file in sorted(path for kind in ("*.parquet", "*.json") for path in run.scores.glob(kind)):
         total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     for unit in run.plan.units:
-        record = run.units / unit.key / "record.json"
-        total.update(f"{unit.key} {record.stat().st_mtime_ns if record.is_file() else 0}".encode())
+        total.update(f"{unit.key} {run.kept.stamp(unit.key)}".encode())
     return total.hexdigest()
 
 
@@ -303,15 +302,12 @@ def _gallery(run: Run, records: Mapping[str, Record]) -> list[GalleryRow]:
     """Every picture that the run has. Records name files of their folder only; where these are links they are followed inside the run."""
     from reports import EditRow, GalleryRow
 
-    def inside(path: Path) -> Path:
-        return run.own(path) if path.is_symlink() else path
-
     plan = run.plan
     made: list[list[EditRow]] = [[] for _ in plan.samples]
     for unit in plan.units:
-        record, folder = records.get(unit.key), run.own(run.units / unit.key)
-        edits = [(edit.value, inside(folder / edit.file)) for edit in record.edits] if record else []
-        extras = {name: inside(folder / file) for name, file in record.pictures.items()} if record else {}
+        record = records.get(unit.key)
+        edits = [(edit.value, run.picture(record, edit.file)) for edit in record.edits] if record else []
+        extras = {name: run.picture(record, file) for name, file in record.pictures.items()} if record else {}
         made[unit.sample].append(EditRow(plan.entries[unit.entry].label, unit.seed, edits, extras))
     rows = []
     for sample, edit_rows in zip(plan.samples, made, strict=True):

@@ -32,7 +32,7 @@ __all__ = ["Plan", "SampleInfo", "Unit", "make_plan", "unit_seed"]
 
 OF_UNITS = (
     *("description", "manifest", "limit", "samples", "model", "device", "seeds", "batch", "editors", "anchors"),
-    *("on_error", "retry", "unit_seconds"),
+    *("on_error", "retry", "unit_seconds", "pack_above"),
 )
 """Keys of a spec that are told by the units or change no number."""
 OWN = ("sample", "sample_id", "seed", "unit_seed")
@@ -102,7 +102,9 @@ class Unit:
     def of(cls, entry: int, sample: int, settings: dict[str, Any], own: Mapping[str, Any], missing: tuple[str, ...] = ()) -> Unit:
         """The unit with the key that its identity gives: the `settings` of its editor and its `own` part."""
         extra = {name: value for name, value in own.items() if name not in OWN}
-        return cls(key_of(settings | own), entry, sample, *(own[name] for name in OWN), settings, extra, missing)
+        digest, sample_id, seed, seed_of_unit = (own[name] for name in OWN)
+        key = key_of({**settings, **own})
+        return cls(key, entry, sample, digest, sample_id, seed, seed_of_unit, settings, extra, missing)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from bench.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TEMPORARY", "appearing", "json_bytes", "own", "png_bytes", "write_atomically", "write_flushed"]
+__all__ = ["TEMPORARY", "appearing", "flush_folder", "json_bytes", "own", "png_bytes", "write_atomically", "write_flushed"]
 
 TEMPORARY = ".tmp-"
 """How names begin that a reader must not look at."""
@@ -67,6 +67,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` so that `path` holds either what it held before or all of `data`."""
     with appearing(path) as scratch:
         scratch.write_bytes(data)
+
+
+def flush_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder, on systems where that can be asked for."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_flushed(path: Path, data: bytes) -> None:

@@ -206,7 +206,7 @@ def _from_json(plan: PlanOfJson) -> Plan:
         extra = {name: value for name, value in unit.identity.items() if name in ("real", "before")}
         if settings.setdefault(unit.entry, shared) == shared:
             shared = settings[unit.entry]
-        own = [unit.identity.get(name) for name in OWN]
-        units.append(Unit(unit.key, unit.entry, unit.sample, *own, shared, extra, unit.missing))
+        own: list[Any] = [unit.identity.get(name) for name in OWN]
+        units.append(Unit(unit.key, unit.entry, unit.sample, own[0], own[1], own[2], own[3], shared, extra, unit.missing))
     told = {each.name: getattr(plan, each.name) for each in fields(plan)} | {"units": tuple(units)}
     return Plan(**told)

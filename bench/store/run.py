@@ -5,6 +5,7 @@
     manifest.json     name, content hash, policy and ids of the manifest
     plan.parquet      the units that the spec asks for; plan.json in runs of before
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
+    shards/           packed units, see `bench.store.shards`; unpacked/ has copies of pictures that something needed as files
     claims/<key>      who works on a unit now
     logs/             what each worker did, one line of JSON an event
     holders/          which commands work on the run now, and on which plan: all on the same
@@ -18,10 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -33,9 +32,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench import trust
 from bench.errors import RunError, SpecError
 from bench.store import claims, copies, holders
-from bench.store.files import TEMPORARY, json_bytes, own, write_atomically, write_flushed
+from bench.store.files import TEMPORARY, json_bytes, own, write_atomically
 from bench.store.record import Record
-from bench.store.shapes import Head, flaw_of_plan, flaw_of_record, read_as
+from bench.store.shapes import Head, flaw_of_plan, read_as
+from bench.store.units import Units
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +61,7 @@ class Run:
       continues the run; a worker claims, commits and reads; scoring and reports write below `scores/` and `report/` only.
     - `spec`, `plan` and `manifest` are read when they are first asked for and stay what they were, whatever another process writes.
     - A unit's folder appears whole, by a rename, and is never written to again: of two commits of one unit the first wins. Whoever reads a
-      record may read its files.
+      record may read its files; a packing by whomever only moves them (`kept` finds both forms).
     - A claim is a promise about time, not a lock: two workers can in rare races hold one, and then make the same unit twice.
     - Methods may be called from several threads, except `begin`; each call stands for itself, and no handle stays open between calls.
     """
@@ -69,6 +69,7 @@ class Run:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.units = self.path / "units"
+        self.kept = Units(self.path)
         self.claims = self.path / "claims"
         self.holders = self.path / "holders"
         self.logs = self.path / "logs"
@@ -203,17 +204,13 @@ class Run:
 
     def record(self, key: str) -> Record | None:
         """The record of a unit, or None while it has none (or an unsound one, which the next run replaces)."""
-        try:
-            record = read_as(self.units / key / "record.json", Record, "")
-        except RunError:
-            return None
-        return None if flaw_of_record(record, key) else record
+        return self.kept.record(key)
 
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
-        """Records of those of `keys` that have one. Of many keys the folder is listed, which is cheaper than to ask for each."""
+        """Records of those of `keys` that have one. Of many keys all that are there are listed, which is cheaper than to ask for each."""
         asked = list(keys)
         if len(asked) > MANY:
-            there = {path.name for path in os.scandir(self.units)} if self.units.is_dir() else set()
+            there = self.kept.keys()
             asked = [key for key in asked if key in there]
         for key in asked:
             if (record := self.record(key)) is not None:
@@ -229,23 +226,15 @@ class Run:
 
     def commit(self, record: Record, files: Mapping[str, bytes] | None = None) -> None:
         """Write a unit's folder (record and `files` by name) and rename it into place; of two commits the first wins."""
-        scratch = self.units / f"{TEMPORARY}{record.key}-{uuid.uuid4().hex[:8]}"
-        try:
-            scratch.mkdir(parents=True)
-            for name, data in {**(files or {}), "record.json": record.encoded()}.items():
-                write_flushed(scratch / name, data)
-            if self.record(record.key) is None:
-                self.discard(record.key)
-                scratch.rename(self.units / record.key)
-        except OSError as error:
-            if self.record(record.key) is None:
-                raise RunError(f"could not write unit {record.key} to {self.units}: {error}") from error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        self.kept.commit(record, files or {})
+
+    def picture(self, record: Record, file: str) -> Path:
+        """The path of a picture of a unit; of a packed unit that of a copy, made if need be. It is not there where the picture is gone."""
+        return self.own(self.kept.path(record.key, file))
 
     def edit_path(self, record: Record, index: int) -> Path:
-        """Path of the unit's `index`-th edit."""
-        return self.units / record.key / record.edits[index].file
+        """The path of the unit's `index`-th edit, as `picture` gives it."""
+        return self.picture(record, record.edits[index].file)
 
     def read_edit(self, record: Record, index: int) -> NDArray[np.uint8]:
         """The edit as uint8 (H, W, 3); RunError where the file is gone or differs from its record."""
@@ -253,44 +242,39 @@ class Run:
         from PIL import Image
 
         data = self.edit_bytes(record, index)
+        where = self.kept.where(record.key, record.edits[index].file)
         if data is None:
-            raise RunError(
-                f"{self.edit_path(record, index)} is gone or differs from its record; `etabench run` on the folder makes it anew"
-            )
+            raise RunError(f"{where} is gone or differs from its record; `etabench run` on the folder makes it anew")
         try:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
                 return np.asarray(picture.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            path = self.edit_path(record, index)
             raise RunError(
-                f"{path} cannot be decoded, though it is what its record says; delete {path.parent} and run again"
+                f"{where} cannot be decoded, though it is what its record says; delete {where.parent} and run again"
             ) from error
 
     def damaged(self, record: Record) -> Path | None:
-        """The first picture of a unit that is gone or, if it is an edit, differs from its record; None where all is as it was committed.
+        """The first picture of a unit that is gone or, if it is an edit, differs from its record (of a packed unit the shard); None where
+        all is as it was committed.
 
         Reads every byte of the edits and decodes none.
         """
-        wrong = (self.edit_path(record, index) for index in range(len(record.edits)) if self.edit_bytes(record, index) is None)
-        gone = (path for name in record.pictures.values() if not (path := self.units / record.key / name).is_file())
-        return next(chain(wrong, gone), None)
+        wrong = (edit.file for index, edit in enumerate(record.edits) if self.edit_bytes(record, index) is None)
+        gone = (name for name in record.pictures.values() if not self.kept.has(record.key, name))
+        first = next(chain(wrong, gone), None)
+        return None if first is None else self.kept.where(record.key, first)
 
     def edit_bytes(self, record: Record, index: int) -> bytes | None:
         """The file of an edit; None where it is gone, lies outside the run, is no PNG, or is not the one that was committed."""
-        from editors.toolbox.files import MOST_BYTES, read_regular
-
         try:
-            data = read_regular(self.own(self.edit_path(record, index)), MOST_BYTES)
+            data = self.kept.read(record.key, record.edits[index].file)
         except (OSError, RunError):
             return None
         return data if data.startswith(b"\x89PNG") and hashlib.sha256(data).hexdigest() == record.edits[index].sha256 else None
 
-    def discard(self, key: str) -> None:
-        """Remove a unit's folder in one step: it is renamed first."""
-        grave = self.units / f"{TEMPORARY}{key}-{uuid.uuid4().hex[:8]}"
-        with suppress(FileNotFoundError):
-            (self.units / key).rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+    def discard(self, *keys: str) -> None:
+        """Forget units, so that they are made anew."""
+        self.kept.discard(*keys)
 
     def clean(self) -> None:
         """Remove what dead workers left: temporary folders and void claims. What a live worker holds stays, and so does word of a death
