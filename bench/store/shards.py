@@ -23,7 +23,7 @@ from bench.store.files import appearing, flush_folder
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Place", "Shards", "schema", "write_index"]
+__all__ = ["Place", "Shards", "read_index", "schema", "write_index"]
 
 SUFFIX, INDEX = ".parquet", ".index"
 GROUPS_KEPT = 8
@@ -132,7 +132,7 @@ class Shards:
             path = self.path(number).with_suffix(INDEX)
             written = path.stat().st_mtime_ns if path.is_file() else 0
             same = number in known and known[number][0] == written
-            found[number] = known[number] if same else (written, _read_index(self.path(number), number))
+            found[number] = known[number] if same else (written, read_index(self.path(number), number))
         if any(found[number] is not known.get(number) for number in found) or found.keys() != known.keys():
             self._indices, self._places = found, {key: place for _, each in found.values() for key, place in each.items()}
         self._seen = changed if settled else None
@@ -182,7 +182,7 @@ def write_index(shard: Path, places: dict[str, Place]) -> None:
     flush_folder(shard.parent)
 
 
-def _read_index(shard: Path, number: int) -> dict[str, Place]:
+def read_index(shard: Path, number: int) -> dict[str, Place]:
     """The units of a shard that count; all that it holds where its index is gone or damaged, none where it is damaged itself."""
     import pyarrow as pa
     import pyarrow.parquet as pq
