@@ -68,9 +68,12 @@ def run(
     planned, manifest = plan(resolved, pins)
     changed = _changes(folder, planned, manifest)
     keys = {unit.key for unit in planned.units}
-    records = {record.key: record for record in folder.records(keys)}
-    worn = {key: file for key, record in records.items() if record.status == "done" and (file := folder.damaged(record))}
-    if scorable and (worn or keys - records.keys()):
+    there, worn = 0, dict[str, Path]()
+    for record in folder.records(keys):
+        there += 1
+        if record.status == "done" and (file := folder.damaged(record)):
+            worn[record.key] = file
+    if scorable and (worn or there < len(keys)):
         from bench.scoring import preflight
 
         preflight(resolved, planned)

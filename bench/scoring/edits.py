@@ -28,7 +28,7 @@ SAMPLES_KEPT = 16
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A run and its planned units that are done, in the plan's order: sample by sample."""
+    """A run and its planned units that are done, in the plan's order: sample by sample. Of their records only the files are kept."""
 
     run: Run
     units: list[tuple[Unit, Record]]
@@ -37,7 +37,7 @@ class Finished:
     def of(cls, run: Run) -> Finished:
         """The finished part of `run`."""
         records = ((unit, run.record(unit.key)) for unit in run.plan.units)
-        return cls(run, [(unit, record) for unit, record in records if record and record.status == "done"])
+        return cls(run, [(unit, record.files_alone()) for unit, record in records if record and record.status == "done"])
 
     def verify(self) -> None:
         """Read the files of all edits, decoding none. Raises RunError where some are gone or differ from their records."""

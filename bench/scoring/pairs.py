@@ -21,6 +21,7 @@ from bench.scoring.tables import (
     PAIR_KEY,
     UNANSWERED_COLUMNS,
     Scores,
+    append_table,
     frame,
     locked,
     merged,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["PairScoring", "is_judged", "reads_features"]
 
 SECONDS_BETWEEN_TABLES = 60.0
+ROWS_IN_MEMORY = 1 << 16
+"""New scores that are kept before they go to the disk."""
 ROWS_AT_A_TIME = 4096
 
 
@@ -106,7 +109,7 @@ class PairScoring:
                 self._keep_verdicts(name, metric, edits)
             else:
                 self._keep(name, metric, edits, metric.score(_pairs(edits)))
-            if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
+            if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES or len(self._fresh) >= ROWS_IN_MEMORY:
                 self.save()
 
         return take
@@ -187,10 +190,11 @@ class PairScoring:
         return frame(self._fresh, PAIR_COLUMNS)
 
     def save(self) -> None:
-        """Put what is new into the table, whatever else is there."""
+        """Append what is new to the table."""
         run = self._finished.run
-        with locked(run):
-            write_table(run, "pairs", merged(read_table(run, "pairs", anew=True), self._new(), PAIR_KEY))
+        if self._fresh:
+            with locked(run):
+                append_table(run, "pairs", self._new())
         self._fresh.clear()
         self._written_at = time.monotonic()
 
@@ -201,7 +205,9 @@ class PairScoring:
         """
         import pandas as pd
 
-        edits = frame([_row(edit) for edit in now.edits], PAIR_COLUMNS).drop(columns=["metric", "fingerprint", "score"])
+        about = [name for name in PAIR_COLUMNS if name not in ("metric", "fingerprint", "score")]
+        rows = (_row(edit) for edit in now.edits)
+        edits = frame([tuple(row[name] for name in about) for row in rows], about)
         known, parts = ["unit", "value", "inputs"], list[pd.DataFrame]()
         prints = {name: metric.card.fingerprint for name, metric in self._metrics.items()}
         for name, print_ in prints.items():

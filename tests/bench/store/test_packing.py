@@ -98,6 +98,40 @@ def test_a_packed_run_is_continued(run: Run, make_spec: SpecMaker) -> None:
     assert len(after) == len(again.plan.units) > len(before)
 
 
+def test_pictures_that_are_the_sample_s_are_stored_once(run: Run, make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The edits of anchors, and of editors that leave the source as it is."""
+    copies = {path.read_bytes(): path for path in (run.path / "samples").glob("*/*.png")}
+    same = [path for path in run.units.glob("*/*.png") if path.read_bytes() in copies]
+    anchors = sum(run.plan.entries[unit.entry].anchor for unit in run.plan.units)
+    assert len(same) > anchors == 2 * len(run.plan.samples)
+    assert all(path.samefile(copies[path.read_bytes()]) for path in same)
+    before = content(run)
+    pack_units(run)
+    shard = run.kept.shards.path(1).read_bytes()
+    assert max(map(shard.count, copies)) == 1, "in a row group too"
+
+    def no_links(*names: object) -> None:
+        raise OSError("not on this file system")
+
+    monkeypatch.setattr(os, "link", no_links)
+    spec = make_spec(editor("Fade"), editor("FailsOnce"), anchors=["copy", "oracle"], seeds=[0, 1])
+    again = api.run(spec, run.path.with_name("again"), options=INLINE)
+    found = content(again)
+    assert {key: files for key, (_, files) in found.items()} == {key: files for key, (_, files) in before.items()}
+    assert all(path.stat().st_nlink == 1 for path in again.units.glob("*/*.png"))
+
+
+def test_what_is_damaged_under_two_names_is_made_anew_under_both(run: Run, make_spec: SpecMaker) -> None:
+    before, info = content(run), run.plan.samples[0]
+    source = run.keep(info)["source"]
+    pristine = source.read_bytes()
+    source.write_bytes(pristine[:-9])
+    spec = make_spec(editor("Fade"), editor("FailsOnce"), anchors=["copy", "oracle"], seeds=[0, 1])
+    again = api.run(spec, run.path, options=INLINE)
+    assert {key: files for key, (_, files) in content(again).items()} == {key: files for key, (_, files) in before.items()}
+    assert again.keep(info)["source"].read_bytes() == pristine
+
+
 def test_datasets_see_pictures(run: Run) -> None:
     from PIL.Image import Image
 
