@@ -100,7 +100,16 @@ class Run:
             raise RunError(
                 f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
             )
-        for folder in (run.units, run.claims, run.holders, run.logs, run.path / "samples", run.scores, run.report):
+        for folder in (
+            run.units,
+            run.claims,
+            run.holders,
+            run.logs,
+            run.path / "samples",
+            run.scores,
+            run.report,
+            run.kept.shards.folder,
+        ):
             run.own(folder)
         return run
 

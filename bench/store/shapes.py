@@ -79,13 +79,13 @@ def parsed_as(path: Path, data: bytes, shape: type[T], advice: str) -> T:
         raise RunError(f"{path} cannot be read ({reason_of(error)}); {advice}") from error
 
 
-def check_regular(path: Path) -> None:
-    """Raise OSError where a file is absent, ValueError where it is no regular file or larger than any of a run."""
+def check_regular(path: Path, most: int = MOST_BYTES) -> None:
+    """Raise OSError where a file is absent, ValueError where it is no regular file or larger than `most` bytes."""
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
         raise ValueError("not a regular file")
-    if about.st_size > MOST_BYTES:
-        raise ValueError(f"{about.st_size} bytes; a file of a run has {MOST_BYTES} at most")
+    if about.st_size > most:
+        raise ValueError(f"{about.st_size} bytes; a file of a run has {most} at most")
 
 
 def reason_of(error: BaseException) -> str:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import RunError
-from bench.store.files import appearing, flush_folder
+from bench.store.files import appearing, flush_folder, own
+from bench.store.shapes import MOST_BYTES, check_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +29,7 @@ __all__ = ["Place", "Shards", "read_index", "schema", "write_index"]
 SUFFIX, INDEX = ".parquet", ".index"
 GROUPS_KEPT = 8
 """Row groups in memory: readers come in the plan's order, in which units are packed."""
+MOST_BYTES_OF_A_SHARD = 2**40
 SETTLED_NS = 2 * 10**9
 """Age from which on a folder's time tells every change, on file systems that count whole seconds too."""
 LOCK_SECONDS = 60.0
@@ -46,8 +48,8 @@ class Place:
 class Shards:
     """The packed units of a run. Other processes may pack and drop units at any time; whoever looks sees it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, run: Path) -> None:
+        self._run, self.folder = run, run / "shards"
         self._seen: int | None = None
         self._indices: dict[int, tuple[int, dict[str, Place]]] = {}
         """Shard to the time of its index and what it says."""
@@ -84,7 +86,8 @@ class Shards:
         """A picture of a packed unit by its file name; None where there is none, or its shard is damaged."""
         place = self.place(key)
         rows = self._rows(place, "unit", "file", "image") if place else ()
-        return next((row["image"]["bytes"] for row in rows if (row["unit"], row["file"]) == (key, name)), None)
+        found = next((row["image"] for row in rows if (row["unit"], row["file"]) == (key, name)), None)
+        return found["bytes"] if found else None
 
     def drop(self, keys: Iterable[str]) -> None:
         """Count packed units as not there from now on."""
@@ -129,7 +132,7 @@ class Shards:
         settled = time.time_ns() - changed > SETTLED_NS
         known, found = self._indices, dict[int, tuple[int, dict[str, Place]]]()
         for number in self.numbers():
-            path = self.path(number).with_suffix(INDEX)
+            path = own(self._run, own(self._run, self.path(number)).with_suffix(INDEX))
             written = path.stat().st_mtime_ns if path.is_file() else 0
             same = number in known and known[number][0] == written
             found[number] = known[number] if same else (written, read_index(self.path(number), number))
@@ -149,10 +152,12 @@ class Shards:
         path = self.path(number)
         try:
             if number not in self._metadata:
-                self._metadata[number] = pq.read_metadata(path)
+                self._metadata[number] = _checked_metadata(path)
+            if self._metadata[number].row_group(group).total_byte_size > MOST_BYTES:
+                return None
             with pq.ParquetFile(path, metadata=self._metadata[number], page_checksum_verification=True) as file:
                 return file.read_row_group(group, columns=list(columns))
-        except (OSError, ValueError, pa.ArrowException):
+        except (OSError, ValueError, IndexError, pa.ArrowException):
             return None
 
 
@@ -170,13 +175,20 @@ def schema() -> pa.Schema:
     return pa.schema([*columns, pa.field("image", image), pa.field("record", pa.string())], about)
 
 
+@cache
+def _index_schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema({"unit": pa.string()} | dict.fromkeys(("group", "first", "rows"), pa.int32()))
+
+
 def write_index(shard: Path, places: dict[str, Place]) -> None:
     """Write, atomically, which units of a shard count."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parts = {name: [getattr(place, name) for place in places.values()] for name in ("group", "first", "rows")}
-    table = pa.table({"unit": pa.array(places, pa.string())} | {name: pa.array(part, pa.int32()) for name, part in parts.items()})
+    parts = [[getattr(place, name) for place in places.values()] for name in ("group", "first", "rows")]
+    table = pa.table([list(places), *parts], schema=_index_schema())
     with appearing(shard.with_suffix(INDEX)) as scratch:
         pq.write_table(table, scratch)
     flush_folder(shard.parent)
@@ -191,16 +203,28 @@ def read_index(shard: Path, number: int) -> dict[str, Place]:
     try:
         if index.is_file():
             table = pq.read_table(index)
-            columns = [table.column(name).to_pylist() for name in ("unit", "group", "first", "rows")]
-            return {key: Place(number, *numbers) for key, *numbers in zip(*columns, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+            if table.schema.equals(_index_schema()):
+                columns = [table.column(name).to_pylist() for name in table.column_names]
+                return {key: Place(number, *numbers) for key, *numbers in zip(*columns, strict=True) if min(numbers) >= 0}
+    except (OSError, ValueError, pa.ArrowException):
         pass
     try:
         found: dict[str, list[int]] = {}
-        with pq.ParquetFile(shard) as file:
+        with pq.ParquetFile(shard, metadata=_checked_metadata(shard)) as file:
             for group in range(file.num_row_groups):
                 for row, key in enumerate(file.read_row_group(group, columns=["unit"]).column("unit").to_pylist()):
                     found.setdefault(key, [group, row, 0])[2] += 1
         return {key: Place(number, *numbers) for key, numbers in found.items()}
-    except (OSError, ValueError, KeyError, pa.ArrowException):
+    except (OSError, ValueError, pa.ArrowException):
         return {}
+
+
+def _checked_metadata(shard: Path) -> Any:
+    """The head of a shard. Raises ValueError for another table."""
+    import pyarrow.parquet as pq
+
+    check_regular(shard, MOST_BYTES_OF_A_SHARD)
+    found = pq.read_metadata(shard)
+    if not found.schema.to_arrow_schema().remove_metadata().equals(schema().remove_metadata()):
+        raise ValueError("it is no shard of this version")
+    return found

@@ -22,7 +22,7 @@ class Units:
     """The units in the run folder `run`. Of a unit in both forms the folder counts, if its record is sound."""
 
     def __init__(self, run: Path) -> None:
-        self.run, self.folder, self.shards = run, run / "units", Shards(run / "shards")
+        self.run, self.folder, self.shards = run, run / "units", Shards(run)
 
     def loose(self) -> Iterator[str]:
         """The units that have a folder."""

@@ -100,11 +100,13 @@ def test_a_packed_run_is_continued(run: Run, make_spec: SpecMaker) -> None:
 
 def test_pictures_that_are_the_sample_s_are_stored_once(run: Run, make_spec: SpecMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The edits of anchors, and of editors that leave the source as it is."""
-    copies = {path.read_bytes(): path for path in (run.path / "samples").glob("*/*.png")}
+    copies: dict[bytes, list[Path]] = {}
+    for path in (run.path / "samples").glob("*/*.png"):
+        copies.setdefault(path.read_bytes(), []).append(path)
     same = [path for path in run.units.glob("*/*.png") if path.read_bytes() in copies]
     anchors = sum(run.plan.entries[unit.entry].anchor for unit in run.plan.units)
     assert len(same) > anchors == 2 * len(run.plan.samples)
-    assert all(path.samefile(copies[path.read_bytes()]) for path in same)
+    assert all(any(path.samefile(copy) for copy in copies[path.read_bytes()]) for path in same)
     before = content(run)
     pack_units(run)
     shard = run.kept.shards.path(1).read_bytes()
