@@ -21,6 +21,7 @@ from bench.errors import RunError
 from bench.scoring import read_scores
 from bench.store import Record, Run, packing, shards
 from bench.store.packing import pack_units
+from bench.store.shards import Place
 from bench.workers.crew import Options
 
 ROOT = Path(__file__).parents[3]
@@ -203,6 +204,28 @@ def test_an_index_that_is_gone_or_damaged_is_what_the_shard_says(run: Run) -> No
         assert content(Run.open(run.path)) == before
 
 
+def test_a_stranger_s_shard_is_looked_at_before_it_is_read(run: Run, tmp_path: Path) -> None:
+    before, failed = content(run), folders(run)
+    pack_units(run)
+    left = {key: before[key] for key in folders(run)}
+    shard = run.kept.shards.path(1)
+    index = shard.with_suffix(".index")
+    kept = shard.read_bytes(), index.read_bytes()
+    key = next(iter(failed - left.keys()))
+    for shifted in (Place(1, 99, 0, 1), Place(1, 0, 10**6, 5), Place(1, 0, 0, 10**6)):
+        shards.write_index(shard, {key: shifted})
+        assert content(Run.open(run.path)).keys() <= before.keys()
+    pq.write_table(pq.read_table(shard).drop_columns("record"), shard)
+    assert content(Run.open(run.path)) == left
+    index.unlink()
+    assert content(Run.open(run.path)) == left
+    shard.unlink()
+    (tmp_path / "elsewhere.parquet").write_bytes(kept[0])
+    shard.symlink_to(tmp_path / "elsewhere.parquet")
+    with pytest.raises(RunError, match="leads out of"):
+        content(Run.open(run.path))
+
+
 def test_of_a_unit_in_both_forms_one_counts_and_packing_again_removes_its_folder(run: Run, tmp_path: Path) -> None:
     before = content(run)
     shutil.copytree(run.units, tmp_path / "units")
@@ -275,7 +298,7 @@ packing.pack_units(Run.open(sys.argv[1]))
 def test_a_packing_that_is_killed_loses_nothing_and_doubles_nothing(run: Run, tmp_path: Path) -> None:
     """At the steps that leave another state on the disk, and whether before or after them."""
     before, done = content(run), {key for key, (record, _) in content(run).items() if record.status == "done"}
-    for at in (1, 2, 3, 4, 5, 7, 8, 9, 10, 13, 20, 41):
+    for at in (2, 4, 8, 10, 13, 18, 41):
         copy = shutil.copytree(run.path, tmp_path / f"killed-{at}")
         command = [sys.executable, "-c", KILLED, str(copy), str(at)]
         code = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False).returncode
