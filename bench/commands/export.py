@@ -129,9 +129,9 @@ def _place_edit(run: Run, record: Record, index: int, to: Path, link: bool) -> N
     try:
         data = run.kept.read(record.key, edit.file)
     except OSError as error:
-        raise RunError(f"{where} cannot be read ({error.strerror or error}); delete {where.parent} and run again") from error
+        raise RunError(f"{where} cannot be read ({error.strerror or error}); {run.kept.remedy(where)}") from error
     if hashlib.sha256(data).hexdigest() != edit.sha256:
-        raise RunError(f"{where} differs from its record; delete {where.parent} and run again")
+        raise RunError(f"{where} differs from its record; {run.kept.remedy(where)}")
     _put(data, where, to, run.edit_path(record, index) if link else None)
 
 

@@ -79,7 +79,7 @@ class Edit:
     record: Record
     index: int
 
-    @property
+    @cached_property
     def name(self) -> tuple[str, float]:
         """Key of the unit and knob value: what a score belongs to."""
         return self.record.key, self.record.edits[self.index].value

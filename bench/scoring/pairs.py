@@ -63,7 +63,7 @@ class PairScoring:
             name: [edit for edit in finished.edits if (*edit.name, edit.inputs, metric.card.fingerprint) not in known]
             for name, metric in metrics.items()
         }
-        self._fresh: list[dict[str, Any]] = []
+        self._fresh: list[tuple[Any, ...]] = []
         self._unanswered: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
 
@@ -134,8 +134,9 @@ class PairScoring:
         if scores.shape != (len(edits),):
             raise ScoreError(f"scores of shape {scores.shape} for {len(edits)} edits")
         about = {"metric": name, "fingerprint": metric.card.fingerprint}
-        rows = (_row(edit) | about | {"score": float(score)} for edit, score in zip(edits, scores, strict=True))
-        self._fresh.extend(rows)
+        for edit, score in zip(edits, scores, strict=True):
+            row = _row(edit) | about | {"score": float(score)}
+            self._fresh.append(tuple(row[name] for name in PAIR_COLUMNS))
 
     def _sources(self, metric: FeatureMetric, todo: Sequence[Edit]) -> dict[str, str]:
         """Sample id to the content key of its source, whose features the store has on return."""

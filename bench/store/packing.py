@@ -7,8 +7,8 @@ has some units in both forms, of which readers take one, and the next packing re
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -63,8 +63,10 @@ def packing_along(run: Run, most: int, advance: Advance) -> Advance:
         loose += steps
         if most and loose > most:
             loose = 0  # what cannot be packed, as failed units, is not tried again with every unit
-            with suppress(RunError):
+            try:
                 advance(0, str(pack_units(run, patience=0.0)))
+            except RunError as error:  # another command packs, or the disk is full: the units are where they were
+                advance(0, str(error))
 
     return advanced
 
@@ -176,8 +178,12 @@ def _write_shard(kept: Units, units: Iterator[tuple[Record, dict[str, bytes]]], 
 def _rows(record: Record, files: dict[str, bytes]) -> Iterator[dict[str, Any]]:
     """A row per file, and one of a unit without any."""
     values = {edit.file: edit.value for edit in record.edits}
-    told = {name: record.identity.get(name) for name in ("sample_id", "editor", "seed")} | {"unit": record.key}
     text: str | None = record.encoded().decode()
+    identity = json.loads(text or "")["identity"]  # as it is written: without half of a surrogate pair
+    told = {"unit": record.key} | {
+        name: identity[name] for name in ("sample_id", "editor") if isinstance(identity.get(name), str)
+    }
+    told |= {"seed": seed} if type(seed := identity.get("seed")) is int and seed in range(2**63) else {}
     for name in files or (None,):
         image = None if name is None else {"bytes": files[name], "path": f"{record.key}/{name}"}
         yield told | {"file": name, "value": values.get(name) if name else None, "image": image, "record": text}

@@ -258,9 +258,7 @@ class Run:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
                 return np.asarray(picture.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise RunError(
-                f"{where} cannot be decoded, though it is what its record says; delete {where.parent} and run again"
-            ) from error
+            raise RunError(f"{where} cannot be decoded, though it is what its record says; {self.kept.remedy(where)}") from error
 
     def damaged(self, record: Record) -> Path | None:
         """The first picture of a unit that is gone or, if it is an edit, differs from its record (of a packed unit the shard); None where

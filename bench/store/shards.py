@@ -168,7 +168,7 @@ def schema() -> pa.Schema:
 
     image = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
     kinds = {"unit": "string", "sample_id": "string", "editor": "string", "seed": "int64", "value": "float64", "file": "string"}
-    columns = [pa.field(name, getattr(pa, kind)(), name in ("value", "file")) for name, kind in kinds.items()]
+    columns = [pa.field(name, getattr(pa, kind)(), name != "unit") for name, kind in kinds.items()]
     shown = {name: {"dtype": kind, "_type": "Value"} for name, kind in (kinds | {"record": "string"}).items()}
     features = {"info": {"features": shown | {"image": {"_type": "Image"}}}}
     about = {b"huggingface": json.dumps(features).encode()}

@@ -74,6 +74,10 @@ class Units:
         place = None if os.path.lexists(path) else self.shards.place(key)
         return path if place is None else self.shards.path(place.shard)
 
+    def remedy(self, where: Path) -> str:
+        """What to do about a file of a unit that is not what it should be."""
+        return "run again" if where.parent == self.shards.folder else f"delete {where.parent} and run again"
+
     def stamp(self, key: str) -> str:
         """What changes when the record of a unit does, or where it is: "" where it has none."""
         try:

@@ -257,6 +257,19 @@ def test_who_is_at_work_meanwhile_finds_everything(run: Run) -> None:
     assert content(reader) == before
 
 
+def test_records_that_say_less_than_ours_are_packed_too(run: Run) -> None:
+    """Nothing but the key is certain of an identity that somebody else wrote."""
+    keys = [f"{number:024x}" for number in range(4)]
+    for key, identity in zip(
+        keys, ({}, {"seed": 2**70}, {"seed": True, "sample_id": 3}, {"sample_id": "half \ud800"}), strict=True
+    ):
+        run.commit(Record(key, "done", identity))
+    before = [run.record(key) for key in keys]
+    assert pack_units(run).left == 0
+    assert [run.kept.shards.place(key) is not None for key in keys] == [True] * 4
+    assert [run.record(key) for key in keys] == before
+
+
 def test_two_packings_do_not_meet(run: Run) -> None:
     with run.kept.shards.locked(0.0), pytest.raises(RunError, match="is being written to by another command"):
         pack_units(run, patience=0.0)
