@@ -37,7 +37,10 @@ def run(
     folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
     settings: Settings = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, time a few steps of each editor, and stop")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="say what would be fetched, print the plan, time a few steps of each editor, and stop"),
+    ] = False,
     no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
     workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
@@ -51,6 +54,7 @@ def run(
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
+    from bench.commands.fetch import lacking, weights_lacking, whole
     from bench.commands.outlook import failures, forecast, unscored
     from bench.progress import shown
     from bench.workers.crew import Options
@@ -68,8 +72,15 @@ def run(
         resolved = api.open_spec(spec, overrides, trust=trust)
         place = folder or api.default_folder(resolved)
         resolved, pins = api.pin(resolved, Run(place))
+        needed, weights = lacking(resolved), [] if no_score else weights_lacking(resolved)
+        if needed or weights:
+            downloads = "\n".join([*map(str, needed), *map(str, weights), whole([*needed, *weights])])
+            console.out.print(downloads, markup=False, highlight=False, soft_wrap=True)
+        if needed:
+            console.out.print(f"the plan and its hours can be told once it is here: `etabench fetch {spec}`", soft_wrap=True)
+            return
         planned, manifest = api.plan(resolved, pins)
-        if not no_score:
+        if not no_score and not weights:
             from bench.scoring import preflight
 
             preflight(resolved, planned)
@@ -114,7 +125,7 @@ def import_(
 ) -> None:
     """Make a run of edits that others released, once it is told which are missing; exit 2 if any are, or others are there."""
     from bench import api
-    from bench.commands.imports import delivered, layout_of, spec_of_import, stage
+    from bench.commands.imports import check_some, delivered, layout_of, spec_of_import, stage
     from bench.commands.outlook import failures
     from bench.errors import RunError
     from bench.manifest import open_manifest
@@ -124,10 +135,11 @@ def import_(
     known = layout_of(layout)
     spec = spec_of_import(known, root, folder, split=split, label=label, overrides=settings or [])
     found = delivered(known, path, spec, open_manifest(spec.manifest, partial=spec.partial))
-    for line in found.lines():
-        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
     if listing is not None:
         listing.write_text("".join(f"{line}\n" for line in found.lines(None)), encoding="utf-8")
+    check_some(known, found)
+    for line in found.lines():
+        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
     if not found.whole and not partial:
         raise RunError(f"{path} is not the whole delivery and nothing else; mend it, or take what is there with --partial")
     stage(known, found, Run.create(folder))

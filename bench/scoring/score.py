@@ -178,14 +178,15 @@ def preflight(spec: Spec, plan: Plan) -> None:
     mistake = spec.axes.mistake(pairs, sets, _undirected(pairs))
     if mistake:
         raise SpecError(mistake)
-    if sets or (spec.reference is not None and spec.reference.kind == "manifest"):
-        check_reference(spec.reference, plan.samples)
     unclassed = [sample.id for sample in plan.samples if sample.target_class is None]
-    for name, metric in sets.items():
-        if metric.uses_classes and unclassed:
-            raise ScoreError(
-                f"metric {name} needs a target_class of every sample; {len(unclassed)} have none (first: {unclassed[0]})"
-            )
+    by_class = [name for name, metric in sets.items() if metric.uses_classes]
+    if by_class and unclassed:
+        raise ScoreError(
+            f"metric {by_class[0]} needs a target_class of every sample; {len(unclassed)} have none (first: {unclassed[0]}); "
+            "add them to the manifest, or in a sidecar of yours"
+        )
+    if sets or (spec.reference is not None and spec.reference.kind in ("manifest", "folder")):
+        check_reference(spec.reference, plan.samples, by_class=bool(by_class))
 
 
 def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:

@@ -176,8 +176,9 @@ class MetricSpec(_Strict):
 class ReferenceSpec(_Strict):
     """The pictures that set metrics compare the edits with."""
 
-    kind: Literal["truths", "sources", "toybox", "manifest"]
+    kind: Literal["truths", "sources", "toybox", "manifest", "folder"]
     manifest: Text | None = Field(default=None, description="name or path, for kind manifest")
+    folder: Text | None = Field(default=None, description="pictures, a subfolder for each class, for kind folder")
     per_class: int = Field(default=24, ge=1, le=MOST_PICTURES, description="pictures per target class, for kind toybox")
     seed: int = Field(default=0, ge=0, lt=2**63)
 
@@ -185,6 +186,8 @@ class ReferenceSpec(_Strict):
     def _manifest_with_its_kind(self) -> ReferenceSpec:
         if (self.kind == "manifest") != (self.manifest is not None):
             raise ValueError("kind manifest and the key manifest go together: give both or neither")
+        if self.folder is not None and self.kind != "folder":
+            raise ValueError("the key folder is for kind folder")
         return self
 
 
