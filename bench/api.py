@@ -67,7 +67,8 @@ def run(
     options = options or Options()
     if options.device == "auto":
         options = replace(options, device=resolved.device)
-    folder = Run(Path(out) if out is not None else default_folder(resolved))
+    folder = Run(out if out is not None else default_folder(resolved))
+    folder.refresh()
     resolved, pins = pin(resolved, folder)
     bring(lacking(resolved), progress)
     planned, manifest = plan(resolved, pins)
@@ -85,12 +86,14 @@ def run(
         preflight(resolved, planned)
     here = progress is not silent and options.executor not in ELSEWHERE
     outlook = ahead(resolved, planned, manifest, folder, options.threads) if here else []
-    Run.create(folder.path)
+    Run.create(folder.name)
     with folder.hold(resolved, planned):
         folder.clean()
+        folder.settle(keys)
         made = folder.records(keys)
         folder.discard(*[r.key for r in made if r.status == "failed" or (r.key in worn and folder.damaged(r))])
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
+        folder.share_samples()
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
             for said in filter(None, (manifest.about, changed, _worn(worn, planned), *outlook)):

@@ -7,7 +7,6 @@ import math
 import sys
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich.console
@@ -87,9 +86,8 @@ def tell(error: Exception) -> int:
     return int(getattr(error, "exit_code", 2))
 
 
-def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: Sequence[str] = ()) -> None:
-    """Units and edits of a plan, what is done, what is left to do and how long that takes, and what is odd about it."""
-    from bench.commands.outlook import room
+def print_plan(name: str, place: str, plan: Plan, ahead: Forecast, notes: Sequence[str] = ()) -> None:
+    """Units and edits of a plan, what is done, what is left to do and how long that takes, and further `notes`, a line each."""
     from bench.progress import duration
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -101,7 +99,7 @@ def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: S
         counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
         table.add_row(escape(entry.label), escape(knob), *map(str, counts), time)
     out.print(
-        f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {folder}",
+        f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {place}",
         markup=False,
         soft_wrap=True,
     )
@@ -112,10 +110,8 @@ def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: S
     for look in ahead.looks:
         for field, number in look.lacking.items():
             out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
-    for warning in warnings:
-        out.print(warning, markup=False, highlight=False, soft_wrap=True)
-    if size := room(plan, folder):
-        out.print(size, markup=False, highlight=False, soft_wrap=True)
+    for note in notes:
+        out.print(note, markup=False, highlight=False, soft_wrap=True)
     out.print(str(ahead), markup=False)
     bases: dict[tuple[bool, str], list[str]] = {}
     for look in ahead.looks:

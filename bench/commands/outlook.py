@@ -73,7 +73,8 @@ class Forecast:
 def forecast(spec: Spec, plan: Plan, manifest: Manifest, run: Run, threads: int) -> Forecast:
     """The outlook of each editor, after a short trial of those of which `run` tells no time."""
     left = {unit.entry for unit in plan.units if not unit.missing}
-    known = {unit.entry for unit in plan.units if (record := run.record(unit.key)) and record.status == "done"}
+    done = {record.key for record in run.records(unit.key for unit in plan.units) if record.status == "done"}
+    known = {unit.entry for unit in plan.units if unit.key in done}
     trials, start = try_editors(spec, plan, manifest, sorted(left - known), threads=threads)
     return Forecast(outlooks(plan, run, trials), start)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.errors import RunError
 from bench.progress import Advance
-from bench.store.files import appearing, flush_folder
+from bench.store.files import appearing, flush_folder, remove_folder
 from bench.store.record import Record
 from bench.store.shards import Place, schema, write_index
 
@@ -55,6 +55,7 @@ class _Group:
 
 def packing_along(run: Run, most: int, advance: Advance) -> Advance:
     """`advance` for units that are finished, which also packs them whenever more than `most` folders of units lie there; never for 0."""
+    most = 0 if run.mirror is not None else most
     loose = sum(1 for _ in run.kept.loose()) if most else 0
 
     def advanced(steps: int = 1, note: str = "") -> None:
@@ -74,9 +75,11 @@ def packing_along(run: Run, most: int, advance: Advance) -> Advance:
 def pack_units(run: Run, *, patience: float = 60.0) -> Packing:
     """Move the units that are done into shards, in the plan's order, those of no plan after them.
 
-    Raises RunError where another command packs for longer than `patience` seconds, or the disk is full: what is packed stays packed, and
-    the rest where it is.
+    Raises RunError where the run is at a URL, where another command packs for longer than `patience` seconds, or the disk is full: what is
+    packed stays packed, and the rest where it is.
     """
+    if run.mirror is not None:
+        raise RunError(f"{run.name} is at a URL, where units are not packed; a run in a folder can be")
     packed, kept = Packing(), run.kept
     with kept.shards.locked(patience):
         loose = set(kept.loose())
@@ -101,7 +104,7 @@ def _whole_units(kept: Units, keys: Iterable[str], packed: Packing) -> Iterator[
         if files is None:
             packed.left += 1
         elif _is_packed(kept, record, files):
-            kept.remove_folder(key)
+            remove_folder(kept.folder / key)
         else:
             yield record, files
 
@@ -170,7 +173,7 @@ def _write_shard(kept: Units, units: Iterator[tuple[Record, dict[str, bytes]]], 
     flush_folder(path.parent)
     write_index(path, places)
     for key in places:
-        kept.remove_folder(key)
+        remove_folder(kept.folder / key)
     packed.units, packed.shards, packed.bytes = packed.units + len(places), packed.shards + 1, packed.bytes + total
     return True
 

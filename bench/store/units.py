@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from bench.errors import RunError
-from bench.store.files import TEMPORARY, own, write_flushed
+from bench.store.files import TEMPORARY, own, remove_folder, write_flushed
 from bench.store.record import Record
 from bench.store.shapes import flaw_of_record, parsed_as, read_as
 from bench.store.shards import Shards
@@ -98,8 +98,8 @@ class Units:
             write_whole(copy, data)
         return copy
 
-    def commit(self, record: Record, files: Mapping[str, bytes]) -> None:
-        """Write a unit's folder (record and `files` by name) and rename it into place; of two commits the first wins.
+    def commit(self, record: Record, files: Mapping[str, bytes], known: Callable[[], bool]) -> bool:
+        """Write a unit's folder (record and `files` by name), rename it into place unless the unit is `known` by then, and whether it was.
 
         A picture that is the run's copy of the sample, as the edit of an anchor is, becomes a link to it where the file system has links.
         """
@@ -111,27 +111,23 @@ class Units:
                 if not _linked(scratch / name, data, copies):
                     write_flushed(scratch / name, data)
             write_flushed(scratch / "record.json", record.encoded())
-            if self.record(record.key) is None:
-                self.discard(record.key)
-                scratch.rename(self.folder / record.key)
+            if known():
+                return False
+            self.discard(record.key)
+            scratch.rename(self.folder / record.key)
         except OSError as error:
-            if self.record(record.key) is None:
+            if not known():
                 raise RunError(f"could not write unit {record.key} to {self.folder}: {error}") from error
+            return False
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+        return True
 
     def discard(self, *keys: str) -> None:
         """Forget units, whichever form they have."""
         for key in keys:
-            self.remove_folder(key)
+            remove_folder(self.folder / key)
         self.shards.drop(keys)
-
-    def remove_folder(self, key: str) -> None:
-        """Remove a unit's folder in one step: it is renamed first."""
-        grave = self.folder / f"{TEMPORARY}{key}-{uuid.uuid4().hex[:8]}"
-        with suppress(FileNotFoundError):
-            (self.folder / key).rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
 
     def _copies(self, record: Record) -> list[tuple[int, Path]]:
         """The run's copies of the unit's sample, with their sizes."""
