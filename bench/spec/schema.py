@@ -57,6 +57,9 @@ class Spec(Strict):
         default="continue", description="or stop, {count: 10}, {share: 0.05}: failed units that stop no run"
     )
     retry: Retries = Field(default={}, description="class of an error, or Transport: how often such a unit is tried again")
+    pack_above: int = Field(
+        default=10_000, ge=0, description="pack finished units into shards whenever more of them have a folder; 0: never"
+    )
     unit_seconds: float | None = Field(default=None, gt=0, le=1e7, description="time limit of a unit; what takes longer fails")
     editors: list[EditorSpec] = Field(min_length=1)
     metrics: list[MetricSpec] = Field(min_length=1)

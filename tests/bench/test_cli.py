@@ -259,7 +259,7 @@ def test_the_gate_never_takes_a_malformed_file_for_a_regression(
         code, _, err = etabench("check", run, "--baseline", file)
         assert (code, err.count("\n"), "Traceback" in err) == (2, 1, False), err
     file.write_text(json.dumps(whole))
-    for name in ("plan.json", "scores/pairs.parquet", "scores/cards.json"):
+    for name in ("plan.parquet", "scores/pairs.parquet", "scores/cards.json"):
         kept = (run / name).read_bytes()
         (run / name).write_bytes(b"[1, 2")
         code, _, err = etabench("check", run, "--baseline", file)
