@@ -82,7 +82,8 @@ class Imagic(Editor[ImagicState]):
        embedding, with the U-Net frozen.
     2. Freeze e_opt and minimise the same loss over the U-Net.
     3. Sample from noise with e(eta) = eta e_tgt + (1 - eta) e_opt (Eq. 3) and guidance against the empty text. eta = 0
-       reconstructs the source; 0.6 to 0.8 is the useful range for most pictures.
+       reconstructs the source; 0.6 to 0.8 is the useful range for most pictures. The paper ends at 1, the target text itself; up
+       to 2 the embedding goes on along the same line, away from the source.
 
     The U-Net is tuned on a copy that the state owns: the shared model is never written to, whatever happens on the way.
     Timesteps and noise come from generators of the unit. Training is in float32 whatever the dtype of the weights; the tuned copy
@@ -112,7 +113,7 @@ class Imagic(Editor[ImagicState]):
     knob = Knob(
         "eta",
         0.0,
-        1.0,
+        2.0,
         (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         "weight of the target text's embedding against the optimised one",
     )

@@ -20,12 +20,14 @@ from bench.analysis.leaderboard import leaderboard
 from bench.analysis.masks import mask_quality
 from bench.analysis.statements import statements
 from bench.analysis.turns import turns
+from bench.analysis.untold import untold
 from bench.commands.methods import methods, papers
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.scoring import Scores, read_scores
 from bench.scoring.axes import Axes, anchor_ends, balance, operating_points
 from bench.store import Record, Run, claims, write_atomically
+from bench.toybox.embedded import on_toybox
 from reports.style import WIDTH
 
 if TYPE_CHECKING:
@@ -109,7 +111,12 @@ def report_data(run: Run, width: float | None = None) -> ReportData:
         cards=scores.cards,
         meta=_meta(run) | {"operating_point": _choice(plan, curve_table, axes)} | _environment(run),
         gallery=_gallery(run, records),
-        warnings=[*_at_work(run), *_written_beside(plan), *_warnings(count_table, unit_table, scores, compared)],
+        warnings=[
+            *_at_work(run),
+            *_written_beside(plan),
+            *_warnings(count_table, unit_table, scores, compared),
+            *(untold(plan, scores) if on_toybox(run.spec) else []),
+        ],
         interval=_interval(plan),
         set_interval=_set_interval(scores),
         differences=compared,
