@@ -129,13 +129,14 @@ class Imagic(Editor[ImagicState]):
         "toybox": {
             "embedding_steps": 80,
             "embedding_lr": 1e-2,
-            "unet_steps": 120,
-            "unet_lr": 2e-4,
-            "draws": 4,
+            "unet_steps": 150,
+            "unet_lr": 1e-4,
+            "draws": 1,
             "steps": 25,
-            "guidance": 5.0,
+            "guidance": 3.0,
         },
     }
+    grids: ClassVar[Mapping[str, tuple[float, ...]]] = {"toybox": (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)}
 
     def __init__(self, model: DiffusionModel | None, params: ImagicParams) -> None:
         super().__init__(model, params)

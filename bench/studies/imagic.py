@@ -12,19 +12,43 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.analysis.intervals import weighted_interval
-from bench.studies.laboratory import SEED, Floats, Laboratory, Measured, scenes
+from bench.studies.laboratory import Floats, Laboratory, Measured, scenes
 from bench.toybox.manifests import CATEGORIES, SceneEdit
+from editors import DiffusionModel
 from editors.imagic import Imagic
 
 __all__ = ["SETTINGS", "judged", "main", "page", "tuned", "tuning_scenes"]
+
+Statistic: TypeAlias = Callable[[Floats], Floats]
+"""Weights of the scenes (r, n) to what is measured, (r,)."""
+COUNT = 4
+"""Changes of state to tune on, and edits of other kinds beside them."""
+JUDGED = 40
+
+
+class Noisier(DiffusionModel):
+    """Trains on the noisier half of the levels."""
+
+    def denoising_loss(self, x0: Tensor, levels: Tensor, noise: Tensor, context: Tensor) -> Tensor:
+        return super().denoising_loss(x0, (self.train_levels + levels) // 2, noise, context)
+
+
+class Cleaner(DiffusionModel):
+    """Trains on the cleaner half of the levels."""
+
+    def denoising_loss(self, x0: Tensor, levels: Tensor, noise: Tensor, context: Tensor) -> Tensor:
+        return super().denoising_loss(x0, levels // 2, noise, context)
+
 
 TUNING_SEED = 78
 """Of the scenes that the preset was chosen on, and of the units there."""
@@ -35,8 +59,22 @@ FORMER: Mapping[str, Any] = {"unet_steps": 120, "unet_lr": 2e-4, "draws": 4, "gu
 """What the preset had before it was tuned."""
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "the preset": {},
+    "the former preset": FORMER,
+    "embedding, 20 steps": {"embedding_steps": 20},
+    "embedding, 160 steps": {"embedding_steps": 160},
+    "embedding at 3e-3": {"embedding_lr": 3e-3},
+    "fine-tuning, 75 steps": {"unet_steps": 75},
+    "fine-tuning at 5e-5": {"unet_lr": 5e-5},
+    "fine-tuning at 2e-4": {"unet_lr": 2e-4},
+    "fine-tuning, 300 steps at 5e-5": {"unet_lr": 5e-5, "unet_steps": 300},
+    "fine-tuning by LoRA at 1e-3": {"tune": "lora", "unet_lr": 1e-3},
+    "4 draws a step": {"draws": 4},
+    "guidance 5": {"guidance": 5.0},
+    "guidance 7.5": {"guidance": 7.5},
 }
 """What is tried, by its name, as parameters in place of the preset's."""
+KINDS: Mapping[str, type[DiffusionModel]] = {"noisier half of the levels": Noisier, "cleaner half of the levels": Cleaner}
+"""Settings that are no parameter: which noise levels both stages train on."""
 PAGE = Path(__file__).parents[2] / "docs" / "imagic.md"
 
 
@@ -47,7 +85,6 @@ def tuning_scenes(lab: Laboratory, count: int) -> list[SceneEdit]:
     return list(chain.from_iterable(zip(states, lab.told(scenes(count, *others, seed=TUNING_SEED)), strict=True)))
 
 
-```
 @dataclass(frozen=True)
 class Tried:
     """One setting on the tuning scenes."""
@@ -67,7 +104,8 @@ class Tried:
 
 def tuned(lab: Laboratory, drawn: Sequence[SceneEdit], name: str) -> Tried:
     """A setting tried on scenes."""
-    params, equal = SETTINGS[name], np.ones((1, len(drawn)))
+    params, equal = SETTINGS.get(name, {}), np.ones((1, len(drawn)))
+    lab = replace(lab, kind=KINDS[name]) if name in KINDS else lab
     found, truths = lab.edit("imagic", drawn, ETAS, **params), lab.ends(drawn).fidelity[:, 1]
     level = np.array([truths.mean()])
     fidelity, clip = (mean[0] for mean in found.means(equal))
@@ -83,3 +121,81 @@ def tuned(lab: Laboratory, drawn: Sequence[SceneEdit], name: str) -> Tried:
     )
 
 
+@dataclass(frozen=True)
+class Judged:
+    """The preset and the former one on scenes that neither was chosen on."""
+
+    scenes: int
+    from_text: float
+    """Share of pictures made from the text alone that succeed: as far as the generator goes."""
+    rows: Sequence[tuple[str, float, float, tuple[float, float, float]]] = ()
+    """What is measured, both values, and their difference with its interval."""
+
+
+def judged(lab: Laboratory, drawn: Sequence[SceneEdit]) -> Judged:
+    """Both presets at the preset's own etas."""
+    ours, theirs = (lab.edit("imagic", drawn, Imagic.grids["toybox"], **params) for params in ({}, FORMER))
+    truths, n = lab.ends(drawn).fidelity[:, 1], len(drawn)
+    within = sum(eta <= 1 for eta in Imagic.grids["toybox"])
+
+    def success(one: Measured) -> Statistic:
+        return lambda weights: one.success_at(weights @ truths / weights.sum(axis=1), weights)
+
+    def kept(one: Measured) -> Statistic:
+        return lambda weights: one.means(weights)[0][:, 0]
+
+    pairs = (
+        ("success", success(ours), success(theirs)),
+        ("success with eta up to 1", success(ours.up_to(within)), success(theirs.up_to(within))),
+        ("1-LPIPS to the source at eta 0", kept(ours), kept(theirs)),
+    )
+    rows = [
+        (what, float(one(np.ones((1, n)))[0]), float(other(np.ones((1, n)))[0]), weighted_interval(_less(one, other), n))
+        for what, one, other in pairs
+    ]
+    return Judged(n, float(lab.edit("regenerate", drawn, (0.0,)).success.mean()), rows)
+
+
+def _less(one: Statistic, other: Statistic) -> Statistic:
+    return lambda weights: one(weights) - other(weights)
+
+
+def page(rows: Sequence[Tried], against: Judged) -> str:
+    """Both tables in Markdown."""
+    lines = ["# What decides Imagic on ToyBox", "", (__doc__ or "").split("\n\n", 1)[1].strip(), "", "## Tuned", ""]
+    lines += [
+        f"On {2 * COUNT} scenes, half of them changes of state, eta {', '.join(f'{eta:g}' for eta in ETAS)}. Cost counts the noisy "
+        "latents that both stages train on.",
+        "",
+        "| setting | success | with eta up to 1 | CLIP score there | 1-LPIPS at eta 0 | at eta 2 | cost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        shares, fidelity = f"{row.success:.2f} | {row.within:.2f} | {row.clip:.1f}", " | ".join(f"{x:.3f}" for x in row.fidelity)
+        lines.append(f"| {row.name} | {shares} | {fidelity} | {row.cost} |")
+    lines += ["", "## Judged", "", f"On {against.scenes} other changes of state, with 95 % intervals over scenes.", ""]
+    lines += ["| | the preset | the former one | difference | interval |", "|---|---|---|---|---|"]
+    for what, one, other, (difference, low, high) in against.rows:
+        lines.append(f"| {what} | {one:.3f} | {other:.3f} | {difference:+.3f} | {low:+.3f} to {high:+.3f} |")
+    lines += ["", f"Pictures made from the text alone succeed in {against.from_text:.2f}: as far as the generator goes."]
+    return "\n".join([*lines, "", READING])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench.studies.imagic", description="Try what decides Imagic on ToyBox.")
+    parser.add_argument("--out", type=Path, default=PAGE, help="page to write (default: docs/imagic.md)")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    lab, rows = Laboratory(TUNING_SEED), list[Tried]()
+    drawn = tuning_scenes(lab, COUNT)
+    for name in (*SETTINGS, *KINDS):
+        rows.append(tuned(lab, drawn, name))
+        print(f"{name}: done", file=sys.stderr, flush=True)
+    other = Laboratory()
+    against = judged(other, other.told(scenes(2 * JUDGED, "state"))[:JUDGED])
+    given.out.write_text(page(rows, against), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

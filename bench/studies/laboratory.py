@@ -69,10 +69,12 @@ class Laboratory:
 
     seed: int = SEED
     """Of all units."""
+    kind: type[DiffusionModel] = DiffusionModel
+    """What the generator is opened as."""
 
     @cached_property
     def model(self) -> DiffusionModel:
-        return DiffusionModel.load(TOYBOX / "generator")
+        return self.kind.load(TOYBOX / "generator")
 
     @cached_property
     def clip(self) -> CLIPScore:
@@ -102,7 +104,9 @@ class Laboratory:
         for number, scene in enumerate(scenes):
             source = render(scene.source).image
             shape = mask(scene) if mask else None
-            task = EditTask(source.copy(), scene.target.caption, scene.source.caption, shape, seed=derive_seed(self.seed, str(number)))
+            task = EditTask(
+                source.copy(), scene.target.caption, scene.source.caption, shape, seed=derive_seed(self.seed, str(number))
+            )
             edits = [edit for edit in editor.render(editor.prepare(task), values) if edit is not None]
             rows.append(self._score(scene, source, edits))
         return self._measured(rows)
