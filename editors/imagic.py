@@ -101,7 +101,8 @@ class Imagic(Editor[ImagicState]):
     Presets: ``paper_sd`` (and ``paper``) has the values for Stable Diffusion, ``paper_imagen`` those for Imagen's base
     model, whose fine-tuning rate is not published: that of Stable Diffusion stands in. DDIM is the paper's sampler; its
     number of steps and the guidance scale are not given there, and are the usual 50 and 7.5. Stages for super-resolution
-    models do not apply to a latent model. ``lora`` has rank and rate of common LoRA training, published for no Imagic.
+    models do not apply to a latent model. ``toybox`` was chosen on scenes of its own, and its grid goes on to eta 2,
+    where a text follows more closely than at 1. ``lora`` has rank and rate of common LoRA training, published for no Imagic.
 
     The common pipeline implementation has other step counts and rates, extrapolates by default (eta 1.2), draws from
     the global generator, and keeps the tuned weights for the next picture. Nothing of that is repeated.

@@ -3,8 +3,9 @@
 The ``toybox`` preset was chosen on one set of scenes and is judged on another; the shipped manifests have part in neither. One setting at a
 time is moved away from the preset. **Success** is the share of scenes in which the feature network reads the target, read off the mean
 curve where its mean 1-LPIPS is that of the ground truths, so that an edit may change the picture as much as the right edit does, and no
-more; a curve that does not come so far counts with its end. The best setting is that of most success, at equal success that of
-the higher CLIP score at the same place. Scenes whose truth the judge does not score 5 points above their source are left out.
+more; a curve that does not come so far counts with its end. Settings within half a scene of the most success count as equal; of these
+the preset is the cheapest, and of equally cheap ones that of the higher CLIP score at the same place. Scenes whose truth the judge does
+not score 5 points above their source are left out.
 """
 
 from __future__ import annotations
