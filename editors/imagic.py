@@ -105,7 +105,7 @@ class Imagic(Editor[ImagicState]):
     where a text follows more closely than at 1. ``lora`` has rank and rate of common LoRA training, published for no Imagic.
 
     The common pipeline implementation has other step counts and rates, extrapolates by default (eta 1.2), draws from
-    the global generator, and keeps the tuned weights for the next picture. Nothing of that is repeated.
+    the global generator, and keeps the tuned weights for the next picture. Nothing of that is repeated, but an eta beyond 1 may be asked for.
     """
 
     name = "imagic"

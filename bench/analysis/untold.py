@@ -33,5 +33,5 @@ def untold(plan: Plan, scores: Scores) -> list[str]:
     more = f" and {len(blind) - NAMED} more" if len(blind) > NAMED else ""
     return [
         f"clip does not tell {len(blind)} of {len(both)} samples edited from unedited: it scores the ground truth less than {LEAST:g} "
-        f"above the source ({', '.join(blind[:NAMED])}{more}). They count in every mean; no headline may rest on them."
+        f"above the source ({', '.join(blind[:NAMED])}{more}). They count in every mean, where their clip says nothing of the edit."
     ]

@@ -76,6 +76,9 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 """What is tried, by its name, as parameters in place of the preset's."""
 KINDS: Mapping[str, type[DiffusionModel]] = {"noisier half of the levels": Noisier, "cleaner half of the levels": Cleaner}
 """Settings that are no parameter: which noise levels both stages train on."""
+READING = """## Reading it
+
+"""
 PAGE = Path(__file__).parents[2] / "docs" / "imagic.md"
 
 

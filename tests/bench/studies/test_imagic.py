@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from bench.studies import imagic
 from bench.studies.imagic import ETAS, JUDGED, KINDS, PAGE, SETTINGS, Judged, Tried, judged, page, tuned
 from bench.studies.laboratory import Laboratory, Measured
 from bench.toybox.manifests import SceneEdit, edits
+from editors import DiffusionModel
 from editors.imagic import Imagic
 
 SCENES = edits(4, 5)
@@ -49,6 +52,18 @@ def test_both_presets_are_judged_on_the_same_scenes(monkeypatch: pytest.MonkeyPa
     assert (one, other, difference) == pytest.approx((0.5, 1.0, -0.5))
     assert low < -0.5 < high
     assert rows["1-LPIPS to the source at eta 0"][2] == 0
+
+
+def test_halves_of_the_levels_are_all_of_a_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    def levels(self: DiffusionModel, x0: Tensor, levels: Tensor, noise: Tensor, context: Tensor) -> Tensor:
+        return levels
+
+    monkeypatch.setattr(DiffusionModel, "denoising_loss", levels)
+    monkeypatch.setattr(DiffusionModel, "train_levels", 1000)
+    asked, nothing = torch.arange(1000), torch.zeros(1)
+    halves = {name: kind.__new__(kind).denoising_loss(nothing, asked, nothing, nothing) for name, kind in KINDS.items()}
+    assert sorted(set(halves["noisier half of the levels"].tolist())) == list(range(500, 1000))
+    assert sorted(set(halves["cleaner half of the levels"].tolist())) == list(range(500))
 
 
 def test_settings_differ_from_the_preset_in_what_they_name() -> None:
