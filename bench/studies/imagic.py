@@ -34,7 +34,7 @@ Statistic: TypeAlias = Callable[[Floats], Floats]
 """Weights of the scenes (r, n) to what is measured, (r,)."""
 COUNT = 4
 """Changes of state to tune on, and edits of other kinds beside them."""
-JUDGED = 40
+JUDGED = 20
 
 
 class Noisier(DiffusionModel):
