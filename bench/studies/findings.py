@@ -44,11 +44,12 @@ READING = """## Reading it
   silhouette is what both pictures share.
 - **Imagic** reconstructs as claimed, and makes changes of state that masked editors do not. Where an edit may change the picture as much
   as the right one does, four in five succeed, and little more than half of those of DiffEdit and Blended Latent Diffusion, which a mask
-  holds back: their curves end at a 1-LPIPS of 0.88 and 0.87. At equal fidelity both lie above it, but that compares where they are, among small
-  changes, and not where Imagic edits. From SDEdit, which fits nothing, it is not told apart: one object before a simple background leaves little at
-  64 px that a fit keeps and noise does not. [What decides it](imagic.md) was tried on other scenes.
-- **Success** at the true edits' 1-LPIPS is read off the mean curve there; a curve that does not come so far counts with its end. Scenes whose
-  true edit CLIP scores less than 5 above the source are left out, since no edit of them can be told: a padlock that is to be locked.
+  holds back: their curves end at a 1-LPIPS of 0.88 and 0.87. At equal fidelity both lie above it, but that compares where they are, among
+  small changes, and not where Imagic edits. From SDEdit, which fits nothing, it is not told apart: one object before a simple background
+  leaves little at 64 px that a fit keeps and noise does not. [What decides it](imagic.md) was tried on other scenes.
+- **Success** at the true edits' 1-LPIPS is read off the mean curve there; a curve that does not come so far counts with its end. Scenes
+  whose true edit CLIP scores less than 5 above the source are left out, since no edit of them can be told: a padlock that is to be
+  locked.
 - **Shrinking masks**: one cell of the 16 x 16 latent grid is 4 px, so a dilation of 7 cells covers near half of the picture; on the 64
   x 64 grid of Stable Diffusion it covers a ninth. The published kernels do not scale down to
   ToyBox, and smaller ones make no difference either.
