@@ -13,19 +13,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from bench.analysis.intervals import weighted_interval
 from bench.studies.laboratory import Floats, Laboratory, Measured, scenes
 from bench.toybox.manifests import CATEGORIES, SceneEdit
-from editors import DiffusionModel
 from editors.imagic import Imagic
 
 __all__ = ["SETTINGS", "judged", "main", "page", "tuned", "tuning_scenes"]
@@ -35,22 +33,6 @@ Statistic: TypeAlias = Callable[[Floats], Floats]
 COUNT = 4
 """Changes of state to tune on, and edits of other kinds beside them."""
 JUDGED = 20
-
-
-class Noisier(DiffusionModel):
-    """Trains on the noisier half of the levels."""
-
-    def denoising_loss(self, x0: Tensor, levels: Tensor, noise: Tensor, context: Tensor) -> Tensor:
-        return super().denoising_loss(x0, (self.train_levels + levels) // 2, noise, context)
-
-
-class Cleaner(DiffusionModel):
-    """Trains on the cleaner half of the levels."""
-
-    def denoising_loss(self, x0: Tensor, levels: Tensor, noise: Tensor, context: Tensor) -> Tensor:
-        return super().denoising_loss(x0, levels // 2, noise, context)
-
-
 TUNING_SEED = 78
 """Of the scenes that the preset was chosen on, and of the units there."""
 ETAS = (0.0, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -60,24 +42,24 @@ FORMER: Mapping[str, Any] = {"unet_steps": 120, "unet_lr": 2e-4, "draws": 4, "gu
 """What the preset had before it was tuned."""
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "the preset": {},
-    "the former preset": FORMER,
-    "embedding, 20 steps": {"embedding_steps": 20},
     "embedding, 160 steps": {"embedding_steps": 160},
-    "embedding at 3e-3": {"embedding_lr": 3e-3},
-    "fine-tuning, 75 steps": {"unet_steps": 75},
     "fine-tuning at 5e-5": {"unet_lr": 5e-5},
     "fine-tuning at 2e-4": {"unet_lr": 2e-4},
     "fine-tuning, 300 steps at 5e-5": {"unet_lr": 5e-5, "unet_steps": 300},
-    "fine-tuning by LoRA at 1e-3": {"tune": "lora", "unet_lr": 1e-3},
-    "4 draws a step": {"draws": 4},
     "guidance 5": {"guidance": 5.0},
     "guidance 7.5": {"guidance": 7.5},
 }
 """What is tried, by its name, as parameters in place of the preset's."""
-KINDS: Mapping[str, type[DiffusionModel]] = {"noisier half of the levels": Noisier, "cleaner half of the levels": Cleaner}
-"""Settings that are no parameter: which noise levels both stages train on."""
 READING = """## Reading it
 
+- **The rate decides how tightly the picture is bound.** At 2e-4 few edits succeed before eta 1, and fewer where the truths lie. At 5e-5 the
+  same number of steps does not bring the picture back; 300 steps do, and edit as well as the preset, at more than half again its cost.
+- **Eta beyond 1** is where a picture that is bound gives way: all settings that bring it back succeed more often with it than without.
+- **A longer fit of the embedding** moves the useful range below 1; it does not add to it.
+- **Guidance** above 3 edits no more, and keeps less.
+- **Judged**, the preset succeeds about as often as the former one, for less than a third of its cost; more is not shown. The generator is
+  not what limits it: pictures made from the text alone nearly all succeed.
+- Eight scenes tell large differences only. The embedding's rate, draws, LoRA and the weighting of noise levels were not tried.
 """
 PAGE = Path(__file__).parents[2] / "docs" / "imagic.md"
 
@@ -108,8 +90,7 @@ class Tried:
 
 def tuned(lab: Laboratory, drawn: Sequence[SceneEdit], name: str) -> Tried:
     """A setting tried on scenes."""
-    params, equal = SETTINGS.get(name, {}), np.ones((1, len(drawn)))
-    lab = replace(lab, kind=KINDS[name]) if name in KINDS else lab
+    params, equal = SETTINGS[name], np.ones((1, len(drawn)))
     found, truths = lab.edit("imagic", drawn, ETAS, **params), lab.ends(drawn).fidelity[:, 1]
     level = np.array([truths.mean()])
     fidelity, clip = (mean[0] for mean in found.means(equal))
@@ -193,7 +174,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     lab, rows = Laboratory(TUNING_SEED), list[Tried]()
     drawn = tuning_scenes(lab, COUNT)
-    for name in (*SETTINGS, *KINDS):
+    for name in SETTINGS:
         rows.append(tuned(lab, drawn, name))
         print(f"{name}: done", file=sys.stderr, flush=True)
     other = Laboratory()

@@ -69,12 +69,10 @@ class Laboratory:
 
     seed: int = SEED
     """Of all units."""
-    kind: type[DiffusionModel] = DiffusionModel
-    """What the generator is opened as."""
 
     @cached_property
     def model(self) -> DiffusionModel:
-        return self.kind.load(TOYBOX / "generator")
+        return DiffusionModel.load(TOYBOX / "generator")
 
     @cached_property
     def clip(self) -> CLIPScore:

@@ -7,26 +7,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from bench.studies import imagic
-from bench.studies.imagic import ETAS, JUDGED, KINDS, PAGE, SETTINGS, Judged, Tried, judged, page, tuned
+from bench.studies.imagic import ETAS, JUDGED, PAGE, SETTINGS, Judged, Tried, judged, page, tuned
 from bench.studies.laboratory import Laboratory, Measured
 from bench.toybox.manifests import SceneEdit, edits
-from editors import DiffusionModel
 from editors.imagic import Imagic
 
 SCENES = edits(4, 5)
 
 
 class Made(Laboratory):
-    """Curves from 1 down by a tenth with each value; half of the scenes succeed from the second value on, with 4 draws all of them."""
+    """Curves from 1 down by a tenth with each value; half of the scenes succeed from the second value on, with guidance 5 all of them."""
 
     def edit(self, name: str, scenes: Sequence[SceneEdit], values: Sequence[float], **params: Any) -> Measured:
         n, k = len(scenes), len(values)
         late = np.arange(k) > 0
-        success = np.stack([late & (number % 2 == 0 or params.get("draws") == 4) for number in range(n)])
+        success = np.stack([late & (number % 2 == 0 or params.get("guidance") == 5) for number in range(n)])
         curve = np.linspace(1.0, 1.1 - 0.1 * k, k)
         return Measured(np.tile(100 - 10 * curve, (n, 1)), np.tile(curve, (n, 1)), success)
 
@@ -36,34 +33,22 @@ class Made(Laboratory):
 
 
 def test_a_setting_is_tried_where_the_truths_lie() -> None:
-    found = tuned(Made(), SCENES, "4 draws a step")
+    found = tuned(Made(), SCENES, "guidance 5")
     assert (found.success, found.within) == pytest.approx((1.0, 1.0)), "with eta up to 1 the curve ends at 0.8"
     assert found.clip == pytest.approx(93.0)
     assert found.fidelity == pytest.approx((1.0, 0.5))
     preset = Imagic.resolve("toybox").model_dump()
-    assert found.cost == 4 * (preset["embedding_steps"] + preset["unet_steps"])
+    assert found.cost == preset["embedding_steps"] + preset["unet_steps"]
     assert tuned(Made(), SCENES, "the preset").success == pytest.approx(0.5)
 
 
 def test_both_presets_are_judged_on_the_same_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imagic, "FORMER", {"draws": 4})
+    monkeypatch.setattr(imagic, "FORMER", {"guidance": 5.0})
     rows = {what: (one, other, *interval) for what, one, other, interval in judged(Made(), SCENES).rows}
     one, other, difference, low, high = rows["success"]
     assert (one, other, difference) == pytest.approx((0.5, 1.0, -0.5))
     assert low < -0.5 < high
     assert rows["1-LPIPS to the source at eta 0"][2] == 0
-
-
-def test_halves_of_the_levels_are_all_of_a_half(monkeypatch: pytest.MonkeyPatch) -> None:
-    def levels(self: DiffusionModel, x0: Tensor, levels: Tensor, noise: Tensor, context: Tensor) -> Tensor:
-        return levels
-
-    monkeypatch.setattr(DiffusionModel, "denoising_loss", levels)
-    monkeypatch.setattr(DiffusionModel, "train_levels", 1000)
-    asked, nothing = torch.arange(1000), torch.zeros(1)
-    halves = {name: kind.__new__(kind).denoising_loss(nothing, asked, nothing, nothing) for name, kind in KINDS.items()}
-    assert sorted(set(halves["noisier half of the levels"].tolist())) == list(range(500, 1000))
-    assert sorted(set(halves["cleaner half of the levels"].tolist())) == list(range(500))
 
 
 def test_settings_differ_from_the_preset_in_what_they_name() -> None:
@@ -78,7 +63,7 @@ def test_the_page_is_what_the_module_writes() -> None:
     assert text.startswith(head), "the page is stale: python -m bench.studies.imagic"
     assert text.endswith(f"\n\n{imagic.READING}")
     tried = {row.split("|")[1].strip(): row for row in text.splitlines() if row.startswith("| ")}
-    for name in (*SETTINGS, *KINDS):
+    for name in SETTINGS:
         assert name in tried
 
 
