@@ -316,6 +316,7 @@ def test_one_editor_or_metric_is_shown_whole(etabench: Callable[..., Outcome]) -
     assert code == 0
     assert "  guidance: classifier-free guidance scale" in out
     assert "  toybox: " in out
+    assert "grid of eta [0.0, 0.5" in etabench("list", "editors", "imagic")[1]
     facts = json.loads(etabench("list", "metrics", "lpips", "--json")[1])
     assert "net: 'str' = 'alex'" in facts["parameters"]
     code, _, err = etabench("list", "editors", "sdedi")

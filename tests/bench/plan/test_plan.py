@@ -45,6 +45,12 @@ def test_a_unit_is_a_sample_an_editor_and_a_seed_with_all_its_knob_values(make_s
     assert len(set(keys(plan))) == len(plan.units)
 
 
+def test_a_preset_may_have_a_grid_of_its_own_that_the_spec_s_own_replaces(make_spec: SpecMaker) -> None:
+    kinds = ({}, {"preset": "loud"}, {"preset": "loud", "grid": [0.75]})
+    plan = planned(make_spec(*(editor("Early", label=str(number), **kind) for number, kind in enumerate(kinds))))
+    assert [entry.values for entry in plan.entries] == [(0.0, 0.5, 1.0), (0.0, 0.25), (0.75,)]
+
+
 def test_a_plan_survives_its_file(make_spec: SpecMaker, tmp_path: Path) -> None:
     plan = planned(make_spec(editor("Fade"), editor("NeedsMask"), anchors=["oracle"]))
     write_plan(tmp_path / "plan.parquet", plan)
