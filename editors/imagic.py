@@ -170,9 +170,7 @@ class Imagic(Editor[ImagicState]):
         weights = self._weights(tuned.unet, task.seed) if p.unet_steps else []
         second = derive_seed(task.seed, "unet")
         bits = 8 if p.tune == "full_8bit" else 32
-        unet_loss = self._fit(
-            tuned, x0, e_opt, weights, steps=p.unet_steps, lr=p.unet_lr, seed=second, stage="U-Net", bits=bits
-        )
+        unet_loss = self._fit(tuned, x0, e_opt, weights, steps=p.unet_steps, lr=p.unet_lr, seed=second, stage="U-Net", bits=bits)
         if weights and p.tune == "lora":
             tuned.unet.fuse_lora()
             tuned.unet.unload_lora()

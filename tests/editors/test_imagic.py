@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -145,16 +146,17 @@ def test_where_there_is_no_room_even_so_it_fails(model: DiffusionModel, task: Ed
 def test_adam_in_8_bits_keeps_small_moments_and_tunes_all_weights(
     model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bitsandbytes.optim import Adam8bit
-
+    library = pytest.importorskip(
+        "bitsandbytes.optim", reason="an extra of its own: wherever it is, diffusers imports it and it has its say"
+    )
     made: list[Any] = []
-    whole = Adam8bit.__init__
+    whole = library.Adam8bit.__init__
 
     def watch(self: Any, *given: Any, **options: Any) -> None:
         made.append(self)
         whole(self, *given, **options)
 
-    monkeypatch.setattr(Adam8bit, "__init__", watch)
+    monkeypatch.setattr(library.Adam8bit, "__init__", watch)
     state, plain = make(model, tune="full_8bit").prepare(task), make(model).prepare(task)
     assert len(made) == 1, "the embedding is small, and has Adam's own"
     assert torch.equal(state.e_opt, plain.e_opt)
@@ -167,6 +169,26 @@ def test_adam_in_8_bits_keeps_small_moments_and_tunes_all_weights(
     # rounding of the moments is a few per cent, and four steps hardly add it up
     assert 0 < gap < 0.2 * moved
     assert make(model, tune="full_8bit").facts(state)["tune"] == "full_8bit"
+
+
+def test_the_weights_alone_have_the_optimiser_of_8_bits(
+    model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    class Adam8bit(torch.optim.Adam):
+        def __init__(self, over: list[torch.Tensor], lr: float) -> None:
+            made.append(len(over))
+            super().__init__(over, lr=lr)
+
+    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=SimpleNamespace(Adam8bit=Adam8bit)))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", SimpleNamespace(Adam8bit=Adam8bit))
+    monkeypatch.setattr("editors.imagic.find_spec", lambda name: name)
+    state, plain = make(model, tune="full_8bit").prepare(task), make(model).prepare(task)
+    assert made == [len(list(model.unet.parameters()))]
+    assert all(
+        torch.equal(ours, its) for ours, its in zip(state.tuned.unet.parameters(), plain.tuned.unet.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize(("tune", "extra"), [("lora", "peft"), ("full_8bit", "bitsandbytes")])
