@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.devices import AUTO
 from bench.errors import ModelError, SpecError
 from bench.toybox import embedded
 
@@ -61,13 +60,13 @@ def load(
     *,
     device: str,
     dtype: str,
-    max_batch: int | str = AUTO,
+    max_batch: int | None = None,
     side: int | None = None,
     channels_last: bool = False,
     compile_mode: str | None = None,
 ) -> DiffusionModel:
     """The model on `device` in `dtype` (a torch dtype's name), its networks taking `max_batch` items in a call at the most, for pictures of
-    `side` pixels. `auto` is as many as a measured call says that the device has room for, at most 64. For the rest see
+    `side` pixels. None is as many as a measured call says that the device has room for, at most 64. For the rest see
     `editors.toolbox.speed`.
 
     Raises ModelError, CheckpointError, or EditorError where there is no compiler.
@@ -83,7 +82,7 @@ def load(
     try:
         model = DiffusionModel.load(folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle, side=side)
         faster(model, channels_last=channels_last, compile_mode=compile_mode)
-        model.max_batch = fitting(model) if max_batch == AUTO else int(max_batch)
+        model.max_batch = fitting(model) if max_batch is None else max_batch
         return model
     except (RuntimeError, OSError) as error:
         raise ModelError(f"model {folder} cannot be loaded on {device}: {' '.join(str(error).split())[:300]}") from error
