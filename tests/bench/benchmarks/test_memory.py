@@ -13,6 +13,7 @@ from bench import registry
 from bench.benchmarks import memory
 from bench.benchmarks.emulated import on_card, unavailable
 from bench.benchmarks.sizes import SIZES
+from bench.commands.room import measured
 from editors.toolbox.speed import MEMORY_SHARE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(unavailable()), reason=unavailable())]
@@ -115,6 +116,7 @@ def test_one_measured_step_tells_how_many_items_have_room(gib: dict[str, Any]) -
 
 def test_the_page_says_what_is_measured() -> None:
     table = page()
+    assert table == measured(), "what the page shows, `etabench doctor` tells"
     assert [name.split(",")[0] for name in table] == list(SIZES)
     for column, size in zip(table.values(), SIZES.values(), strict=True):
         fit = {row for row, (name, _) in memory.EDITORS.items() if not registry.load_editor(name).misfit(size.family)}
