@@ -54,7 +54,7 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[tuple
     """Set every ``key=value`` in ``raw`` (shorthands already expanded); values are read as YAML.
 
     An item of a list is named by its index, or by its label or name: ``editors.imagic.preset=paper``. A place of the model stands for the
-    one that was in ``raw``.
+    one before it, and its revision.
     Returns the place that each override set.
     """
     places: dict[tuple[str | int, ...], str] = {}

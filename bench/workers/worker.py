@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
-from bench.devices import AUTO, PeakMemory, empty_cache, out_of_memory
+from bench.devices import PeakMemory, empty_cache, out_of_memory
 from bench.errors import EtabenchError, RunError, message_of, origin_of
 from bench.interrupts import TimeLimit, exits_are_errors, no_way_out, time_limit
 from bench.manifest.pictures import pixel_hash
@@ -84,7 +84,7 @@ class Worker:
             models.reference(spec),
             device=self.device,
             dtype=plan.dtype,
-            max_batch=None if spec.max_batch == AUTO else spec.max_batch,
+            max_batch=None if isinstance(spec.max_batch, str) else spec.max_batch,
             side=spec.manifest.size,
             channels_last=spec.channels_last,
             compile_mode=spec.compile,

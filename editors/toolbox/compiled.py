@@ -30,16 +30,16 @@ class Compiled:
 
     def __init__(self, network: Any, mode: str, backend: str = "inductor") -> None:
         """``mode`` is one of torch's, of which only its own ``backend`` knows."""
-        own = {"mode": mode} if backend == "inductor" else {}
         self._graphs = mode == GRAPHS
-        self._forward = torch.compile(network, dynamic=True, backend=backend, **own)
+        own = mode if backend == "inductor" else None
+        self._forward: Any = torch.compile(network, dynamic=True, backend=backend, mode=own)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
         """What the network gives; nothing later writes to it."""
         with torch._dynamo.config.patch(recompile_limit=MOST_FORMS, fail_on_recompile_limit_hit=True):
             if not self._graphs:
                 return self._forward(*given, **named)
-            torch.compiler.cudagraph_mark_step_begin()
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             output = self._forward(*given, **named)
         sample: Tensor = output.sample
         return type(output)(sample=sample.clone())  # a graph's own memory is written to by its next replay

@@ -57,7 +57,8 @@ def gaps(editors: Sequence[str], dtypes: Sequence[str], steps: int) -> list[Gap]
         own = {key: value for key, value in {**QUICK, "steps": steps}.items() if key in cls.Params.model_fields}
         editor = cls(model, with_ranker(cls, cls.resolve(preset_of(cls.presets), own)))
         with deterministic(1):
-            return np.stack(editor.render(editor.prepare(task), (0.5, 1.0))).astype(int)
+            made: Any = editor.render(editor.prepare(task), (0.5, 1.0))
+            return np.stack(made).astype(int)
 
     host = DiffusionModel.load(generator())
     expected = {name: edits(host, name) for name in editors}
