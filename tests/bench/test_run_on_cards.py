@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hollow_checkpoints import hollow
 
 from bench.benchmarks.emulated import on_card, unavailable
 from bench.benchmarks.sizes import SIZES
+from bench.toybox.embedded import network
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(unavailable()), reason=unavailable())]
 
@@ -117,13 +119,16 @@ def dry_run(card: Any, spec: str, model: str, folder: str) -> dict[str, Any]:
 
 def test_a_run_at_the_size_of_stable_diffusion_is_made_scored_and_reported(tmp_path: Path) -> None:
     spec = tmp_path / "cards.yaml"
-    spec.write_text(SPEC.replace("limit: 2", "limit: 1"))
+    content = yaml.safe_load(SPEC) | {"limit": 1}
+    content["editors"][2]["params"]["clip"] = network("ranker")
+    content["metrics"] = [{"name": "clip", "params": {"model": "toybox"}}, {"name": "lpips", "params": {"net": "toybox"}}]
+    spec.write_text(yaml.safe_dump(content))
     model = hollow(SIZES["SD 1.5"], tmp_path / "model")
     seen = on_card(dry_run, gib=16, dry=True, spec=str(spec), model=str(model), folder=str(tmp_path / "run"))
     assert min(seen.values()) > 100
     found = made(str(tmp_path / "run"))
     assert set(found["status"]) == {"done"}
-    assert {workers for workers in found["workers"] if workers[0] != "cpu"} == {("cuda", "float16")}
+    assert {workers for workers in found["workers"] if workers[0] != "cpu"} == {("cuda:0", "float16")}
     assert found["page"] > 1000
     assert {name.split()[0] for name, _ in found["scores"]} == {"clip", "lpips"}
     assert {np.shape(edit) for edit in found["edits"].values()} == {(512, 512, 3)}
