@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ REPEATS = 20
 
 @dataclass(frozen=True)
 class Pace:
-    """What one side of a sweep took: seconds, GiB at the peak, samples through the U-Net; None for all where memory was out."""
+    """What one side of a sweep took, or what ended it."""
 
     sweep: str
     side: str
@@ -27,6 +26,8 @@ class Pace:
     edits: int
     share: float | None
     """Of the product speed, by the U-Net's operations alone; None where gradients are computed too, which are not counted."""
+    ended: str = ""
+    """Class of the error where there is no cost."""
 
 
 def product_speed(side: int, dtype: str) -> float:
@@ -45,16 +46,15 @@ def product_speed(side: int, dtype: str) -> float:
 
 
 def operations(model: Any) -> int:
-    """Of one sample through the U-Net at the model's own side; counted on shapes alone."""
+    """Of one sample through the U-Net at the model's own side."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    unet = copy.deepcopy(model.unet).to("meta")
-    cells = model.resolution // model.factor
-    x = torch.empty(1, unet.config.in_channels, cells, cells, device="meta", dtype=unet.dtype)
-    text = torch.empty(1, model.tokenizer.model_max_length, unet.config.cross_attention_dim, device="meta", dtype=unet.dtype)
+    unet, cells = model.unet, model.resolution // model.factor
+    x = torch.zeros(1, unet.config.in_channels, cells, cells, device=model.device, dtype=unet.dtype)
+    text = model.embed(["a cat"]).to(unet.dtype)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        unet(x, torch.empty(1, device="meta"), text)
+        unet(x, torch.ones(1, device=model.device), text)
     return int(counter.get_total_flops())
 
 
@@ -75,6 +75,7 @@ def paces(model: Any, sweep: str, work: Sweep, speed: float | None) -> list[Pace
     import torch
 
     from bench.benchmarks.sizes import task_of
+    from editors.task import EditorError
 
     sides: dict[str, Any] = {OURS: our_job(model, sweep, [[task_of(model.resolution)]], work)}
     for name, peer in PEERS[sweep].items():
@@ -84,17 +85,19 @@ def paces(model: Any, sweep: str, work: Sweep, speed: float | None) -> list[Pace
     found = []
     for name, job in sides.items():
         _warm(model)
+        cost: Cost | None = None
+        ended = ""
         try:
-            cost: Cost | None = counted(job, model.unet, "cuda")
-        except torch.OutOfMemoryError:
-            cost = None
+            cost = counted(job, model.unet, "cuda")
+        except (torch.OutOfMemoryError, EditorError) as error:
+            ended = type(error).__name__
         if untuned:  # a peer tunes the pipeline's own
             model.unet.load_state_dict(untuned)
             model.unet.eval().requires_grad_(False)
         share = None
         if cost is not None and counted_each is not None and speed is not None:
             share = cost.counts["U-Net samples"] * counted_each / cost.wall / speed
-        found.append(Pace(sweep, name, cost, len(work.values), share))
+        found.append(Pace(sweep, name, cost, len(work.values), share, ended))
     return found
 
 

@@ -150,7 +150,7 @@ def written(found: Checked) -> str:
         + ", ".join(f"{dtype} {speed / 1e12:.1f}" for dtype, speed in found.speed.items())
         + " TFLOP/s.\n",
         _table(
-            ["sweep", "side", "seconds", "edits a second", "of ours", "peak GiB", "U-Net samples", "share"],
+            ["sweep", "side", "seconds", "edits a second", "seconds by ours", "peak GiB", "U-Net samples", "share"],
             [_pace(pace, found.sweeps) for pace in found.sweeps],
         ),
         "## Memory\n",
@@ -168,7 +168,7 @@ def written(found: Checked) -> str:
 
 def _pace(pace: Pace, all_: Sequence[Pace]) -> list[str]:
     if pace.cost is None:
-        return [pace.sweep, pace.side, *["out of memory"], *["–"] * 5]
+        return [pace.sweep, pace.side, pace.ended, *["–"] * 5]
     ours = next(each.cost for each in all_ if each.sweep == pace.sweep)
     ratio = "–" if ours is None else f"{pace.cost.wall / ours.wall:.2f}"
     share = "–" if pace.share is None else f"{pace.share:.0%}"
