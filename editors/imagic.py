@@ -31,6 +31,9 @@ _PAPER_SD: Mapping[str, Any] = {
     "guidance": 7.5,
 }
 
+_NEEDS: Mapping[str, tuple[str, str]] = {"lora": ("peft", "lora"), "full_8bit": ("bitsandbytes", "adam8bit")}
+"""Values of ``tune`` that need a package, and the extra that brings it."""
+
 _LOOK_EVERY = 16
 """Optimisation steps between two looks at the losses, each of which waits for the device."""
 
@@ -43,9 +46,10 @@ class ImagicParams(SamplingParams):
     unet_steps: int = Field(1500, ge=0, description="stage 2: Adam steps on the U-Net; 0 = the ablation without fine-tuning")
     unet_lr: float = Field(5e-7, gt=0, description="stage 2: learning rate")
     draws: int = Field(1, ge=1, description="(timestep, noise) draws averaged in each step of both stages; the paper has 1")
-    tune: Literal["full", "lora"] = Field(
+    tune: Literal["full", "full_8bit", "lora"] = Field(
         "full",
-        description="stage 2: full = all weights, the paper's; lora = low-rank updates of the attention projections (needs peft)",
+        description="stage 2: full = all weights, the paper's; full_8bit = the same with Adam's moments in 8 bits (needs bitsandbytes); "
+        "lora = low-rank updates of the attention projections (needs peft)",
     )
     lora_rank: int = Field(16, ge=1, description="stage 2: rank of the updates; only with tune lora")
     sampling_seed: int = Field(0, ge=0, description="stage 3: which initial noise; the fit is the same for all")
@@ -97,6 +101,8 @@ class Imagic(Editor[ImagicState]):
     ``tune="lora"`` is an option beside the paper's method (Hu et al., LoRA, arXiv 2106.09685): stage 2 trains low-rank updates
     of the attention projections only, which takes a fraction of the optimiser's memory and a far larger learning rate. They are
     folded into the copy's weights before sampling. ``facts`` says which was used and how many numbers were trained.
+    ``tune="full_8bit"`` is the paper's stage 2 with Adam's moments kept in 8 bits by block (Dettmers et al., arXiv 2110.02861): a full
+    fit then holds the copy, its gradient and half a U-Net.
 
     Presets: ``paper_sd`` (and ``paper``) has the values for Stable Diffusion, ``paper_imagen`` those for Imagen's base
     model, whose fine-tuning rate is not published: that of Stable Diffusion stands in. DDIM is the paper's sampler; its
@@ -141,8 +147,12 @@ class Imagic(Editor[ImagicState]):
 
     def __init__(self, model: DiffusionModel | None, params: ImagicParams) -> None:
         super().__init__(model, params)
-        if self.params.tune == "lora" and find_spec("peft") is None:
-            raise MissingInput("imagic: tune 'lora' needs the package peft, which is not installed: pip install 'etabench[lora]'")
+        tune = self.params.tune
+        package, extra = _NEEDS.get(tune, ("", ""))
+        if package and find_spec(package) is None:
+            raise MissingInput(
+                f"imagic: tune '{tune}' needs the package {package}, which is not installed: pip install 'etabench[{extra}]'"
+            )
 
     def fair_play(self) -> FairPlay:
         return FairPlay(fine_tunes=True)
@@ -162,7 +172,8 @@ class Imagic(Editor[ImagicState]):
 
         weights = self._weights(tuned.unet, task.seed) if p.unet_steps else []
         second = derive_seed(task.seed, "unet")
-        unet_loss = self._fit(tuned, x0, e_opt, weights, steps=p.unet_steps, lr=p.unet_lr, seed=second, stage="U-Net")
+        bits = 8 if p.tune == "full_8bit" else 32
+        unet_loss = self._fit(tuned, x0, e_opt, weights, steps=p.unet_steps, lr=p.unet_lr, seed=second, stage="U-Net", bits=bits)
         if weights and p.tune == "lora":
             tuned.unet.fuse_lora()
             tuned.unet.unload_lora()
@@ -176,7 +187,7 @@ class Imagic(Editor[ImagicState]):
 
     def _weights(self, unet: Any, seed: int) -> list[Tensor]:
         """What stage 2 trains: all of the U-Net, or low-rank updates put into its attention, which begin as no change."""
-        if self.params.tune == "full":
+        if self.params.tune != "lora":
             return list(unet.requires_grad_(True).parameters())
         from peft import LoraConfig
 
@@ -200,15 +211,17 @@ class Imagic(Editor[ImagicState]):
         lr: float,
         seed: int,
         stage: str,
+        bits: int = 32,
     ) -> float:
-        """Minimise the denoising loss for (x0, e) over the tensors ``over``; returns the mean loss of the last tenth."""
+        """Minimise the denoising loss for (x0, e) over the tensors ``over``; returns the mean loss of the last tenth. ``bits`` are those
+        of Adam's moments.
+        """
         if not steps:
             return 0.0
         generator = seeded(seed)
         shape = (self.params.draws, *x0.shape[1:])
         times = model.train_levels
-        # fused where there is a kernel: the usual form on CUDA holds another copy of all weights while it steps
-        optimiser = torch.optim.Adam(over, lr=lr, fused=True if x0.is_cuda else None)
+        optimiser = _adam(over, lr, bits)
         losses: list[Tensor] = []
         with torch.enable_grad(), fixed_order(x0.device):
             for step in range(steps):
@@ -256,6 +269,16 @@ class Imagic(Editor[ImagicState]):
             "trained_weights": state.trained_weights,
             **again,
         }
+
+
+def _adam(over: list[Tensor], lr: float, bits: int) -> torch.optim.Optimizer:
+    if bits == 8:
+        from bitsandbytes.optim import Adam8bit
+
+        optimiser: torch.optim.Optimizer = Adam8bit(over, lr=lr)
+        return optimiser
+    # fused where there is a kernel: the usual form on CUDA holds another copy of all weights while it steps
+    return torch.optim.Adam(over, lr=lr, fused=True if over[0].is_cuda else None)
 
 
 def _step(unet: Any, optimiser: torch.optim.Optimizer, loss_of_draws: Callable[[], Tensor]) -> Tensor:

@@ -51,6 +51,7 @@ def run(
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
     address: Address = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto; overrides the spec's")] = "",
     batch: Annotated[
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
     ] = None,
@@ -69,7 +70,8 @@ def run(
     spec = spec or protocol
     if not spec:
         raise typer.BadParameter("give a spec, or --protocol NAME")
-    short = {"protocol": protocol or None, "limit": limit, "batch": batch, "on_error": "stop" if fail_on_error else None}
+    short = {"protocol": protocol or None, "limit": limit, "device": device or None, "batch": batch}
+    short |= {"on_error": "stop" if fail_on_error else None}
     asked = {key: f"{key}={value}" for key, value in short.items() if value is not None}
     overrides = [*([asked.pop("protocol")] if protocol else []), *(settings or []), *asked.values()]
     if dry_run:

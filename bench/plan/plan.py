@@ -31,7 +31,8 @@ __all__ = ["Plan", "SampleInfo", "Unit", "make_plan", "unit_seed"]
 
 
 OF_UNITS = (
-    *("description", "manifest", "limit", "samples", "model", "device", "seeds", "batch", "editors", "anchors"),
+    *("description", "manifest", "limit", "samples", "model", "device", "seeds", "editors", "anchors"),
+    *("compile", "channels_last", "batch", "max_batch"),
     *("on_error", "retry", "unit_seconds", "pack_above"),
 )
 """Keys of a spec that are told by the units or change no number."""
@@ -188,7 +189,8 @@ def make_plan(
     _check_axes(spec)
     hub = _origins(spec)
     first = min(spec.seeds)
-    settings = [_settings(entry, {"model": model, "resolution": resolution, "dtype": spec.dtype}, hub) for entry in entries]
+    networks = {"model": model, "resolution": resolution, "dtype": spec.dtype}
+    settings = [_settings(entry, networks, _kernels(spec), hub) for entry in entries]
     real = RealPictures(spec.reference, manifest, resolution)
     infos: list[SampleInfo] = []
     units: list[Unit] = []
@@ -269,16 +271,21 @@ def _origins(spec: Spec) -> dict[str, str]:
     }
 
 
-def _settings(entry: Entry, model: dict[str, Any], hub: dict[str, str]) -> dict[str, Any]:
-    """What of the identity all units of an entry share: its editor, digest of the model, resolution and dtype if it uses one, commits of
-    the hub if there are any."""
+def _kernels(spec: Spec) -> dict[str, Any]:
+    """What the spec asks for beside torch's usual kernels, whose results differ in their last bits; empty where it is nothing."""
+    return {name: value for name in ("compile", "channels_last") if (value := getattr(spec, name))}
+
+
+def _settings(entry: Entry, model: dict[str, Any], kernels: dict[str, Any], hub: dict[str, str]) -> dict[str, Any]:
+    """What of the identity all units of an entry share: its editor, digest of the model, resolution, dtype and unusual kernels if it uses
+    one, commits of the hub if there are any."""
     places = entry.hub | ({"model": hub["model"]} if entry.needs_model and "model" in hub else {})
     return {
         "editor": entry.name,
         "version": entry.version,
         "params": entry.hashed_params,
         "values": list(entry.values),
-        **(model if entry.needs_model else dict.fromkeys(model)),
+        **(model | kernels if entry.needs_model else dict.fromkeys(model)),
         **({"hub": places} if places else {}),
     }
 

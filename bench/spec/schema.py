@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from bench import registry
 from bench.errors import SpecError
 from bench.spec.parts import AxesSpec, EditorSpec, ManifestRef, MetricSpec, ModelRef, ReferenceSpec, Strict
-from bench.spec.policy import OnError, Retries
+from bench.spec.policy import BatchSize, OnError, Retries
 from bench.spec.protocols import expand_protocol, fill_given
 from bench.spec.text import expand_shorthands
 from bench.spec.values import Count, Name, Text
@@ -51,8 +51,19 @@ class Spec(Strict):
     chain: Literal["truth", "own"] = Field(
         default="truth", description="what a later turn of a session edits: the true picture before it, or the editor's own"
     )
-    batch: Count = Field(default=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
-    max_batch: Count = Field(default=64, description="items in one call of a network; halved where memory is out")
+    compile: Literal["default", "reduce-overhead"] | None = Field(
+        default=None, description="mode of torch.compile for the denoising network; reduce-overhead records CUDA graphs"
+    )
+    channels_last: bool = Field(default=False, description="weights of U-Net and VAE as tensor cores want them")
+    batch: BatchSize = Field(
+        default="auto",
+        description="samples a worker gives to an editor at once, rounding aside the same edits; auto is 1 on a CPU, "
+        "on a GPU as many as fill a call",
+    )
+    max_batch: BatchSize = Field(
+        default="auto",
+        description="items in one call of a network, halved where memory is out; auto is 64, on a GPU fewer where a measured call says so",
+    )
     on_error: OnError = Field(
         default="continue", description="or stop, {count: 10}, {share: 0.05}: failed units that stop no run"
     )

@@ -16,6 +16,8 @@ from bench.suggest import did_you_mean, kind_of
 __all__ = ["anchor_paths", "apply_overrides", "expand_shorthands", "is_there", "manifest_shorthand"]
 
 _SHORTHANDS = {"model": "name", "editors": "name", "metrics": "name"}
+_PLACES = ("name", "path", "hub")
+"""Keys of a model, of which one is given."""
 _RELATIVE = re.compile(r"([\w.+-]+:)?((?:\.{1,2}|~)/.*)", re.DOTALL)
 _MANIFEST_SUFFIXES = (".json", ".jsonl", ".parquet")
 
@@ -51,7 +53,8 @@ def expand_shorthands(raw: dict[str, Any]) -> dict[str, Any]:
 def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[tuple[str | int, ...], str]:
     """Set every ``key=value`` in ``raw`` (shorthands already expanded); values are read as YAML.
 
-    An item of a list is named by its index, or by its label or name: ``editors.imagic.preset=paper``.
+    An item of a list is named by its index, or by its label or name: ``editors.imagic.preset=paper``. A place of the model stands for the
+    one before it, and its revision.
     Returns the place that each override set.
     """
     places: dict[tuple[str | int, ...], str] = {}
@@ -69,6 +72,10 @@ def apply_overrides(raw: dict[str, Any], overrides: Sequence[str]) -> dict[tuple
                 node[key] = {}
             node, place = node[key], (*place, key)
         key = _key(node, parts[-1], place, override)
+        if place == ("model",) and key in _PLACES:
+            for other in (*_PLACES, "revision"):
+                if (*place, other) not in places:
+                    node.pop(other, None)
         node[key] = value
         places[*place, key] = override
     return places

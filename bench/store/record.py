@@ -33,7 +33,7 @@ class Record:
     and `render`, empty where the edit was made elsewhere.  unet_evaluations: samples sent through the U-Net.  peak_memory: `mb` (MiB) and
     `kind` (what was measured).  facts: choices the editor made.  fair_play: what it was allowed to see.  provenance: field of the sample to
     who wrote it, of what a sidecar gave.  worker: device, dtype, threads, and `batch`, the number of units made together: above 1, seconds
-    and evaluations are the unit's share and the peak is that of the batch.
+    and evaluations are the unit's share and the peak is that of the batch; `max_batch`, the items that a network took at the most.
     """
 
     key: str

@@ -236,7 +236,18 @@ def test_the_instruction_counts_and_is_missed_where_it_is_needed(make_spec: Spec
 
 
 def test_the_size_of_a_batch_is_no_part_of_a_key(make_spec: SpecMaker) -> None:
-    assert keys(planned(make_spec(batch=4))) == keys(planned(make_spec()))
+    assert keys(planned(make_spec(batch=4, max_batch=2))) == keys(planned(make_spec()))
+
+
+@pytest.mark.parametrize("kernels", [{"compile": "default"}, {"compile": "reduce-overhead"}, {"channels_last": True}])
+def test_other_kernels_are_a_part_of_the_keys_of_what_uses_the_model(make_spec: SpecMaker, kernels: dict[str, Any]) -> None:
+    spec = {"model": {"name": "toybox"}, "anchors": ["copy"]}
+    usual, other = (planned(make_spec({"name": "sdedit"}, **spec, **given)) for given in ({}, kernels))
+    assert all("compile" not in unit.identity and "channels_last" not in unit.identity for unit in usual.units)
+    for before, unit in zip(usual.units, other.units, strict=True):
+        uses = other.entries[unit.entry].needs_model
+        assert (unit.key != before.key) == uses
+        assert unit.identity == (before.identity | kernels if uses else before.identity)
 
 
 @pytest.mark.parametrize(
