@@ -49,14 +49,14 @@ class InfEditState(Source):
 
 
 class InfEdit(Editor[InfEditState]):
-    """InfEdit, Algorithm 3: virtual inversion, with unified attention control.
+    """InfEdit: virtual inversion, with unified attention control.
 
-    1. *Virtual inversion* (Section 3, Algorithm 2): at every level the source is noised afresh, z_src = sqrt(abar) x_0 + sqrt(1 - abar) eps,
+    1. *Virtual inversion*: at every level the source is noised afresh, z_src = sqrt(abar) x_0 + sqrt(1 - abar) eps,
        and so is the edit's clean latent by the same eps, which is the step of a consistency sampler. The noise that leads from z_src
        back to x_0 is known, so there is nothing to invert. The edit's clean latent becomes x_0 + f(z_tgt, target) - f(z_src, source), f the
        clean latent that a prediction stands for. It begins as x_0.
-    2. *Unified attention control* (Section 4): a third branch, of the layout, goes beside source and edit under the source text, moved
-       in the same way. Its cross-attention to the words that both texts share is the edit's. For a share of the steps edit and layout have
+    2. *Unified attention control*: a third branch, of the layout, goes beside source and edit under the source text, moved
+       in the same way. The edit has its cross-attention to the words that both texts share. For a share of the steps edit and layout have
        the source's self-attention maps, and after that the layout asks with the edit's queries for the source's keys and values
        (``editors.toolbox.unified_attention``).
 

@@ -50,9 +50,9 @@ class Pix2PixZeroState:
 class Pix2PixZero(Editor[Pix2PixZeroState]):
     """pix2pix-zero, Algorithm 1.
 
-    1. *Inversion* (Section 3.2) by DDIM under the source text, whose predictions are moved by gradient descent towards white noise:
+    1. *Inversion* by DDIM under the source text, whose predictions are moved by gradient descent towards white noise:
        uncorrelated neighbours, mean 0 and variance 1 (``editors.toolbox.noise_statistics``).
-    2. *Reference* (Section 3.3): the source is generated from there under its own text.
+    2. *Reference*: the source is generated from there under its own text.
     3. *Edit* under c_edit = c + alpha Delta c. At each step x_t first goes a step lambda_xa down the gradient of |M_t(edit) - M_t(source)|^2,
        over the cross-attention maps of all layers, summed over cells and words, mean of heads; then it is denoised, guided away from
        the source text.

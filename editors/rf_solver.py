@@ -47,9 +47,9 @@ class RFSolverState(Texts):
 class RFSolver(Editor[RFSolverState]):
     """RF-Edit on RF-Solver: inversion and edit by a solver of second order, the edit with values of the source's self-attention.
 
-    1. *RF-Solver* (Algorithm 1): Z' = Z + d v + d^2 / 2 v', d the change of sigma, v the velocity at Z and v' its derivative in time, from
+    1. *RF-Solver*: Z' = Z + d v + d^2 / 2 v', d the change of sigma, v the velocity at Z and v' its derivative in time, from
        the velocity v_m half a step further: v' = (v_m - v) / (d / 2). That is Z + d v_m, the midpoint method.
-    2. *RF-Edit* (Section 3.3): in the first steps of the edit, from the noise, the values V of self-attention are those of the inversion's step
+    2. *RF-Edit*: in the first steps of the edit, from the noise, the values V of self-attention are those of the inversion's step
        over the same two levels, at its beginning and at its middle: layout from the edit's queries and keys, content from the source.
 
     Values are shared in the latter part of the network: of FLUX.1 dev in single blocks 20 to 37 of 38, texts' values too, which are one

@@ -60,19 +60,19 @@ class TurboEditState:
 class TurboEdit(Editor[TurboEditState]):
     """TurboEdit: edit-friendly DDPM inversion with a shifted schedule, and pseudo-guidance in place of guidance.
 
-    1. *Shift* (Section 4.1): x_t is noised as at a timestep ``shift`` lower than the one the network is told, since noise maps of
+    1. *Shift*: x_t is noised as at a timestep ``shift`` lower than the one the network is told, since noise maps of
        independent latents are those of an earlier step; with noise of its own for every t. Below timestep 0 it is x_0.
     2. z_t = (x_{t-1} - mu_t(x_t)) / sigma_t, mu_t under the source text, as in edit-friendly inversion (``editors.edit_friendly_ddpm``). The
        norm of the last is bounded.
-    3. *Pseudo-guidance* (Section 4.3): x^_{t-1} = x_{t-1} + [mu_t(x^_t, source) - mu_t(x_t, source)]
+    3. *Pseudo-guidance*: x^_{t-1} = x_{t-1} + [mu_t(x^_t, source) - mu_t(x_t, source)]
        + w [mu_t(x^_t, target) - mu_t(x^_t, source)], the edit-friendly step with its change of text, not its change of trajectory, times w.
        There is no other guidance, which models of few steps are not made for: two predictions a step.
 
     The knob is w. At 1 it is edit-friendly inversion, the authors' default is 1.5, and at 0 the latents of the source come back, up to the bound
     of the last noise map, which takes some of x_0 with it.
 
-    It is made for distilled models (SDXL Turbo, SD Turbo), and runs on any; the authors do not follow it with prompt-to-prompt here. The
-    timesteps are given as such, since those of the authors' three steps are no even part of the schedule.
+    It is made for distilled models (SDXL Turbo, SD Turbo), and runs on any. The timesteps are given as such, since those of the authors'
+    three steps are no even part of the schedule.
     """
 
     name = "turboedit"

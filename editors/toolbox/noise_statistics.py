@@ -1,7 +1,7 @@
 """Losses by which an inversion's predictions are kept like the white noise that a diffusion model was trained on.
 
-Sources: Parmar et al., pix2pix-zero (arXiv 2302.03027), Section 3.2 (the correlation of pairs, the divergence from a normal distribution);
-Garibi et al., ReNoise (arXiv 2403.14602), Section 4.2 (the divergence by patches). Each is a scalar, lower is better, and keeps gradients.
+Sources: Parmar et al., pix2pix-zero (arXiv 2302.03027; the correlation of pairs, the divergence from a normal distribution);
+Garibi et al., ReNoise (arXiv 2403.14602; the divergence by patches). Each is a scalar, lower is better, and keeps gradients.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def pair_correlation(noise: Tensor, generator: torch.Generator) -> Tensor:
     total = noise.new_zeros(())
     while True:
         sides = noise.shape[-2:]
-        for channel in noise.split(1, dim=1):
+        for channel in torch.split(noise, 1, dim=1):
             shift = int(torch.randint(1, max(2, min(sides) // 2), (1,), generator=generator))
             for direction in (2, 3):
                 total = total + (channel * torch.roll(channel, shift, direction)).mean().square()
@@ -53,7 +53,7 @@ def patch_divergence(noise: Tensor, like: Tensor, side: int = 4) -> Tensor:
 def _moments(noise: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """Mean and variance of every patch of every channel."""
     rows, columns = (cells // side for cells in noise.shape[-2:])
-    patches = noise[..., : rows * side, : columns * side].unflatten(-1, (columns, side)).unflatten(-3, (rows, side))
+    patches = noise[..., : rows * side, : columns * side].reshape(*noise.shape[:2], rows, side, columns, side)
     return patches.mean((-3, -1)), patches.var((-3, -1))
 
 

@@ -1,6 +1,6 @@
 """Unified attention control: an edit and its layout, generated beside the source.
 
-Source: Xu et al., InfEdit (arXiv 2312.04965), Section 4, and its authors' code, which this holds to but for pasting by words. A call's
+Source: Xu et al., InfEdit (arXiv 2312.04965), and its authors' code, which this holds to but for pasting by words. A call's
 batch is two equal halves, without and with text, each of a source, m edits and their m layouts.
 
 - *Self-attention*: while ``self_`` holds, queries and keys of edit and layout are the source's, and the layout's values too; after it
@@ -56,7 +56,7 @@ class UnifiedAttention:
         for kind, x in zip("qkv", features, strict=True):
             rows = []
             for half in x.chunk(2):
-                source, edit, _ = half.split([1, len(early), len(early)])
+                source, edit, _ = torch.split(half, [1, len(early), len(early)])
                 own = edit if kind == "v" else torch.where(early, source, edit)
                 rows += [source, own, torch.where(early, source, edit) if kind == "q" else source.expand_as(edit)]
             found.append(torch.cat(rows))
@@ -65,7 +65,7 @@ class UnifiedAttention:
     def _taken_over(self, maps: Tensor) -> Tensor:
         """Cross-attention maps (2 + 4m, heads, cells, l), an edit's with those of its layout."""
         m, shared = len(self.cross), self._shared.to(maps.dtype)
-        *before, edit, layout = maps.split([1 + 2 * m, 1, m, m])
+        *before, edit, layout = torch.split(maps, [1 + 2 * m, 1, m, m])
         new = (layout @ self._mapping.to(maps.dtype)) * shared + edit * (1 - shared)
         return torch.cat([*before, torch.where(sent(self.cross, maps.device).view(-1, 1, 1, 1), new, edit), layout])
 
