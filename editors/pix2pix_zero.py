@@ -116,9 +116,10 @@ class Pix2PixZero(Editor[Pix2PixZeroState]):
                 some = slice(rows[0], rows[-1] + 1)
                 return self._held(state, t, x[some], texts[some])
 
-            guided = self.params.attention_rate > 0
-            x = torch.cat(model.limits.each("cross-attention guidance", room, range(len(given)), held)) if guided else given
-            eps = model.predict(x, schedule.timestep(t), texts, self.params.guidance, state.source)
+            with model.guarded_together():
+                guided = self.params.attention_rate > 0
+                x = torch.cat(model.limits.each("cross-attention guidance", room, range(len(given)), held)) if guided else given
+                eps = model.predict(x, schedule.timestep(t), texts, self.params.guidance, state.source)
             edits.x = schedule.ddim_step(x, eps, t)
         return model.decode(edits.latents)
 
@@ -136,6 +137,9 @@ class Pix2PixZero(Editor[Pix2PixZeroState]):
         times = torch.full((1 + len(x),), self.model.diffusion_schedule(self.params.steps).timestep(t), device=self.model.device)
         with torch.enable_grad(), fixed_order(self.model.device):
             leaf = x.detach().requires_grad_()
-            compared.unet_output(torch.cat([state.reference[t], leaf]), times, torch.cat([state.source, texts]))
+            output = compared.unet_output(torch.cat([state.reference[t], leaf]), times, torch.cat([state.source, texts]))
             (gradient,) = torch.autograd.grad(loss, leaf)
-        return self.model.guard(x - self.params.attention_rate * gradient, f"cross-attention guidance at level {t}")
+        step = f"cross-attention guidance at level {t}"
+        with self.model.guarded_together():
+            self.model.guard(output.detach(), step)
+            return self.model.guard(x - self.params.attention_rate * gradient, step)
