@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CI_RUN := $(or $(ETABENCH_CI_RUN),runs/ci)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo study-demo test quick lint types docs check baseline bench train-toybox clean
@@ -40,9 +41,9 @@ types: $(INSTALLED) ## mypy --strict
 docs: $(INSTALLED) ## check that README and docs agree with the command line and the registries
 	$(BIN)/python tests/docs/check_docs.py
 
-check: $(INSTALLED) ## run the ci spec and compare it with the committed baseline
-	$(BIN)/etabench run ci --out runs/ci
-	$(BIN)/etabench check runs/ci --baseline tests/baselines/ci.json
+check: $(INSTALLED) ## run the ci spec and compare it with the committed baseline; ETABENCH_CI_RUN says where, and JUnit XML and Markdown lie beside it
+	$(BIN)/etabench run ci --out $(CI_RUN) --strict
+	$(BIN)/etabench check $(CI_RUN) --baseline tests/baselines/ci.json --junit $(CI_RUN).xml --summary $(CI_RUN).md
 
 baseline: $(INSTALLED) ## run the ci spec with five draws of seeds and two repeats, write the baseline anew and docs/gate.md (half an hour of two cores); say why in the commit
 	$(BIN)/etabench baseline ci --out tests/baselines/ci.json

@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.api import Options, Run, report, run, score
 
-__all__ = ["Options", "Run", "report", "run", "score"]
+    __version__: str
+
+__all__ = ["Options", "Run", "__version__", "report", "run", "score"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("etabench")
     if name in __all__:
         from bench import api
 

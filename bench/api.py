@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["REPEATS", "Options", "Repeat", "Run", "baseline", "pin", "plan", "report", "run", "score"]
 
 
+ELSEWHERE = ("ray", "slurm")
+"""Executors whose workers have other devices than this machine, so that a trial here would tell nothing."""
+
+
 def run(
     spec: Spec | str | Path,
     out: str | Path | None = None,
@@ -53,7 +57,8 @@ def run(
     from dataclasses import replace
 
     from bench import environment
-    from bench.commands.fetch import bring, lacking
+    from bench.commands.fetch import bring, lacking, weights_lacking
+    from bench.commands.outlook import ahead
     from bench.devices import pick_device
     from bench.workers.executors import execute
 
@@ -61,7 +66,8 @@ def run(
     options = options or Options()
     if options.device == "auto":
         options = replace(options, device=resolved.device)
-    folder = Run(Path(out) if out is not None else default_folder(resolved))
+    folder = Run(out if out is not None else default_folder(resolved))
+    folder.refresh()
     resolved, pins = pin(resolved, folder)
     bring(lacking(resolved), progress)
     planned, manifest = plan(resolved, pins)
@@ -72,17 +78,22 @@ def run(
     if scorable and (worn or keys - records.keys()):
         from bench.scoring import preflight
 
+        bring(weights_lacking(resolved), progress)
         preflight(resolved, planned)
-    Run.create(folder.path)
+    here = progress is not silent and options.executor not in ELSEWHERE
+    outlook = ahead(resolved, planned, manifest, folder, options.threads) if here else []
+    Run.create(folder.name)
     with folder.hold(resolved, planned):
         folder.clean()
+        folder.settle(keys)
         for record in list(folder.records(keys)):
             if record.status == "failed" or (record.key in worn and folder.damaged(record)):
                 folder.discard(record.key)
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
+        folder.share_samples()
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
-            for said in filter(None, (manifest.about, changed, _worn(worn, planned))):
+            for said in filter(None, (manifest.about, changed, _worn(worn, planned), *outlook)):
                 advance(0, said)
             execute(folder, planned, options, advance)
     return folder
@@ -229,10 +240,13 @@ def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
     """The spec with a commit in place of every branch of the hub, as the run in `folder` was planned with them, and what `plan` wants to
     know of them. Raises EtabenchError, EditorError."""
     from bench.manifest import open_manifest
+    from bench.manifest.folder import folder_pictures
     from bench.plan import pins
 
     if spec.manifest.root is not None:  # a copy that is not whole is told before gigabytes are fetched for it
         open_manifest(spec.manifest, partial=spec.partial)
+    if spec.reference is not None and spec.reference.kind == "folder":
+        folder_pictures(spec.reference.folder)
     try:
         known = folder.plan.pins if (folder.path / "plan.json").is_file() else {}
     except RunError:

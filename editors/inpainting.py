@@ -59,18 +59,19 @@ class InpaintState(MaskedSource):
 class Conditioned:
     """A U-Net with conditions that stay the same through all steps, called like the U-Net itself.
 
-    ``extra`` (1, e, h, w) goes beside the latent; ``residuals`` makes what goes in elsewhere. The U-Net is used, not owned.
+    ``extra`` (1, e, h, w) goes beside the latent; ``residuals`` makes what goes in elsewhere. What a family's network takes beside the
+    text is handed on. The U-Net is used, not owned.
     """
 
     def __init__(self, unet: Any, extra: Tensor | None = None, residuals: Residuals | None = None) -> None:
         self.unet, self.extra, self.residuals = unet, extra, residuals
         self.dtype, self.config = unet.dtype, unet.config
 
-    def __call__(self, x: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor) -> Any:
+    def __call__(self, x: Tensor, timesteps: Tensor, encoder_hidden_states: Tensor, **others: Any) -> Any:
         added = self.residuals(x, timesteps, encoder_hidden_states) if self.residuals else {}
         if self.extra is not None:
             x = torch.cat([x, self.extra.to(x.dtype).expand(len(x), -1, -1, -1)], dim=1)
-        return self.unet(x, timesteps, encoder_hidden_states=encoder_hidden_states, **added)
+        return self.unet(x, timesteps, encoder_hidden_states=encoder_hidden_states, **others, **added)
 
 
 class Inpainter(PartialDecode[InpaintState]):

@@ -54,12 +54,12 @@ class PartialDecode(BatchEditor[_State]):
         return self.model
 
     def predict(self, x: Tensor, t: int, states: Sequence[_State]) -> Tensor:
-        """eps(x, t): the U-Net's guided output for latents x (m, c, h, w) at level t, each under its own state's target text.
+        """eps(x, t): the U-Net's guided output for latents x (m, c, h, w) at level t, each under its own state's texts.
 
         It is epsilon or v, as the model was trained; ``Schedule.ddim_step`` knows which.
         """
-        texts = torch.cat([state.target for state in states])
-        return self.network(states[0]).predict(x, self.schedule.timestep(t), texts, self.params.guidance, states[0].empty)
+        texts, empty = (torch.cat([getattr(state, name) for state in states]) for name in ("target", "empty"))
+        return self.network(states[0]).predict(x, self.schedule.timestep(t), texts, self.params.guidance, empty)
 
     def render_many(self, states: Sequence[_State], values: Sequence[float]) -> list[Sequence[Image | None]]:
         levels = [self.schedule.level(value) for value in values]

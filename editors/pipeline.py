@@ -37,6 +37,14 @@ __all__ = ["Pipeline", "PipelineParams", "PipelineState"]
 OURS = ("generator", "output_type", "return_dict", "num_images_per_prompt")
 GRID = (0.5, 0.75, 1.0, 1.5, 2.0)
 """Of the pipeline's default value of the knob's argument."""
+QWEN_PLUS: Mapping[str, Any] = {
+    "pipeline": "QwenImageEditPlusPipeline",
+    "knob": "true_cfg_scale",
+    "text": "instruction",
+    "image_as": "list",
+    "call": {"num_inference_steps": 40, "negative_prompt": " "},
+    "dtype": "bfloat16",
+}
 
 
 class PipelineParams(AnyParams):
@@ -107,6 +115,13 @@ class Pipeline(Editor[PipelineState]):
     is brought to the source's grid (``editors.toolbox.grid``); ``facts`` holds the native size and the transform. A shift or zoom within the
     picture, which these models are known for, is not undone.
     Where a safety filter replaces a picture, that is a failure and not an edit.
+
+    Presets have the authors' settings, and the knob's grid holds their value of it or the pipeline's default: FLUX Kontext 28 steps, the
+    pipeline's default (its example has guidance 2.5, the default is 3.5); Qwen-Image-Edit 50 steps, 2509 and 2511 40, true guidance 4
+    against the prompt of one space (QwenLM/Qwen-Image 0a83598, README; its ``guidance_scale`` of 1 is one that the pipeline ignores, and
+    its rewriting of prompts by a language model is not done). Step1X-Edit, OmniGen2 and BAGEL have no preset: diffusers 0.42 has no
+    pipeline of theirs. The first is in a fork of diffusers, the others are in packages of their authors'; their edits come in through
+    the editor ``folder`` or `etabench import`.
     """
 
     name = "pipeline"
@@ -136,6 +151,8 @@ class Pipeline(Editor[PipelineState]):
             "call": {"num_inference_steps": 50, "negative_prompt": " "},
             "dtype": "bfloat16",
         },
+        "qwen_image_edit_2509": {**QWEN_PLUS, "checkpoint": "Qwen/Qwen-Image-Edit-2509"},
+        "qwen_image_edit_2511": {**QWEN_PLUS, "checkpoint": "Qwen/Qwen-Image-Edit-2511"},
     }
 
     @classmethod

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from editors.base import EditTask
+from editors.base import EditTask, Image, Knob
+from editors.base import Params as AnyParams
 from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
 from editors.toolbox.checkpoint import CheckpointError
 
-__all__ = ["PowerPaint", "PowerPaintParams"]
+__all__ = ["PowerPaint", "PowerPaintParams", "PowerPaintState"]
 
 FOLDER = (
     "a diffusers folder of Stable Diffusion inpainting (9 channels) with the U-Net and text encoder of JunhaoZhuang/PowerPaint-v1, "
@@ -35,6 +37,22 @@ class PowerPaintParams(InpaintParams):
         "worst quality, low quality, normal quality, bad quality, blurry",
         description="what guidance leads away from, after the task's own word; not used by task removal",
     )
+    knob: Literal["strength", "fitting_degree"] = Field(
+        "strength", description="what is swept; fitting_degree wants task shape, and the whole schedule is executed"
+    )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> PowerPaintParams:
+        if self.knob == "fitting_degree" and self.task != "shape":
+            raise ValueError(f"fitting_degree is a knob of task shape, not of {self.task}")
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class PowerPaintState(InpaintState):
+    """An inpainting state with the embedded texts A, B and those that lead away from them, (4, l, d)."""
+
+    ends: Tensor
 
 
 class PowerPaint(Inpainter):
@@ -49,6 +67,9 @@ class PowerPaint(Inpainter):
     shape    P_shape <target>           P_ctxt <target> P_shape <negative>      P_ctxt <negative>
     removal  P_ctxt empty scene blur    = A             P_obj                   = A
     ======== ========================== =============== ======================= ======================
+
+    The knob is the strength of every inpainting editor or, for task shape, d itself, from the words that fit the context to those that
+    fill the mask, at strength 1; all values share their noise, so a curve is one object that grows into its mask.
 
     The rest is ``sd_inpaint`` in its form of 9 channels. Preset ``paper`` holds the values of the authors' demo; ``removal`` their
     advice for removal (guidance 10 or more). The demo puts a comma before the negative text where the user's own is empty; here there
@@ -70,16 +91,36 @@ class PowerPaint(Inpainter):
     }
     blends = False
 
+    @classmethod
+    def knob_of(cls, params: AnyParams) -> Knob | None:
+        assert isinstance(params, PowerPaintParams)
+        if params.knob == "strength":
+            return cls.knob
+        words = "weight of the words that fill the mask, against those that fit the context"
+        return Knob("fitting_degree", 0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0), words)
+
+    def prepare_many(self, tasks: Sequence[EditTask]) -> list[InpaintState]:
+        plain = super().prepare_many(tasks)
+        return [PowerPaintState(**_parts(state), ends=self._ends(task)) for state, task in zip(plain, tasks, strict=True)]
+
+    def render_many(self, states: Sequence[InpaintState], values: Sequence[float]) -> list[Sequence[Image | None]]:
+        render = super().render_many
+        if self.params.knob == "strength":
+            return render(states, values)
+        return [[edit for (edit,) in render([_fitted(state, value) for value in values], (1.0,))] for state in states]
+
     def texts(self, task: EditTask) -> tuple[Tensor, Tensor]:
+        return _mixed(self._ends(task), self.params.fitting_degree)
+
+    def _ends(self, task: EditTask) -> Tensor:
+        """The texts A, B and those away from them, embedded, (4, l, d)."""
         target, away = task.target_text, self.params.negative_text
         texts = {
             "text": (f"P_obj {target}", f"P_obj {target}", away, away),
             "shape": (f"P_shape {target}", f"P_ctxt {target}", f"P_shape {away}", f"P_ctxt {away}"),
             "removal": ("P_ctxt empty scene blur", "P_ctxt empty scene blur", "P_obj", "P_obj"),
         }[self.params.task]
-        a, b, away_a, away_b = torch.split(self.model.embed([self._spelled(text) for text in texts]), 1)
-        degree = self.params.fitting_degree
-        return torch.lerp(b, a, degree), torch.lerp(away_b, away_a, degree)
+        return self.model.embed([self._spelled(text) for text in texts])
 
     def _spelled(self, text: str) -> str:
         """``text`` with the task's word as the tokens that stand for it. Raises ``CheckpointError`` where there are none."""
@@ -101,3 +142,19 @@ class PowerPaint(Inpainter):
 
     def facts(self, state: InpaintState) -> dict[str, str | float | bool]:
         return {**super().facts(state), "task": self.params.task}
+
+
+def _mixed(ends: Tensor, degree: float) -> tuple[Tensor, Tensor]:
+    """d A + (1 - d) B of what is wanted and of what is led away from, (1, l, d) each."""
+    a, b, away_a, away_b = torch.split(ends, 1)
+    return torch.lerp(b, a, degree), torch.lerp(away_b, away_a, degree)
+
+
+def _fitted(state: InpaintState, degree: float) -> InpaintState:
+    assert isinstance(state, PowerPaintState)
+    target, empty = _mixed(state.ends, degree)
+    return replace(state, target=target, empty=empty)
+
+
+def _parts(state: InpaintState) -> dict[str, Any]:
+    return {each.name: getattr(state, each.name) for each in fields(state)}

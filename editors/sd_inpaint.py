@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from editors.base import EditTask
+from editors.base import DIFFUSION, EditTask
 from editors.inpainting import Conditioned, Inpainter, InpaintParams, InpaintState
 
 __all__ = ["SDInpaint"]
@@ -21,6 +21,9 @@ class SDInpaint(Inpainter):
     - A plain U-Net of 4 channels does not see the picture: after every step the background is replaced by the source latent at
       the noise level just reached, with one noise for all levels, and ends as the clean source latent.
 
+    Both forms run on Stable Diffusion 1 and 2 and on XL, whose networks differ in text and size conditions and in nothing of the above.
+    Kolors, which puts a language model (ChatGLM) in the place of XL's text encoders, is of no family here and is refused.
+
     The mask is the manifest's. Preset ``paper`` holds the published settings, whose strength is 1. The reference pipeline
     chooses between the forms without a word, samples the VAE posterior where this takes its mean, and cuts the number of steps
     off where this rounds it; its crop around the mask is not offered.
@@ -28,10 +31,12 @@ class SDInpaint(Inpainter):
 
     name = "sd_inpaint"
     version = "1"
+    families = DIFFUSION
     channels = frozenset({0, 5})
     batches = True
     checkpoint = (
-        "an inpainting checkpoint of 9 input channels (stable-diffusion-v1-5/stable-diffusion-inpainting) for the trained form; "
+        "an inpainting checkpoint of 9 input channels (stable-diffusion-v1-5/stable-diffusion-inpainting, "
+        "diffusers/stable-diffusion-xl-1.0-inpainting-0.1) for the trained form; "
         "any text-to-image checkpoint for the blending form"
     )
     Params = InpaintParams

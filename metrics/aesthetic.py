@@ -22,9 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Card, Embedded, MetricError, sight_of
-from metrics.networks.clip_towers import ClipImages, unit
-from metrics.networks.images import BATCH_SIZE, open_device
-from metrics.networks.openclip import open_clip_network
+from metrics.networks.clip_towers import open_image_tower, unit
+from metrics.networks.images import BATCH_SIZE
 from metrics.networks.weights import digest_of_state, read_state, require_file
 from metrics.toolbox.features import FeatureMetric, PairFeatures
 
@@ -66,9 +65,7 @@ class Aesthetic(FeatureMetric):
         file = require_file(head, "aesthetic head", ADVICE)
         state = read_state(file, "aesthetic head")
         self._slope, self._offset, layers = _linear(state, str(file))
-        self.image_extractor = ClipImages(
-            open_clip_network(model, pretrained, quick_gelu, open_device(device)), device, batch_size
-        )
+        self.image_extractor = open_image_tower(model, pretrained, quick_gelu, device, batch_size)
         if self.image_extractor.dimensions != len(self._slope):
             raise MetricError(
                 f"aesthetic head: {file} reads {len(self._slope)} features, {model} gives {self.image_extractor.dimensions}; "

@@ -23,13 +23,18 @@ __all__ = [
     "MetricWarning",
     "PairBatch",
     "PairMetric",
+    "ScoreMap",
     "SetMetric",
+    "SpatialMetric",
     "fingerprint",
     "sight_of",
 ]
 
 Image = NDArray[np.uint8]
 """One picture: uint8 (H, W, 3), RGB, 0..255."""
+
+ScoreMap = NDArray[np.float32]
+"""Where the score of an edit comes from: float32 (h, w) >= 0, coarser than the picture; its mean is the score."""
 
 Bounds = tuple[float | None, float | None]
 """Smallest and largest value that a metric can take, whatever the pictures are; None where there is no such end."""
@@ -163,6 +168,24 @@ class PairMetric(ABC):
 
         Raises:
             MetricError: a row is not what the metric can read; the message names list and row.
+        """
+
+
+class SpatialMetric(PairMetric):
+    """A pair metric whose score is the mean of what it finds at each place of the picture. Who overrides `score` overrides `score_maps`.
+
+    Attributes:
+        spatial: whether it is one with its parameters.
+    """
+
+    spatial: bool = True
+
+    @abstractmethod
+    def score_maps(self, batch: PairBatch) -> tuple[NDArray[np.float64], list[ScoreMap]]:
+        """What `score` answers, and of each row where that comes from.
+
+        Raises:
+            MetricError: as `score` does, or `spatial` is False.
         """
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, PairBatch, sight_of
-from metrics.networks.clip_towers import ClipTexts, check_text, open_towers, unit
+from metrics.networks.clip_towers import ClipTexts, check_text, cosines, open_towers
 from metrics.networks.images import BATCH_SIZE, check_number
 from metrics.toolbox.features import FeatureMetric, PairFeatures
 
@@ -99,5 +99,5 @@ class CLIPScore(FeatureMetric):
 
     def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
         assert features.target_texts is not None
-        cosine = np.sum(unit(features.edits) * unit(features.target_texts), axis=1)
+        cosine = cosines(features.edits, features.target_texts)
         return np.asarray(self._scale * (np.maximum(cosine, 0.0) if self._clamp else cosine))

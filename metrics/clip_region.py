@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
-from metrics.networks.clip_towers import check_text, open_towers, unit
+from metrics.networks.clip_towers import check_text, cosines, open_towers
 from metrics.networks.images import BATCH_SIZE, check_images, check_number
 from metrics.toolbox.regions import NO_REGION, regions
 
@@ -80,7 +80,7 @@ class RegionCLIP(PairMetric):
         scores = np.full(len(edits), np.nan, dtype=np.float64)
         if crops:
             images, words = self._images(list(crops.values())), self._texts([texts[row] for row in crops])
-            scores[list(crops)] = self._scale * np.sum(unit(images) * unit(words), axis=1)
+            scores[list(crops)] = self._scale * cosines(images, words)
         return scores
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Card, Embedded, PairBatch, sight_of
-from metrics.networks.clip_towers import check_text, open_towers, unit
+from metrics.networks.clip_towers import ClipImages, ClipTexts, check_text, open_towers, unit
 from metrics.networks.images import BATCH_SIZE
 from metrics.toolbox.features import FeatureMetric, PairFeatures
 
@@ -46,9 +46,13 @@ class DirectionalCLIP(FeatureMetric):
     """
 
     name: ClassVar[str] = "clip_directional"
+    still: ClassVar[float] = np.nan
+    """What stands for a direction where nothing changes."""
     reads = frozenset({"sources", "target_texts", "source_texts"})
     bounds = (-1.0, 1.0)
     embedded: ClassVar[Embedded] = {"model": "judge"}
+    image_extractor: ClipImages
+    text_extractor: ClipTexts
 
     def __init__(
         self,
@@ -83,13 +87,11 @@ class DirectionalCLIP(FeatureMetric):
         assert features.sources is not None
         assert features.target_texts is not None
         assert features.source_texts is not None
-        seen = _directions(features.edits, features.sources)
-        said = _directions(features.target_texts, features.source_texts)
+        seen = self._directions(features.edits, features.sources)
+        said = self._directions(features.target_texts, features.source_texts)
         return np.asarray(np.sum(seen * said, axis=1), dtype=np.float64)
 
-
-def _directions(to: NDArray[np.floating], start: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Unit vectors (n, d) from `start` to `to`, a row of NaN where there is none; a column of NaN stands for unknown rows."""
-    change = unit(to) - unit(start)
-    change[~(np.linalg.norm(change, axis=1) > SHORTEST)] = np.nan
-    return unit(change)
+    def _directions(self, to: NDArray[np.floating], start: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Unit vectors (n, d) from `start` to `to`, rows of `still` where there is no change and of NaN where one is unknown."""
+        change = unit(to) - unit(start)
+        return np.where(np.linalg.norm(change, axis=1, keepdims=True) <= SHORTEST, self.still, unit(change))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from metrics.base import Card, Image, MetricError, sight_of
 from metrics.networks.base import Extractor, Identity
-from metrics.networks.clip_towers import unit
+from metrics.networks.clip_towers import cosines
 from metrics.networks.images import BATCH_SIZE, RESIZE_POLICY, check_whole, resize_square, to_tensor
 from metrics.networks.weights import digest_of_state, expanded
 from metrics.toolbox.features import FeatureMetric, PairFeatures
@@ -81,7 +81,7 @@ class DreamSim(FeatureMetric):
 
     def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
         assert features.sources is not None
-        return np.asarray(1 - np.sum(unit(features.edits) * unit(features.sources), axis=1), dtype=np.float64)
+        return 1 - cosines(features.edits, features.sources)
 
 
 class _Embedding(Extractor):

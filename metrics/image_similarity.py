@@ -26,10 +26,9 @@ from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
 from metrics.networks.base import Extractor
-from metrics.networks.clip_towers import ClipImages, unit
+from metrics.networks.clip_towers import cosines, open_image_tower
 from metrics.networks.dinov2 import DINOV2_PREFIX, DINOv2Extractor
-from metrics.networks.images import BATCH_SIZE, check_images, open_device
-from metrics.networks.openclip import open_clip_network
+from metrics.networks.images import BATCH_SIZE, check_images
 from metrics.networks.vit import ViTExtractor
 from metrics.toolbox.features import distinct
 from metrics.toolbox.truths import known_truths
@@ -75,8 +74,7 @@ class _ImageSimilarity(PairMetric):
         scores = np.full(len(edits), np.nan, dtype=np.float64)
         if others:
             pictures = [*(edits[row] for row in others), *others.values()]
-            one, two = np.split(unit(distinct(pictures, id, self._extractor)), 2)
-            scores[list(others)] = np.sum(one * two, axis=1)
+            scores[list(others)] = cosines(*np.split(distinct(pictures, id, self._extractor), 2))
         return scores
 
     def _others(self, batch: PairBatch) -> dict[int, Image]:
@@ -115,7 +113,7 @@ class CLIPImage(_ImageSimilarity):
         batch_size: int = BATCH_SIZE,
     ) -> None:
         super().__init__(to)
-        self._images = ClipImages(open_clip_network(model, pretrained, quick_gelu, open_device(device)), device, batch_size)
+        self._images = open_image_tower(model, pretrained, quick_gelu, device, batch_size)
         self.card = self._card()
 
     @property

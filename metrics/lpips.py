@@ -14,51 +14,45 @@ background: half of the whole score with alex. Now a background that is kept is 
 happened outside the mask has no part in the edited region's value. `surroundings="edit"` leaves the edit as it is, the package's map
 averaged over the region as others compute it.
 
+Its map, over the whole picture: every layer brought to a grid of at most 64 cells a side (bilinear, antialiased) and scaled to the mean
+that it had, summed; so that the mean of the map is the score, which bilinear resizing alone does not keep.
+
 Fingerprint: network, weights of trunk and heads, resolution, resize, range, region, surroundings.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from metrics.base import Card, Embedded, Image, MetricError, PairBatch, PairMetric
+from metrics.base import Card, Embedded, Image, MetricError, PairBatch, ScoreMap, SpatialMetric
+from metrics.networks.base import Maps
 from metrics.networks.images import (
     BATCH_SIZE,
     RESIZE_POLICY,
     check_batch_size,
     check_images,
-    check_sides,
     open_device,
     resize_square,
     to_tensor,
 )
-from metrics.networks.resnet import PREFIX as FOLDER_PREFIX
-from metrics.networks.resnet import open_resnet
-from metrics.networks.weights import digest_of_state, read_state, require_file
-from metrics.toolbox.pairs import Maps, compare_pairs
+from metrics.networks.lpips import LPIPSNetwork, open_lpips
+from metrics.networks.weights import digest_of_state
+from metrics.toolbox.pairs import compare_pairs
 from metrics.toolbox.regions import MASKING, NO_REGION, READS, check_pairs, check_region, only_in, regions, weights_of
 
-__all__ = ["LPIPS", "LPIPSNetwork", "open_lpips"]
+__all__ = ["LPIPS"]
 
-TRUNKS = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
-"""Trunk of each network, under the name that torchvision gives its weight file."""
-
-LEAST = {"alex": 31, "vgg": 16, "squeeze": 17}
-"""Pixels per side of the smallest picture that reaches each network's last layer."""
-
-DEFAULT_RESOLUTION = 256
-EPSILON = 1e-10
+MAP_SIDE = 64
+"""Cells on the longer side of a map, where the network looks at no fewer pixels."""
 
 
-class LPIPS(PairMetric):
+class LPIPS(SpatialMetric):
     """LPIPS between each edit and its source; 0 is identity, lower is better.
 
     Args:
@@ -101,6 +95,7 @@ class LPIPS(PairMetric):
             raise MetricError(f"lpips surroundings: expected source or edit, got {surroundings!r}; 'source' is the default")
         self.reads = frozenset({"sources"}) | READS[self._region]
         self._replace = self._region != "whole" and surroundings == "source"
+        self.spatial = self._region == "whole"
         self._network = open_lpips(net, weights, self._device)
         self._size = _resolution(resolution, self._network)
         self.card = Card(
@@ -124,8 +119,25 @@ class LPIPS(PairMetric):
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         return self.distances(batch, "sources")
 
-    def distances(self, batch: PairBatch, other: Literal["sources", "truths"]) -> NDArray[np.float64]:
-        """`score` against another list of the batch; what that list holds is computed once per distinct picture."""
+    def score_maps(self, batch: PairBatch) -> tuple[NDArray[np.float64], list[ScoreMap]]:
+        if not self.spatial:
+            raise MetricError(f"{self.name} of a region has no maps; 'whole' has")
+        found = [np.zeros(self._grid(edit), dtype=np.float32) for edit in batch.edits]
+
+        def keep(layers: Maps, rows: list[int]) -> None:
+            cells = spread(layers, found[rows[0]].shape).float().cpu().numpy()
+            for row, one in zip(rows, cells, strict=True):
+                found[row] = one
+
+        return self.distances(batch, "sources", keep), found
+
+    def distances(
+        self, batch: PairBatch, other: Literal["sources", "truths"], keep: Callable[[Maps, list[int]], None] | None = None
+    ) -> NDArray[np.float64]:
+        """`score` against another list of the batch; what that list holds is computed once per distinct picture.
+
+        `keep` is given the layers' differences, over the whole picture, and the rows these are of, none of them equal pictures.
+        """
         edits, others = check_images(batch.edits, "edits"), check_images(getattr(batch, other), other)
         if self._size is None:
             check_pairs(batch, f"{self.name} at native resolution", other)
@@ -140,10 +152,12 @@ class LPIPS(PairMetric):
         weights = [] if self._region == "whole" else [weights_of(chosen, self._size) for chosen in pixels if chosen is not None]
 
         def compare(one: Maps, two: Maps, here: list[int]) -> torch.Tensor:
-            if not weights:
-                return sum((layer.mean(dim=(1, 2, 3)) for layer in self._network.differences(one, two)), torch.tensor(0.0))
-            weight = torch.from_numpy(np.stack([weights[row] for row in here]))[:, None].to(self._device)
             layers = self._network.differences(one, two)
+            if not weights:
+                if keep is not None:
+                    keep(layers, here)
+                return sum((layer.mean(dim=(1, 2, 3)) for layer in layers), torch.tensor(0.0))
+            weight = torch.from_numpy(np.stack([weights[row] for row in here]))[:, None].to(self._device)
             size = weight.shape[2:]
             spatial = torch.stack([interpolate(x, size, mode="bilinear", align_corners=False) for x in layers]).sum(dim=0)
             return (spatial * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3))
@@ -156,128 +170,21 @@ class LPIPS(PairMetric):
     def _encode(self, images: list[Image]) -> Maps:
         return self._network.maps(to_tensor(images, self._device))
 
-
-class LPIPSNetwork(torch.nn.Module):
-    """A network whose channel-normalised feature maps are compared layer by layer.
-
-    Attributes:
-        size: pixels per side at which it looks unless told otherwise.
-        least: pixels per side below which it has nothing to look at.
-        value_range: its input in the words of a card.
-        description: architecture in words, without paths.
-        unit: brings feature maps (n, c, h, w) to length 1 over channels.
-    """
-
-    size: int
-    least: int = 1
-    value_range: str
-    description: str
-    unit: Callable[[torch.Tensor], torch.Tensor] = staticmethod(
-        lambda state: state / (state.square().sum(dim=1, keepdim=True).sqrt() + EPSILON)
-    )
-
-    def check_size(self, images: Sequence[Image], name: str, advice: str) -> None:
-        """Nothing, if the network can look at pictures of these sizes.
-
-        Raises:
-            MetricError: a picture is too small; `name` and the row number begin the message, `advice` ends it.
-        """
-        check_sides(images, self.least, name, advice)
-
-    def maps(self, pixels: torch.Tensor) -> Maps:
-        """Normalised feature maps, each (n, c, h, w), of uint8 pixels (n, 3, H, W)."""
-        raise NotImplementedError
-
-    def differences(self, one: Maps, two: Maps) -> Maps:
-        """Weighted squared differences, each (n, 1, h, w); their spatial means add up to the distance."""
-        raise NotImplementedError
+    def _grid(self, image: Image) -> tuple[int, int]:
+        height, width = image.shape[:2] if self._size is None else (self._size, self._size)
+        share = min(1.0, MAP_SIDE / max(height, width))
+        return max(1, round(height * share)), max(1, round(width * share))
 
 
-class _FolderLPIPS(LPIPSNetwork):
-    """LPIPS over the hidden states of a ResNet folder, one weight per hidden state."""
+def spread(layers: Maps, size: tuple[int, ...]) -> torch.Tensor:
+    """Where non-negative layers (n, 1, h, w) are how large: their sum (n, height, width), whose mean is the sum of their means."""
 
-    layer_weights: torch.Tensor
+    def brought(layer: torch.Tensor) -> torch.Tensor:
+        sized = interpolate(layer, size, mode="bilinear", align_corners=False, antialias=True)
+        had, has = (each.mean(dim=(2, 3), keepdim=True) for each in (layer, sized))
+        return sized * torch.where(has > 0, had / has, 0.0)
 
-    def __init__(self, spec: str, device: torch.device) -> None:
-        super().__init__()
-        network = open_resnet(spec, device, "lpips net", extra_files=("lpips.safetensors",))
-        file = network.folder / "lpips.safetensors"
-        weights = read_state(file, "lpips net").get("weights")
-        layers = len(network.model.config.hidden_sizes) + 1
-        if weights is None or weights.shape != (layers,) or not bool((torch.isfinite(weights) & (weights >= 0)).all()):
-            got = "none" if weights is None else f"{tuple(weights.shape)} {weights.tolist()}"
-            raise MetricError(
-                f"lpips net: {file} should hold a tensor 'weights' of shape ({layers},), finite and >= 0, got {got}; "
-                "give one weight per hidden state"
-            )
-        self.register_buffer("layer_weights", weights.to(device=device, dtype=torch.float32))
-        self.resnet = network.model.resnet
-        self._network = network
-        self.size = network.size
-        self.value_range = network.value_range
-        self.description = f"{network.description}, all hidden states, one weight each"
-
-    def maps(self, pixels: torch.Tensor) -> Maps:
-        states = self._network.hidden_states(self._network.normalise(pixels))
-        return [self.unit(state) for state in states]
-
-    def differences(self, one: Maps, two: Maps) -> Maps:
-        layers = zip(self.layer_weights, one, two, strict=True)
-        return [weight * (first - second).square().sum(dim=1, keepdim=True) for weight, first, second in layers]
-
-
-class _PackagedLPIPS(LPIPSNetwork):
-    """The lpips package's network with a trunk read from a local file."""
-
-    size = DEFAULT_RESOLUTION
-    value_range = "uint8 0..255 -> x/127.5 - 1, then the package's scaling layer"
-
-    def __init__(self, net: str, weights: str, device: torch.device) -> None:
-        super().__init__()
-        if net not in TRUNKS:
-            raise MetricError(
-                f"lpips net: expected alex, vgg, squeeze or 'folder:/path', got {net!r}; 'alex' is the usual choice"
-            )
-        cached = Path(torch.hub.get_dir()) / "checkpoints" / TRUNKS[net]
-        advice = (
-            f"put torchvision's {TRUNKS[net]} at {cached} or name it with weights=/path/to/it (`etabench fetch SPEC` brings it)"
-        )
-        file = require_file(weights or cached, f"lpips {net}", advice)
-        state = read_state(file, f"lpips {net}")
-        import lpips
-
-        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="torchvision")  # the package passes torchvision's old `pretrained=`
-            self.network: Any = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
-        trunk = self.network.net
-        try:
-            trunk.load_state_dict({name: state[f"features.{name.partition('.')[2]}"] for name in trunk.state_dict()})
-        except (KeyError, RuntimeError) as error:
-            raise MetricError(f"lpips {net}: {file} does not hold the {net} trunk ({type(error).__name__}); {advice}") from error
-        self.to(device).eval().requires_grad_(False)
-        self.least = LEAST[net]
-        self.description = f"lpips v0.1 {net}: {TRUNKS[net].rpartition('-')[0]} trunk, calibrated heads"
-
-    def maps(self, pixels: torch.Tensor) -> Maps:
-        states = self.network.net(self.network.scaling_layer(pixels.float() / 127.5 - 1))
-        return [self.unit(state) for state in states]
-
-    def differences(self, one: Maps, two: Maps) -> Maps:
-        heads = zip(self.network.lins, one, two, strict=True)
-        return [head((first - second).square()) for head, first, second in heads]
-
-
-def open_lpips(net: str, weights: str, device: torch.device) -> LPIPSNetwork:
-    """The network that `net` names, see `LPIPS`.
-
-    Raises:
-        MetricError: unknown network, or weights missing or not fitting.
-    """
-    if not net.startswith(FOLDER_PREFIX):
-        return _PackagedLPIPS(net, weights, device)
-    if weights:
-        raise MetricError(f"lpips weights: expected none beside net {net!r}, got {weights!r}; the folder holds its own")
-    return _FolderLPIPS(net, device)
+    return torch.stack([brought(layer) for layer in layers]).sum(dim=0)[:, 0]
 
 
 def _resolution(given: int | str | None, network: LPIPSNetwork) -> int | None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from metrics.base import Card, Image, sight_of
 from metrics.networks.base import Extractor, Identity, TextExtractor
-from metrics.networks.clip_towers import check_text, unit
+from metrics.networks.clip_towers import check_text, cosines
 from metrics.networks.images import BATCH_SIZE, check_batch_size, exact, open_device
 from metrics.networks.resnet import PREFIX
 from metrics.networks.weights import HUB, OFFLINE, digest_of_state, open_pretrained, readable, require_folder
@@ -71,8 +71,7 @@ class PickScore(FeatureMetric):
 
     def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
         assert features.target_texts is not None
-        cosines = np.sum(unit(features.edits) * unit(features.target_texts), axis=1)
-        return np.asarray(self._scale * cosines, dtype=np.float64)
+        return self._scale * cosines(features.edits, features.target_texts)
 
 
 class _Network:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from metrics.base import Bounds, Card, MetricError, PairBatch, sight_of
-from metrics.networks.clip_towers import check_text, open_towers, unit
+from metrics.networks.clip_towers import check_text, cosines, open_towers
 from metrics.networks.images import BATCH_SIZE
 from metrics.toolbox.features import FeatureMetric, PairFeatures
 
@@ -88,5 +88,5 @@ class SigLIPScore(FeatureMetric):
 
     def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
         assert features.target_texts is not None
-        cosines = np.sum(unit(features.edits) * unit(features.target_texts), axis=1)
-        return np.asarray(cosines if self._cosine else expit(self._factor * cosines + self._bias), dtype=np.float64)
+        cosine = cosines(features.edits, features.target_texts)
+        return np.asarray(cosine if self._cosine else expit(self._factor * cosine + self._bias), dtype=np.float64)

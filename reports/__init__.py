@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.data import EditRow, GalleryRow, Plane, ReportData, ReportError, Statement
+from reports.data import EditRow, GalleryRow, Heat, Plane, ReportData, ReportError, Statement
 from reports.write import write_report
 
-__all__ = ["EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "Statement", "write_report"]
+__all__ = ["EditRow", "GalleryRow", "Heat", "Plane", "ReportData", "ReportError", "Statement", "write_report"]

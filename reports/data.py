@@ -12,7 +12,7 @@ import pandas as pd
 from reports.frames import COLUMNS, empty
 from reports.style import WIDTH
 
-__all__ = ["EditRow", "GalleryRow", "Plane", "ReportData", "ReportError", "Statement"]
+__all__ = ["EditRow", "GalleryRow", "Heat", "Plane", "ReportData", "ReportError", "Statement"]
 
 
 class ReportError(Exception):
@@ -31,6 +31,8 @@ class EditRow:
     """Knob values with their PNG files. Without any, the reason of the failed unit is shown."""
     extras: Mapping[str, Path] = field(default_factory=dict)
     """Further pictures by name, such as the mask that an editor found."""
+    maps: Mapping[float, Path] = field(default_factory=dict)
+    """PNG files in 8 bits of grey that say where the score of an edit comes from, by knob value; see :class:`Heat`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ class GalleryRow:
     """The manifest's mask, white where the edit is wanted."""
     rows: Sequence[EditRow]
     """One entry per editor and seed."""
+
+
+@dataclass(frozen=True)
+class Heat:
+    """What the maps of edits are of, or why there are none."""
+
+    metric: str = ""
+    """Title of the metric whose score is the mean of a map; empty where there are no maps."""
+    half: float = 1.0
+    """The value of middle grey: grey g of 0..1 stands for ``half * g / (1 - g)``, in all maps alike."""
+    why: str = ""
+    """Why there are none."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,8 @@ class ReportData:
     """One row per editor at its operating point.
 
     Known columns: ``value`` (operating point of the knob); ``rank``, empty where an editor has none, ``rank_low`` and
-    ``rank_high``, the ranks that tests leave open, and ``standing``, what it stands on or why there is none; metrics, each with
+    ``rank_high``, the ranks that tests leave open, ``rank_at_worst``, the rank where what an editor lacks counts as worst, and
+    ``standing``, what a rank stands on or why there is none; metrics, each with
     optional ``<name>_low`` and ``<name>_high`` (95 %), ``<name>_n`` (edits in the mean) and ``<name>_best`` (bool, whether the
     editor is the first in it, which is set in bold); fair-play flags ``uses_mask, uses_source_text, uses_truth, clip_in_loop,
     fine_tunes`` (bool), ``candidates`` (int) and ``selector`` (how one candidate is picked); costs ``seconds_per_edit,
@@ -129,6 +144,8 @@ class ReportData:
     """Header lines in order: date, model, manifest, manifest_hash... Keys that begin with ``environment.`` are folded away."""
     gallery: Sequence[GalleryRow] = ()
     """Samples to show, in order."""
+    heat: Heat = Heat()
+    """Of the maps in ``gallery``."""
     statements: Sequence[Statement] = ()
     """What the run shows, most important first: the first screen of the page."""
     methods: str = ""

@@ -18,6 +18,7 @@ from reports.leaderboard import board
 from reports.style import Look, knob_name, swatch
 from reports.tables import Table
 from reports.viewer.grid import Grid
+from reports.viewer.heat import heat_scale
 
 __all__ = ["page"]
 
@@ -129,6 +130,7 @@ def page(
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["cut"] = lambda text, _most=0: text  # a board cuts what strangers wrote; a report shows it whole
     environment.tests["table"] = lambda part: isinstance(part, Table)
     environment.tests["hexadecimal"] = lambda text: re.fullmatch(r"[0-9a-f]{12,}", str(text)) is not None
     script = f'"use strict";\n{_read(_SCRIPTS)}'
@@ -154,5 +156,6 @@ def page(
         failures=_failures(data),
         sources=sources,
         embedded=Markup(embedded),
+        heat=heat_scale(data.heat),
         **_columns(data, grid, look),
     )

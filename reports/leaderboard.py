@@ -31,6 +31,10 @@ _RANK = (
     "by the mean of both axes, each on its scale, on the samples that all ranked editors have; between equals, who made more edits. "
     "Several ranks where paired tests, corrected for all pairs of editors, leave them open"
 )
+_AT_WORST = (
+    "rank over all planned samples, where what an editor lacks counts as the worst that the metrics can be; where a metric has no worst, "
+    "behind all that lack nothing"
+)
 _MADE = {"edits_percent": ("edits %", "share of the planned edits that were made, in per cent")}
 _FLAGS = {
     "uses_mask": ("mask", "is given the manifest's mask"),
@@ -176,6 +180,7 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
         "rank",
         "rank_low",
         "rank_high",
+        "rank_at_worst",
         "standing",
         "knob",
         "value",
@@ -191,6 +196,9 @@ def board(data: ReportData, look: Mapping[str, Look]) -> Board:
     if "rank" in given:
         columns.append(Column("rank", _RANK))
         cells.append(_rank_cells(frame))
+    if "rank_at_worst" in given and "edits_percent" in given and (frame["edits_percent"][~pd.Series(anchors)] < 100).any():
+        columns.append(Column("at worst", _AT_WORST))
+        cells.append([whole_cell(rank) for rank in frame["rank_at_worst"]])
     if "value" in given:
         points = [None if anchor else finite(v) for v, anchor in zip(frame["value"], anchors, strict=True)]
         texts = [f"{knobs.get(n, '')} {number(v)}".strip() if v is not None else "" for n, v in zip(names, points, strict=True)]

@@ -16,6 +16,7 @@ from reports.style import Look, short
 
 __all__ = [
     "BAND",
+    "MARKER",
     "area",
     "band_note",
     "draw_curve",
@@ -31,6 +32,8 @@ __all__ = [
 
 BAND = 0.11
 """Opacity of a band at the most."""
+MARKER = 4.5
+"""Size in points of the marker of an editor."""
 _SIZES = {"*": 8.5}
 """Marker sizes in points of the anchors that look small at the common one."""
 _ANCHOR = 6.0
@@ -38,7 +41,7 @@ _ANCHOR = 6.0
 
 def marker_of(look: Look, size: float | None = None) -> dict[str, Any]:
     """How matplotlib draws the marker of an editor or an anchor."""
-    own = (_SIZES.get(look.marker, _ANCHOR) if look.anchor else 4.5) if size is None else size
+    own = (_SIZES.get(look.marker, _ANCHOR) if look.anchor else MARKER) if size is None else size
     return {"marker": look.marker, "markersize": own, "markeredgecolor": "white", "markeredgewidth": 0.5, "color": look.colour}
 
 

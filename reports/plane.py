@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.collections import LineCollection
 from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
 from reports.drawing import HIDDEN
 from reports.labels import Label, place
-from reports.marks import draw_curve, draw_points, has_within, opacity
+from reports.marks import MARKER, draw_curve, draw_points, has_within, opacity
 from reports.ribbon import ribbon
 from reports.style import INK, Look, knob_name, legible, number, short
 
@@ -21,6 +23,8 @@ __all__ = ["NUMBERS", "draw_plane", "keys_of", "label_plane"]
 
 NUMBERS = [f"{axis}_{name}" for axis in "xy" for name in ("mean", "low", "high", "within_low", "within_high")]
 """Columns of both coordinates."""
+_CELLS = 64
+"""Cells a side in which the area of a ribbon is counted."""
 _LABELLED = 6
 """Of more editors than these the ends of the curves would hide each other's labels: their key tells the ends of the knob."""
 
@@ -35,52 +39,79 @@ def draw_plane(ax: Any, frame: pd.DataFrame, look: Mapping[str, Look], *, banded
 
     The limits hold means and bands that are shown; what is hidden in the SVG may reach out of them.
     """
-    editors = sum(not look[str(name)].anchor for name in set(frame["editor"]))
-    corners = [frame[["x_mean", "y_mean"]].to_numpy(dtype=float)]
-    for name in [n for n in look if n in set(frame["editor"])]:
-        rows, own = frame[frame["editor"] == name].sort_values("value", kind="stable"), look[name]
-        if banded:
-            corners.append(_anchored(ax, rows, own) if own.anchor else _banded(ax, rows, own, opacity(editors)))
-        if own.anchor:
-            draw_points(ax, rows["x_mean"], rows["y_mean"], rows.index, own, zorder=6)
-        else:
-            draw_curve(ax, rows["x_mean"], rows["y_mean"], rows.index, own)
-    ends = np.vstack(corners)
+    shown = {n: frame[frame["editor"] == n].sort_values("value", kind="stable") for n in look if n in set(frame["editor"])}
+    editors = [name for name in shown if not look[name].anchor]
+    corners = [_corners(shown[name][_banded_columns(shown[name])]) for name in editors if banded]
+    ends = np.vstack([frame[["x_mean", "y_mean"]].to_numpy(dtype=float), *corners])
     low, high = np.nanmin(ends, axis=0), np.nanmax(ends, axis=0)
     pad = np.where(high > low, 0.08 * (high - low), np.maximum(0.02 * np.abs(high), 0.01))
     ax.set(xlim=(low[0] - pad[0], high[0] + pad[0]), ylim=(low[1] - pad[1], high[1] + pad[1]))
+    for name, rows in shown.items():
+        own = look[name]
+        if own.anchor:
+            if banded:
+                _cross(ax, rows, own, f"{HIDDEN}{own.number}", "xy")
+            draw_points(ax, rows["x_mean"], rows["y_mean"], rows.index, own, zorder=6)
+        else:
+            if banded:
+                _banded(ax, rows, own, opacity(len(editors)))
+            draw_curve(ax, rows["x_mean"], rows["y_mean"], rows.index, own)
 
 
-def _anchored(ax: Any, rows: pd.DataFrame, own: Look) -> NDArray[np.float64]:
-    _cross(ax, rows, own, f"{HIDDEN}{own.number}", "xy")
-    return np.zeros((0, 2))
+def _within(rows: pd.DataFrame) -> list[str]:
+    return [axis for axis in "xy" if has_within(rows, f"{axis}_")]
 
 
-def _banded(ax: Any, rows: pd.DataFrame, own: Look, alpha: float) -> NDArray[np.float64]:
-    """The bands of one editor and the corners (n, 2) of those that are shown.
+def _banded_columns(rows: pd.DataFrame) -> list[str]:
+    """Of the bands that are shown."""
+    return _columns(("within_", "within_")) if _within(rows) else _columns(("", ""))
 
-    Of two coordinates with within-sample bands a ribbon, of one of them, as where the other is a set metric, bars along it.
+
+def _banded(ax: Any, rows: pd.DataFrame, own: Look, alpha: float) -> None:
+    """The bands of one editor.
+
+    Of two coordinates with within-sample bands a ribbon, of one of them, as where the other is a set metric, bars along it. A ribbon is
+    drawn where it has no more ink than its curve; of few samples it is wide, and bars at both ends and in the middle stand for it.
     """
-    within = [axis for axis in "xy" if has_within(rows, f"{axis}_")]
-    plain, inner = _columns(("", "")), _columns(("within_", "within_"))
-    if not within:
-        if not _filled(ax, rows[plain], own, alpha, f"band-only-{own.number}"):
-            _cross(ax, rows, own, f"band-only-{own.number}", "xy")
-        return _corners(rows[plain])
-    if len(within) == 2:
-        _filled(ax, rows[inner], own, alpha, f"band-paired-{own.number}")
-    else:
+    within, plain = _within(rows), _columns(("", ""))
+    if len(within) == 1:
         _cross(ax, rows, own, f"band-paired-{own.number}", within[0], kind="within_")
-    if not _filled(ax, rows[plain], own, alpha, f"{HIDDEN}{own.number}"):
-        _cross(ax, rows, own, f"{HIDDEN}{own.number}", "xy")
-    return _corners(rows[inner])
+    else:
+        name = f"band-paired-{own.number}" if within else f"band-only-{own.number}"
+        outline = ribbon(rows[_banded_columns(rows)].to_numpy(dtype=float))
+        if outline is not None and alpha * _area(ax, outline) <= _ink(ax, rows):
+            _filled(ax, outline, own, alpha, name)
+        else:
+            few = rows.iloc[sorted({0, len(rows) // 2, len(rows) - 1})] if outline is not None else rows
+            _cross(ax, few, own, name, "xy", kind="within_" if within else "")
+    if within:
+        outline = ribbon(rows[plain].to_numpy(dtype=float))
+        if outline is None:
+            _cross(ax, rows, own, f"{HIDDEN}{own.number}", "xy")
+        else:
+            _filled(ax, outline, own, alpha, f"{HIDDEN}{own.number}")
 
 
-def _filled(ax: Any, points: pd.DataFrame, own: Look, alpha: float, name: str) -> bool:
-    outline = ribbon(points.to_numpy(dtype=float))
-    if outline is not None:
-        ax.add_patch(PathPatch(outline, facecolor=own.colour, alpha=alpha, linewidth=0, zorder=1, gid=name))
-    return outline is not None
+def _filled(ax: Any, outline: Outline, own: Look, alpha: float, name: str) -> None:
+    ax.add_patch(PathPatch(outline, facecolor=own.colour, alpha=alpha, linewidth=0, zorder=1, gid=name))
+
+
+def _area(ax: Any, outline: Outline) -> float:
+    """What of the panel a ribbon covers, in square points, to a hundredth of the ribbon or so."""
+    polygons = [Outline(polygon) for polygon in outline.transformed(ax.transData).to_polygons()]
+    corners = np.vstack([polygon.vertices for polygon in polygons])
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    sides = [np.linspace(a, b, _CELLS, endpoint=False) + (b - a) / _CELLS / 2 for a, b in zip(low, high, strict=True)]
+    cells = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
+    inside = np.any([polygon.contains_points(cells) for polygon in polygons], axis=0)
+    return float(inside.mean() * np.prod(high - low)) * (72 / ax.figure.dpi) ** 2
+
+
+def _ink(ax: Any, rows: pd.DataFrame) -> float:
+    """Of a curve and its markers, in square points."""
+    points = ax.transData.transform(rows[["x_mean", "y_mean"]].to_numpy(dtype=float)) * 72 / ax.figure.dpi
+    length = float(np.hypot(*np.diff(points, axis=0).T).sum())
+    return length * float(mpl.rcParams["lines.linewidth"]) + len(points) * MARKER**2
 
 
 def _cross(ax: Any, rows: pd.DataFrame, own: Look, name: str, axes: str, *, kind: str = "") -> None:

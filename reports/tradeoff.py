@@ -54,7 +54,8 @@ def tradeoff_plane(data: ReportData, look: Mapping[str, Look]) -> Drawing:
     caption = (
         "Each curve is one editor swept over its knob, the ends of the knob at its ends or in the key; up and right is better, and a curve "
         "that lies above another gives more edit at the same fidelity. Black markers are anchors: controls that show what the "
-        "axes mean. A ribbon joins ellipses whose half-axes are the bands of both coordinates. "
+        "axes mean. A ribbon joins ellipses whose half-axes are the bands of both coordinates; where few samples make it so wide that "
+        "it would have more ink than its curve, bars at the ends and in the middle stand for it. "
         f"{band_note(data, _by_editor(frame), 'x_')}"
     )
     return Drawing(name, title, caption.rstrip(), frame, figure)

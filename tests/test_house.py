@@ -9,6 +9,7 @@ import ast
 import importlib
 from collections.abc import Iterator, Mapping
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,8 @@ STAIRS = (
 )
 """The rooms of bench from the ground up. A room imports from the floors below it, and from itself; never from beside or above."""
 FACES: Mapping[str, str] = {
-    "bench": "Options Run report run score",
-    "bench.alias": "Options Run report run score",
+    "bench": "Options Run __version__ report run score",
+    "bench.alias": "Options Run __version__ report run score",
     "bench.spec": "AxesSpec EditorSpec MANIFEST_FIELDS ManifestRef MetricSpec ModelRef ReferenceSpec Spec anchored load_spec shipped_specs",
     "bench.manifest": "Manifest Sample open_manifest",
     "bench.plan": "Entry Plan SampleInfo Unit make_plan resolve_entries unit_seed",
@@ -129,6 +130,10 @@ def test_a_face_shows_what_it_is_meant_to_show(name: str) -> None:
     face = importlib.import_module(name)
     assert sorted(face.__all__) == sorted(FACES[name].split())
     assert all(hasattr(face, each) for each in face.__all__)
+
+
+def test_both_names_of_the_package_tell_the_version_that_is_installed() -> None:
+    assert {importlib.import_module(name).__version__ for name in ("bench", "bench.alias")} == {version("etabench")}
 
 
 def test_every_error_stands_in_the_tree() -> None:

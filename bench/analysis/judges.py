@@ -30,6 +30,7 @@ from scipy.stats import rankdata
 from bench.analysis.agreement import Rater, between, edit_of, raters_of_votes
 from bench.analysis.votes import are_preferences
 from bench.errors import ScoreError
+from bench.scoring.validations import DAGGER
 from reports.frames import COLUMNS, empty
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def judge(
 
     A metric without a direction judges nothing and has no row. ``votes`` are further truths, by what they are called.
 
-    ``n`` counts edits (cells for a set metric, pairs for preferences); ``undefined`` is the share of them that the metric gave no number.
+    ``n`` counts edits (cells for a set metric, pairs for preferences); ``undefined`` is the share of them that the metric gave no number;
+    ``doubt`` says what speaks against the judge behind a metric, "" for nothing.
     Raises ScoreError where the run has no truth.
     """
     turned, of_sets = _turned(pairs, cards), _turned(sets, cards)
@@ -90,6 +92,8 @@ def judge(
             column = _voted(pairs, given).reindex(table.index).dropna()
             rows += _by_truth(table.loc[column.index, metrics], column, name, of_sets, seed)
     found = pd.DataFrame(rows, columns=list(COLUMNS["judges"]))
+    prints = dict(zip(pairs["metric"], pairs["fingerprint"], strict=True))
+    found["doubt"] = [str(cards.get(prints.get(name, ""), {}).get("doubt") or "") for name in found["metric"]]
     return pd.concat([each.sort_values("rho", ascending=False, kind="stable") for _, each in found.groupby("truth", sort=False)])
 
 
@@ -165,7 +169,7 @@ def brief(table: pd.DataFrame) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for row in ({str(key): value for key, value in each.items()} for each in table.to_dict("records")):
         shown = {name: number(row, name, ends) for name, ends in zip(("rho", "agreement"), _INTERVALS, strict=True)}
-        rows.append({"metric": row["metric"], "truth": row["truth"], **shown, "n": row["n"]})
+        rows.append({"metric": _marked(row), "truth": row["truth"], **shown, "n": row["n"]})
     return rows
 
 
@@ -192,8 +196,15 @@ def markdown(table: pd.DataFrame, text: str, picture: str = "") -> str:
         for row in rows.to_dict("records"):
             ends = [f"{row[a]:.2f} to {row[b]:.2f}" if np.isfinite(row[a]) else "" for a, b in _INTERVALS]
             rho, agreement = (f"{row[name]:.2f}" if np.isfinite(row[name]) else "-" for name in ("rho", "agreement"))
-            lines.append(f"| {row['metric']} | {rho} | {ends[0]} | {agreement} | {ends[1]} | {row['n']} |")
-    return "\n".join(lines) + "\n"
+            lines.append(f"| {_marked(row)} | {rho} | {ends[0]} | {agreement} | {ends[1]} | {row['n']} |")
+    doubts = dict(zip(table["metric"], table["doubt"], strict=True))
+    notes = [f"- {name} {DAGGER}: {doubt}." for name, doubt in doubts.items() if doubt]
+    return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _marked(row: Mapping[Any, Any]) -> str:
+    """The name of a metric, with a dagger where its judge is doubtful."""
+    return f"{row['metric']} {DAGGER}" if row.get("doubt") else str(row["metric"])
 
 
 def _turned(scores: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:

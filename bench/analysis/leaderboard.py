@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.analysis.ranking import Field, Standing, ahead, common_ground, decided, firsts, rank_ranges
+from bench.analysis.ranking import Field, Standing, ahead, at_worst, common_ground, decided, firsts, rank_ranges
 from bench.analysis.summary import curves
 from bench.plan import Plan
 from bench.scoring import Scores
@@ -25,12 +25,14 @@ class Ground:
     """On what a leaderboard stands: who is ranked, and which scores count for whom.
 
     had: editor to the samples of which it has every planned edit at its operating point.  field: the ranked editors on the samples that
-    all of them have.  pairs: scores of ranked editors and anchors on these, of the others on what they have.
+    all of them have.  whole: all editors on all planned samples, with the scores of what each has.  pairs: scores of ranked editors and
+    anchors on the common samples, of the others on what they have.
     """
 
     axes: Axes
     had: Mapping[str, set[str]]
     field: Field
+    whole: Field
     pairs: pd.DataFrame
 
     @cached_property
@@ -57,7 +59,10 @@ class Ground:
         coverage = dict(zip(counts["editor"], counts["coverage"], strict=True))
         aside, shared = scores.pairs["editor"].isin(set(editors) - set(ranked)), scores.pairs["sample_id"].isin(common)
         field = Field(plan, scores.pairs[~aside & shared], scores, points, ranked, sorted(common), coverage)
-        return cls(axes, had, field, scores.pairs[aside | shared] if ranked else scores.pairs)
+        has = [sample in had[label] for label, sample in zip(scores.pairs["editor"], scores.pairs["sample_id"], strict=True)]
+        samples = [sample.id for sample in plan.samples]
+        whole = replace(field, pairs=scores.pairs[has], ranked=editors, common=samples)
+        return cls(axes, had, field, whole, scores.pairs[aside | shared] if ranked else scores.pairs)
 
 
 def leaderboard(
@@ -76,7 +81,8 @@ def leaderboard(
     Means of ranked editors and of anchors are over the common samples, those of the others over what they have; `<metric>_n` counts
     the edits and `<metric>_best` marks who is first. The value of a set metric is that of the whole set, and nobody is first
     where the ranked editors' sets hold different samples. The rank is by the mean of both axes, each on its scale; `rank_low`
-    to `rank_high` are the ranks that the tests between editors leave open, and `standing` says in words on what it stands. A
+    to `rank_high` are the ranks that the tests between editors leave open, `rank_at_worst` is the rank over all planned samples where
+    what an editor lacks counts as worst, and `standing` says in words on what it stands. A
     metric that an axis turns round is there as the axis shows it and not a second time as it was scored.
     """
     ground = ground or Ground.of(plan, scores, records, axes, counts=counts, curve_table=curve_table)
@@ -93,6 +99,7 @@ def leaderboard(
     standings = field.balanced(axes)
     ranks = {name: 1 + sum(ahead(other, own) for other in standings.values()) for name, own in standings.items()}
     ranges = rank_ranges(ground.tests, ranks)
+    worst = at_worst(ground.whole.balanced(axes))
     metrics = [name for name in dict.fromkeys(curve_table["metric"]) if name not in axes.made_of.values()]
     columns = {axis.column for axis in axes}
     rows = []
@@ -100,8 +107,10 @@ def leaderboard(
         label, value = entry.label, points[entry.label]
         row: dict[str, Any] = {"editor": label, "anchor": entry.anchor, "rank": float(ranks.get(label, np.nan))}
         low, high = ranges.get(label, (np.nan, np.nan))
-        row |= {"rank_low": float(low), "rank_high": float(high)}
-        row |= {"standing": "" if entry.anchor else _words(label, field, standings, had)}
+        row |= {"rank_low": float(low), "rank_high": float(high), "rank_at_worst": float(worst.get(label, np.nan))}
+        row |= {
+            "standing": "" if entry.anchor else "; ".join([*_words(label, ground, standings), *_at_worst(label, ground, worst)])
+        }
         row |= {"knob": entry.knob or None, "value": value}
         for metric in metrics:
             point = at.get((label, metric), {})
@@ -152,20 +161,35 @@ def _of_sets(
     return found
 
 
-def _words(label: str, field: Field, standings: Mapping[str, Standing], had: Mapping[str, set[str]]) -> str:
-    """What the reader must know of a rank, or why there is none; empty where it is the plain case."""
-    planned = len(field.plan.samples)
+def _words(label: str, ground: Ground, standings: Mapping[str, Standing]) -> list[str]:
+    """What the reader must know of a rank, or why there is none; nothing where it is the plain case."""
+    field, planned = ground.field, len(ground.field.plan.samples)
     if label not in field.ranked:
-        return f"not ranked: has {len(had[label])} of {planned} samples"
+        return [f"not ranked: has {len(ground.had[label])} of {planned} samples"]
     if label not in standings:
-        return "not ranked: no scores on both axes"
+        return ["not ranked: no scores on both axes"]
     said = (
         [f"on the {len(field.common)} of {planned} samples that all ranked editors have"] if len(field.common) < planned else []
     )
     open_ = [name for name, other in standings.items() if name != label and not decided(standings[label], other)]
     if open_:
         said.append(f"undefined scores leave open whether before or after {', '.join(open_)}")
-    return "; ".join(said)
+    return said
+
+
+def _at_worst(label: str, ground: Ground, worst: Mapping[str, int]) -> list[str]:
+    """Where an editor that lacks samples stands if these are counted as worst, and on what bounds."""
+    from reports.names import metric_name
+
+    lacks = len(ground.whole.common) - len(ground.had[label])
+    if not lacks or label not in worst:
+        return []
+    bounds = []
+    for axis in ground.axes:
+        name = metric_name(axis.column, made_of=ground.axes.made_of.get(axis.column, "")).noun
+        low = min(float(axis.position(end)) for end in ground.whole.bounds(axis.metric)[label])
+        bounds.append(f"{name} {low:.4g}" if np.isfinite(low) else f"{name} has no lower end")
+    return [f"rank {worst[label]} with the {lacks} it lacks counted as worst ({', '.join(bounds)})"]
 
 
 def _costs(done: pd.DataFrame) -> dict[str, float]:

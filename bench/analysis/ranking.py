@@ -4,6 +4,10 @@ Editors are ranked on common samples, those that every ranked editor has edited 
 editor that refused the hard ones is compared on the easy ones, with everybody else. While fewer than half as many samples are common as
 the best of them has, the editors with the fewest samples are set aside; they are listed with what they have, and are not ranked.
 
+Beside this rank stands the one *at worst* (`at_worst`), of all editors over all planned samples: what an editor lacks counts as the worst
+end of its metric's range, so that its mean is no lower than that whatever became of the failed samples (Manski 1989). A metric without such
+an end leaves no bound, and an editor without one stands behind all that have theirs. Nobody gains a place there by failing.
+
 A score that a metric leaves undefined for some of the ranked editors (the PSNR of an edit that equals its source) is not dropped from
 a mean: it could be anything in the metric's range, and bounds the mean by the ends of it. One editor stands before another if its
 worst case is better than the other's best; between equals the one that made more of its planned edits. A sample whose score is
@@ -32,7 +36,7 @@ from bench.scoring import Scores
 from bench.scoring.axes import Axes, Axis, mean_table, scales
 from bench.scoring.swaps import Duel, Ring, Tested, outcome
 
-__all__ = ["TESTS", "Field", "Standing", "ahead", "common_ground", "decided", "firsts", "rank_ranges"]
+__all__ = ["TESTS", "Field", "Standing", "ahead", "at_worst", "common_ground", "decided", "firsts", "rank_ranges"]
 
 SIGNIFICANT = 0.05
 TESTS = ("first", "second", "difference", "low", "high", "p", "p_holm", "p_least", "n")
@@ -73,6 +77,12 @@ def firsts(standings: Mapping[str, Standing]) -> set[str]:
     }
 
 
+def at_worst(standings: Mapping[str, Standing]) -> dict[str, int]:
+    """Ranks by the lower ends; between equal ones, two without an end among them, the one that made more of its edits stands first."""
+    keys = {name: (each.low, each.coverage) for name, each in standings.items()}
+    return {name: 1 + sum(other > own for other in keys.values()) for name, own in keys.items()}
+
+
 def rank_ranges(tests: pd.DataFrame, ranks: Mapping[str, int]) -> dict[str, tuple[int, int]]:
     """Editor to the smallest and the largest rank that the `tests` (columns `TESTS`) leave it; its own rank is always among them."""
     proven = tests[tests["p_holm"] < SIGNIFICANT]
@@ -97,7 +107,10 @@ def common_ground(had: Mapping[str, set[str]]) -> tuple[list[str], set[str]]:
 
 @dataclass(frozen=True)
 class Field:
-    """The ranked editors with their scores on the common samples, at their operating points."""
+    """The ranked editors with their scores on the common samples, at their operating points.
+
+    Or, to bound what all of them lack, all editors with the samples that were planned.
+    """
 
     plan: Plan
     pairs: pd.DataFrame

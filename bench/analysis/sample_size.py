@@ -70,7 +70,8 @@ def power(
 
     `first` and `second` choose the pair or, one of them, the pairs with it; `metric` is the axis of editability by default, `difference`
     what is to be told, by default what the run shows. `told` is the smallest difference that the run's own number of pictures tells
-    with the first of POWERS. None stands for more than MOST.
+    with the first of POWERS. Both, and the standard deviations, are in the metric's `unit`, in the words of its card. None stands for
+    more than MOST.
     Raises RunError for editors and metrics that the run does not have, for a difference that is none, and where no pair has enough pictures.
     """
     if difference is not None and not (math.isfinite(difference) and difference):
@@ -84,6 +85,8 @@ def power(
     for editor in filter(None, (first, second)):
         if editor not in ring.editors:
             raise RunError(f"{run.path} has no editor '{editor}'; {did_you_mean(editor, ring.editors)}")
+    print_ = str(scores.pairs.loc[scores.pairs["metric"] == name, "fingerprint"].iloc[0])
+    unit = str(scores.cards.get(print_, {}).get("scale", ""))
     if first and first == second:
         raise RunError(f"'{first}' is one editor; name two")
     pairs = list(combinations(ring.editors, 2))
@@ -93,7 +96,7 @@ def power(
         values = ring.duel(one, two).values if ring.duel(one, two).samples.size else (math.nan, math.nan)
         spread = spread_of(plan, scores, name, (one, values[0]), (two, values[1]))
         if spread is not None:
-            rows += _rows(spread, LEVEL / len(pairs), difference)
+            rows += _rows(spread, LEVEL / len(pairs), difference, unit)
     if not rows:
         raise RunError(f"{run.path} has no two editors with scores of {name} on two source pictures or more")
     return rows
@@ -164,12 +167,13 @@ def difference_told(spread: Spread, pictures: int, seeds: int, chance: float, le
     return high
 
 
-def _rows(spread: Spread, level: float, difference: float | None) -> list[dict[str, object]]:
+def _rows(spread: Spread, level: float, difference: float | None, unit: str) -> list[dict[str, object]]:
     known = not math.isnan(spread.seed_sd)
     wanted = spread.difference if difference is None else abs(difference)
     rows = []
     for seeds in dict.fromkeys((*SEEDS, spread.seeds)) if known else (spread.seeds,):
-        row: dict[str, object] = {"first": spread.first, "second": spread.second, "metric": spread.metric, "difference": wanted}
+        row: dict[str, object] = {"first": spread.first, "second": spread.second, "metric": spread.metric, "unit": unit}
+        row["difference"] = wanted
         row |= {"picture_sd": spread.picture_sd, "seed_sd": spread.seed_sd if known else None, "seeds": seeds}
         row |= {f"pictures_{100 * chance:.0f}": needed(spread, wanted, seeds, chance, level) for chance in POWERS}
         told = difference_told(spread, spread.pictures, seeds, POWERS[0], level)

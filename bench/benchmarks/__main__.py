@@ -1,7 +1,7 @@
 """``make bench``: what the harness costs against what its users would run otherwise, on the same weights, in one run.
 
     python -m bench.benchmarks                   all parts as they come
-    python -m bench.benchmarks PART [OPTIONS]    one part: editors, scoring, frechet, memory, raters or scale; ``--help`` tells its options
+    python -m bench.benchmarks PART [OPTIONS]    editors, scoring, frechet, memory, raters, scale or fleet; ``--help`` tells its options
 
 Every part is a subcommand with its own module in ``bench.benchmarks``, which says what is compared and how it is measured.
 """
@@ -10,11 +10,19 @@ from __future__ import annotations
 
 import argparse
 
-from bench.benchmarks import editors, frechet, memory, raters, scale, scoring
+from bench.benchmarks import editors, fleet, frechet, memory, raters, scale, scoring
 
 __all__ = ["main"]
 
-PARTS = {"editors": editors, "scoring": scoring, "frechet": frechet, "memory": memory, "raters": raters, "scale": scale}
+PARTS = {
+    "editors": editors,
+    "scoring": scoring,
+    "frechet": frechet,
+    "memory": memory,
+    "raters": raters,
+    "scale": scale,
+    "fleet": fleet,
+}
 """Each has a docstring, ``add_arguments(parser)`` and ``run(given)``."""
 
 

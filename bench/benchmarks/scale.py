@@ -19,7 +19,7 @@ import numpy as np
 from bench.benchmarks.measure import Cost, Outcome, answer, in_turn, measured
 from editors.base import Editor, EditTask, Image, Knob, Params
 
-__all__ = ["PAGE", "STEPS", "Shift", "add_arguments", "measure", "run"]
+__all__ = ["PAGE", "STEPS", "Shift", "add_arguments", "measure", "prepared", "run"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 SEEDS = 10
@@ -74,12 +74,12 @@ def run(given: argparse.Namespace) -> None:
 
 def measure(units: int, folder: Path) -> dict[str, Cost]:
     """The cost of each step of a run of so many units (a multiple of ten) in an empty folder."""
-    spec = _prepared(folder, units // SEEDS)
+    spec = prepared(folder, units // SEEDS)
     answers = in_turn("bench.benchmarks.scale", STEPS, {"spec": str(spec), "folder": str(folder / "run")})
     return {step: outcome.costs[step] for step, outcome in answers.items()}
 
 
-def _prepared(folder: Path, samples: int) -> Path:
+def prepared(folder: Path, samples: int) -> Path:
     """A manifest of different pictures and the spec of a run over it."""
     import yaml
     from PIL import Image as Pictures

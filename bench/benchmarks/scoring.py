@@ -181,7 +181,7 @@ def _first(rows: list[dict[str, Any]], device: str, rows_at_once: int) -> Values
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     from bench.toybox.embedded import TOYBOX
-    from metrics.lpips import open_lpips
+    from metrics.networks.lpips import open_lpips
     from metrics.networks.resnet import FolderExtractor
 
     class Features(torch.nn.Module):

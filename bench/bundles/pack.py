@@ -79,6 +79,7 @@ def _content(run: Run, scores: Scores, pictures: bool) -> Iterator[tuple[str, by
         record = run.record(unit.key)
         if record is not None:
             yield f"units/{unit.key}/record.json", record.encoded()
+            run.bring([record] if pictures else ())
             for file in sorted([*(edit.file for edit in record.edits), *record.pictures.values()]) if pictures else ():
                 yield f"units/{unit.key}/{file}", _read(run, run.units / unit.key / file)
     if pictures:

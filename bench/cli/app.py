@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,19 @@ from bench.errors import RunError, origin_of
 if TYPE_CHECKING:
     from bench.store import Run
 
-__all__ = ["Json", "RunArgument", "Settings", "SpecArgument", "Trust", "app", "last_words", "show_report"]
+__all__ = [
+    "Address",
+    "Json",
+    "RunArgument",
+    "Scratch",
+    "Settings",
+    "SpecArgument",
+    "Trust",
+    "app",
+    "last_words",
+    "scratch_at",
+    "show_report",
+]
 
 
 class Commands(typer.core.TyperGroup):
@@ -37,12 +50,24 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="a run folder, or the URL of one")]
 SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="a spec file, or the name of a shipped one (`etabench list specs`)")
 ]
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value of the spec")]
 Trust = Annotated[bool, typer.Option("--trust", help="run the code that the spec inside a run folder from elsewhere names")]
+Address = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT", help="of a Ray cluster that is there; without it $RAY_ADDRESS, else one is started on this machine"
+    ),
+]
+Scratch = Annotated[
+    Path | None,
+    typer.Option(
+        help="where this machine, and every one that works for it, keeps its part of a run at a URL; $ETABENCH_SCRATCH says so too"
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -61,6 +86,12 @@ def _main(
     ] = False,
 ) -> None:
     """Measure text-guided image editors: edits over the whole range of their knobs, scored, drawn, compared."""
+
+
+def scratch_at(folder: Path | None) -> None:
+    """Keep what belongs to runs at a URL below `folder`, in this process and in those that it starts."""
+    if folder is not None:
+        os.environ["ETABENCH_SCRATCH"] = str(folder.resolve())
 
 
 def last_words(failed: list[str], strict: bool) -> None:

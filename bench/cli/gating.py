@@ -151,9 +151,16 @@ def power(
             for row in rows
         ],
         False,
+        hide={"unit"},
     )
     console.log.print(
-        "difference: first less second; pictures 80 and 90: source pictures with which it is told in so many of 100 benchmarks",
+        f"difference, standard deviations and told are in units of {rows[0]['metric']}: {rows[0]['unit'] or 'its card has none'}",
+        markup=False,
+        soft_wrap=True,
+    )
+    console.log.print(
+        "difference: first less second; pictures 80 and 90: source pictures with which it is told in so many of 100 benchmarks; "
+        "told: the least difference that the run's own pictures tell in 80, blank where so few tell none",
         soft_wrap=True,
     )
     if rows[0]["seed_sd"] is None:

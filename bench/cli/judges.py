@@ -68,6 +68,9 @@ def judge_pairs(
     rows = judges.standings(table)
     spans = {"preferred": ("low", "high")}
     console.print_rows(judges.plain(rows) if as_json else judges.brief(rows, spans), as_json)
+    for name, doubt in dict(zip(rows["judge"], rows["doubt"], strict=True)).items():
+        if doubt:
+            console.log.print(f"note: {name} {judges.DAGGER}: {doubt}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

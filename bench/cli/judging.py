@@ -57,6 +57,7 @@ def validate_metrics(
     from bench.commands.judges import plain
     from bench.commands.report import report_run
     from bench.progress import shown
+    from bench.scoring.validations import DAGGER
 
     files = votes or []
     read = [(name, file, read_votes(file)) for name, file in zip(names_of(files), files, strict=True)]  # before hours of work
@@ -70,6 +71,9 @@ def validate_metrics(
         report_run(finished)
     else:
         console.print_rows(judges.brief(judged), as_json)
+        for name, doubt in dict(zip(judged["metric"], judged["doubt"], strict=True)).items():
+            if doubt:
+                console.log.print(f"note: {name} {DAGGER}: {doubt}", markup=False, highlight=False, soft_wrap=True)
         show_report(finished)
     if table is not None:
         picture = table.with_suffix(".png")

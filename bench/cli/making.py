@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.app import RunArgument, Settings, SpecArgument, Trust, app, last_words, show_report
+from bench.cli.app import Address, RunArgument, Scratch, Settings, SpecArgument, Trust, app, last_words, scratch_at, show_report
 from bench.commands import console
 
 __all__ = ["fetch", "import_", "report", "run", "score"]
@@ -34,13 +34,22 @@ def run(
     protocol: Annotated[
         str, typer.Option(metavar="NAME", help="run SPEC's editors by this published protocol; without SPEC, the shipped ones")
     ] = "",
-    folder: Annotated[Path | None, typer.Option("--out", help="run folder; default runs/<name>")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="run folder, or a URL such as s3://bucket/run; default runs/<name>")
+    ] = None,
+    scratch: Scratch = None,
     limit: Annotated[int | None, typer.Option(min=1, help="only the first N samples")] = None,
     settings: Settings = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan, time a few steps of each editor, and stop")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="say what would be fetched, print the plan, time a few steps of each editor, and stop"),
+    ] = False,
     no_score: Annotated[bool, typer.Option("--no-score", help="make the edits only")] = False,
-    workers: Annotated[int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="worker processes; 0 is one per GPU, or per core up to four; on Ray as many as fit")
+    ] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    address: Address = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
     batch: Annotated[
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
@@ -51,10 +60,12 @@ def run(
 ) -> None:
     """Make the edits of a spec, score them, and write the report. An existing folder is continued."""
     from bench import api
-    from bench.commands.outlook import failures, forecast, unscored
+    from bench.commands.fetch import lacking, weights_lacking, whole
+    from bench.commands.outlook import failures, forecast, room, unscored
     from bench.progress import shown
     from bench.workers.crew import Options
 
+    scratch_at(scratch)
     spec = spec or protocol
     if not spec:
         raise typer.BadParameter("give a spec, or --protocol NAME")
@@ -67,23 +78,33 @@ def run(
 
         resolved = api.open_spec(spec, overrides, trust=trust)
         place = folder or api.default_folder(resolved)
-        resolved, pins = api.pin(resolved, Run(place))
+        before = Run(place)
+        before.refresh()
+        resolved, pins = api.pin(resolved, before)
+        needed, weights = lacking(resolved), [] if no_score else weights_lacking(resolved)
+        if needed or weights:
+            downloads = "\n".join([*map(str, needed), *map(str, weights), whole([*needed, *weights])])
+            console.out.print(downloads, markup=False, highlight=False, soft_wrap=True)
+        if needed:
+            console.out.print(f"the plan and its hours can be told once it is here: `etabench fetch {spec}`", soft_wrap=True)
+            return
         planned, manifest = api.plan(resolved, pins)
-        if not no_score:
+        if not no_score and not weights:
             from bench.scoring import preflight
 
             preflight(resolved, planned)
-        ahead = forecast(resolved, planned, manifest, Run(place), threads)
-        console.print_plan(resolved.name, place, planned, ahead, cut_prompts(resolved, planned))
+        ahead = forecast(resolved, planned, manifest, before, threads)
+        notes = filter(None, (*cut_prompts(resolved, planned), room(planned, before.path)))
+        console.print_plan(resolved.name, before.name, planned, ahead, list(notes))
         return
-    options = Options(executor=executor.value, workers=workers, threads=threads)
+    options = Options(executor=executor.value, workers=workers, threads=threads, address=address)
     try:
         progress, scorable = shown(console.log), not no_score
         finished = api.run(spec, folder, overrides=overrides, options=options, progress=progress, scorable=scorable, trust=trust)
         failed = [failures(finished)]
         if no_score:
             console.out.print(
-                f"edits in {finished.path}; `etabench score {finished.path}` scores them", markup=False, soft_wrap=True
+                f"edits in {finished.name}; `etabench score {finished.name}` scores them", markup=False, soft_wrap=True
             )
         else:
             failed.append(unscored(api.score(finished, progress=progress)))
@@ -114,7 +135,7 @@ def import_(
 ) -> None:
     """Make a run of edits that others released, once it is told which are missing; exit 2 if any are, or others are there."""
     from bench import api
-    from bench.commands.imports import delivered, layout_of, spec_of_import, stage
+    from bench.commands.imports import check_some, delivered, layout_of, spec_of_import, stage
     from bench.commands.outlook import failures
     from bench.errors import RunError
     from bench.manifest import open_manifest
@@ -124,10 +145,11 @@ def import_(
     known = layout_of(layout)
     spec = spec_of_import(known, root, folder, split=split, label=label, overrides=settings or [])
     found = delivered(known, path, spec, open_manifest(spec.manifest, partial=spec.partial))
-    for line in found.lines():
-        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
     if listing is not None:
         listing.write_text("".join(f"{line}\n" for line in found.lines(None)), encoding="utf-8")
+    check_some(known, found)
+    for line in found.lines():
+        console.out.print(line, markup=False, highlight=False, soft_wrap=True)
     if not found.whole and not partial:
         raise RunError(f"{path} is not the whole delivery and nothing else; mend it, or take what is there with --partial")
     stage(known, found, Run.create(folder))
@@ -162,7 +184,9 @@ def score(
     device: Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda or cuda:N; default: the run's own")] = None,
     workers: Annotated[int, typer.Option(min=0, help="workers; 0 is this process, of other executors one per GPU or core")] = 0,
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
+    address: Address = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
+    scratch: Scratch = None,
     trust: Trust = False,
     strict: Annotated[bool, typer.Option("--strict", help="exit 1 if any metric failed")] = False,
 ) -> None:
@@ -170,12 +194,14 @@ def score(
     from bench import api
     from bench.commands.outlook import unscored
     from bench.progress import shown
+    from bench.store.objects import url_of
     from bench.workers.crew import Options
 
-    options = Options(executor=executor.value, workers=workers, threads=threads)
+    scratch_at(scratch)
+    options = Options(executor=executor.value, workers=workers, threads=threads, address=address)
     scores = api.score(run, device=device, options=options, progress=shown(console.log), trust=trust)
     silent = f", {len(scores.unanswered)} edits without a judge's verdict" if len(scores.unanswered) else ""
-    found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {run / 'scores'}{silent}"
+    found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {url_of(run) or run}/scores{silent}"
     console.out.print(found, markup=False, soft_wrap=True)
     last_words([unscored(scores)], strict)
 

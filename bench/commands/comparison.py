@@ -30,9 +30,13 @@ def headline(found: Comparison) -> str:
     """What the tests say, in a line: of the cells, then of the numbers over whole curves, which may tell what no cell does."""
     tested, equal = [each for each in found.cells if not math.isnan(each.p)], len(found.of("equal"))
     if tested and equal == len(tested):
-        cells = f"equal in all of {equal} cells"
+        cells = f"equal in {f'all {equal} cells' if equal > 1 else 'the one cell'}"
+    elif words := _words(found.cells):
+        cells = f"{words} of {len(tested)} cell{'s' * (len(tested) > 1)}{f', equal in {equal}' if equal else ''}"
+    elif len(tested) == 1:
+        cells = "not told apart in the one cell"
     else:
-        cells = f"{_words(found.cells) or 'not told apart in any'} of {len(tested)} cells{f', equal in {equal}' if equal else ''}"
+        cells = f"not told apart in any of {len(tested)} cells{f', equal in {equal}' if equal else ''}"
     told = _words(found.curves)
     curves = f"; over whole curves {told} of {sum(not math.isnan(each.p) for each in found.curves)} numbers" if told else ""
     return f"the second run is {cells}{curves} (5 %, after Holm's correction within a metric)"

@@ -7,7 +7,6 @@ import math
 import sys
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich.console
@@ -87,8 +86,8 @@ def tell(error: Exception) -> int:
     return int(getattr(error, "exit_code", 2))
 
 
-def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: Sequence[str] = ()) -> None:
-    """Units and edits of a plan, what is done, what is left to do and how long that takes, and what is odd about it."""
+def print_plan(name: str, place: str, plan: Plan, ahead: Forecast, notes: Sequence[str] = ()) -> None:
+    """Units and edits of a plan, what is done, what is left to do and how long that takes, and further `notes`, a line each."""
     from bench.progress import duration
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -100,7 +99,7 @@ def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: S
         counts = (look.units, look.edits, look.done, look.failed, look.units - look.done)
         table.add_row(escape(entry.label), escape(knob), *map(str, counts), time)
     out.print(
-        f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {folder}",
+        f"{name}: {len(plan.samples)} samples, {len(plan.units)} units, {plan.edits} edits in {place}",
         markup=False,
         soft_wrap=True,
     )
@@ -111,10 +110,9 @@ def print_plan(name: str, folder: Path, plan: Plan, ahead: Forecast, warnings: S
     for look in ahead.looks:
         for field, number in look.lacking.items():
             out.print(f"{number} samples lack {field}: {look.editor} will fail on them", markup=False, soft_wrap=True)
-    for warning in warnings:
-        out.print(warning, markup=False, highlight=False, soft_wrap=True)
-    estimate = f"{'at least ' if ahead.unknown else ''}{duration(ahead.seconds)} of one worker's time, for the edits"
-    out.print(f"estimate: {'unknown' if len(ahead.unknown) == len(ahead.looks) else estimate}", markup=False)
+    for note in notes:
+        out.print(note, markup=False, highlight=False, soft_wrap=True)
+    out.print(str(ahead), markup=False)
     bases: dict[tuple[bool, str], list[str]] = {}
     for look in ahead.looks:
         bases.setdefault((look in ahead.unknown, look.basis), []).append(look.editor)
@@ -143,13 +141,21 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         print(json.dumps(facts, indent=1))
         return
     for name, value in facts.items():
+        if value in ("", [], (), {}, None):
+            continue
         if isinstance(value, Mapping):
             out.print(f"{name.replace('_', ' ')}:", markup=False, highlight=False)
             for key, text in value.items():
-                out.print(f"  {key}: {text}", markup=False, highlight=False, soft_wrap=True)
-        elif value not in ("", [], None):
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            out.print(f"{name.replace('_', ' ')}: {text}", markup=False, highlight=False, soft_wrap=True)
+                out.print(f"  {key}: {_words(text)}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            out.print(f"{name.replace('_', ' ')}: {_words(value)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _words(value: Any) -> str:
+    """A list of names with commas, a tuple of statements with semicolons, numbers by name."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{number} {name}" for name, number in value.items() if number is not None) or "unknown"
+    return {list: ", ", tuple: "; "}[type(value)].join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _cell(value: Any) -> str:

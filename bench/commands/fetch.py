@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Download", "bring", "in_words", "lacking", "wanted", "weights_lacking", "whole"]
 
+SECONDS = 5.0
+"""How long an address may take to tell how much lies behind it."""
+
 
 @dataclass(frozen=True)
 class Download:
@@ -71,8 +74,11 @@ def weights_lacking(spec: Spec) -> list[Download]:
         metric = registry.load_metric(item.name)
         networks = embedded.metric_networks(metric) if embedded.on_toybox(spec) else {}
         for weights in absent_weights(metric, networks | item.params):
-            size = _missing(Repository(weights.place, files=weights.files)) if weights.files else weights.size
-            found.setdefault(weights.place, Download(f"metric {item.name}", weights.place, size, _explained(weights.bring)))
+            place = Repository(weights.place, files=weights.files) if weights.files else None
+            size = _missing(place) if place else weights.size or _length(weights.place)
+            found.setdefault(
+                weights.place, Download(f"metric {item.name}", weights.place, size, partial(_brought, weights.bring, place))
+            )
     return [download for download in found.values() if download.size != 0]
 
 
@@ -124,13 +130,30 @@ def _missing(place: Repository) -> int | None:
         return None
 
 
-def _explained(work: Callable[[], object]) -> Callable[[], object]:
-    def explained() -> object:
-        try:
-            return work()
-        except (OSError, RuntimeError, ValueError) as error:
-            raise ScoreError(
-                f"weights cannot be fetched: {' '.join(str(error).split())[:300]}; run again, or bring them by hand"
-            ) from error
+def _length(url: str) -> int | None:
+    """Bytes behind an address; None where it does not tell."""
+    from urllib.request import Request, urlopen
 
-    return explained
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=SECONDS) as answer:
+            return int(answer.headers["Content-Length"])
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _brought(work: Callable[[], object], place: Repository | None) -> object:
+    """`work`, once the hub answers for the place that it reads. What goes wrong is one line. Raises ScoreError."""
+    from editors.toolbox.hub import HubError, explained
+
+    try:
+        if place is None:
+            return work()
+        with explained(place.pinned()):
+            return work()
+    except (OSError, RuntimeError, ValueError, HubError) as error:
+        why = (
+            str(error)
+            if isinstance(error, HubError)
+            else f"{' '.join(str(error).split())[:300]}; run again, or bring them by hand"
+        )
+        raise ScoreError(f"weights cannot be fetched: {why}") from error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bench.manifest.rows import SampleRow
     from bench.spec import Spec
 
-__all__ = ["LAYOUTS", "Delivered", "Layout", "delivered", "spec_of_import", "stage"]
+__all__ = ["LAYOUTS", "Delivered", "Layout", "check_some", "delivered", "spec_of_import", "stage"]
 
 SIDE = 512
 """Pixels on a side of the last picture of a strip."""
@@ -50,8 +50,10 @@ class Layout:
     title: str
     place: Callable[[SampleRow, str], str]
     beside: Callable[[str], tuple[str, ...]] = lambda split: ()
-    benchmark: str = ""
-    """As `bench.manifest.benchmarks` knows it; empty for a manifest that is read by its path."""
+    benchmark: str = field(kw_only=True)
+    """As `bench.manifest.benchmarks` knows it."""
+    by_file: bool = False
+    """Whether edits are named after the files of the set, which a copy tells and the hub does not."""
     size: int | None = None
     fit: str = "squash"
     strip: bool = False
@@ -62,7 +64,7 @@ class Layout:
 
 
 def _tedbench(row: SampleRow, split: str) -> str:
-    return f"{row.image.label}-{row.raw_target_text.removesuffix('.').replace(' ', '_')}.png"
+    return f"{PurePosixPath(row.image.label).name}-{row.raw_target_text.removesuffix('.').replace(' ', '_')}.png"
 
 
 def _magicbrush(row: SampleRow, split: str, kind: str = "inde") -> str:
@@ -81,7 +83,15 @@ _BRUSHNET: dict[str, Any] = {
     "metrics": ("brushbench_psnr", "brushbench_mse"),
 }
 _ALL = (
-    Layout("tedbench", "Imagic's edits beside TEdBench: <picture>-<text>.png", _tedbench, size=SIDE, fit="center-crop"),
+    Layout(
+        "tedbench",
+        "Imagic's edits beside TEdBench: <picture>-<text>.png",
+        _tedbench,
+        benchmark="tedbench",
+        by_file=True,
+        size=SIDE,
+        fit="center-crop",
+    ),
     Layout(
         "pie-bench",
         "a method's annotation_images: the paths of the set",
@@ -142,14 +152,10 @@ def spec_of_import(
     """The spec of the run in the folder `run`: the editor `folder` on the set in `root`, under its overrides. Raises SpecError."""
     from bench.spec.load import spec_of
 
-    manifest: dict[str, Any] = {"fit": layout.fit} | ({"size": layout.size} if layout.size else {})
-    if layout.benchmark:
-        manifest |= {"benchmark": layout.benchmark} | ({"split": split} if split else {})
-        manifest |= {"root": str(root)} if root else {}
-    elif root is None or split:
-        raise EtabenchError(f"{layout.name}: " + ("it has no splits" if split else "give --root, the folder of your copy"))
-    else:
-        manifest |= {"path": str(root)}
+    if layout.by_file and root is None:
+        raise EtabenchError(f"{layout.name}: give --root, the folder of your copy")
+    manifest: dict[str, Any] = {"benchmark": layout.benchmark, "fit": layout.fit} | ({"size": layout.size} if layout.size else {})
+    manifest |= ({"split": split} if split else {}) | ({"root": str(root)} if root else {})
     params = {"path": str(run.resolve() / FOLDER), "pattern": "{sample_id}.*", "fit": layout.fit}
     raw = {
         "name": f"{layout.name}-{label or 'imported'}",
@@ -223,11 +229,16 @@ def delivered(layout: Layout, folder: Path, spec: Spec, manifest: Manifest) -> D
     )
 
 
+def check_some(layout: Layout, found: Delivered) -> None:
+    """Raise RunError where the folder holds no edit at all: it is another one."""
+    if not found.found:
+        raise RunError(f"{found.summary}; is it the folder that holds {layout.title}?")
+
+
 def _split(layout: Layout, spec: Spec) -> str:
     from bench.manifest.benchmarks import benchmarks
 
-    first = next(iter(benchmarks()[layout.benchmark].card.splits)) if layout.benchmark else ""
-    return spec.manifest.split or first
+    return spec.manifest.split or next(iter(benchmarks()[layout.benchmark].card.splits))
 
 
 def _asked(spec: Spec, manifest: Manifest) -> list[str]:
@@ -259,8 +270,7 @@ def stage(layout: Layout, found: Delivered, run: Run) -> None:
         raise RunError(f"{run.path} is a run that was not imported; choose another --out")
     if before.is_file() and _note(before) != note:
         raise RunError(f"{run.path} holds edits of another import ({before}); choose another --out")
-    if not found.found:
-        raise RunError(f"{found.summary}; is it the folder that holds {layout.title}?")
+    check_some(layout, found)
     target = run.path / FOLDER
     names = {sample: f"{_inside(sample, f'sample {sample!r}')}{file.suffix or '.png'}" for sample, file in found.found.items()}
     for sample, file in found.found.items():

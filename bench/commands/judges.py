@@ -25,7 +25,7 @@ from bench.scoring.answers import AnswerBook
 from bench.scoring.axes import Axes, operating_points
 from bench.scoring.preferences import judge_pairs, read_preferences
 from bench.scoring.score import open_metrics
-from bench.scoring.validations import Validation, remember
+from bench.scoring.validations import DAGGER, Validation, doubt_of_judge, remember
 from bench.scoring.votes import VOTES
 from bench.store import write_atomically
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bench.spec import Spec
     from bench.store import Run
 
-__all__ = ["agreement", "brief", "compare_editors", "doubts", "plain", "standings", "validate"]
+__all__ = ["DAGGER", "agreement", "brief", "compare_editors", "doubts", "plain", "standings", "validate"]
 
 
 def validate(spec: Spec, folder: Path, *, number: int, size: int, progress: Progress = silent) -> dict[str, pd.DataFrame]:
@@ -42,6 +42,7 @@ def validate(spec: Spec, folder: Path, *, number: int, size: int, progress: Prog
     Replies and tables are kept in `folder`, so that a second call asks nothing anew, and the outcome is remembered for every later scoring.
     Raises SpecError where the spec has no judged metric.
     """
+    from metrics.card import fingerprint
     from metrics.judges.metric import JudgedMetric
 
     own = [item for item in spec.metrics if issubclass(registry.load_metric(item.name), JudgedMetric)]
@@ -58,7 +59,9 @@ def validate(spec: Spec, folder: Path, *, number: int, size: int, progress: Prog
         day = datetime.datetime.now(datetime.UTC).date().isoformat()
         print_ = metric.card.fingerprint
         write_atomically(folder / f"{print_}.csv", table.to_csv(index=False).encode())
-        remember(print_, Validation(metric=name, judges=metric.card.judges, day=day, passed=passed, failed=wrong))
+        identities = [fingerprint(each.identity) for each in metric.panel.judges]
+        known = Validation(metric=name, judges=metric.card.judges, day=day, passed=passed, failed=wrong, identities=identities)
+        remember(print_, known)
         found[name] = table
     return found
 
@@ -85,10 +88,11 @@ def standings(table: pd.DataFrame) -> pd.DataFrame:
     """How often the first editor of a pair is preferred, a row a judge and pair, with the counts of every outcome.
 
     `preferred` is its share among preferences for either, its interval clustered by source picture; ties, flips and failures have no part in it.
+    `doubt` is what speaks against the judge, "" for nothing.
     """
     rows = []
-    for key, group in table.groupby(["rater", "first", "first_value", "second", "second_value"], sort=False):
-        rater, first, first_value, second, second_value = key
+    for key, group in table.groupby(["rater", "judge", "first", "first_value", "second", "second_value"], sort=False):
+        rater, identity, first, first_value, second, second_value = key
         counts = group["vote"].value_counts()
         clear = group[group["vote"].isin(["first", "second"])]
         wins = (clear["vote"] == "first").astype(float).tolist()
@@ -97,6 +101,7 @@ def standings(table: pd.DataFrame) -> pd.DataFrame:
         row |= {"preferred": interval.mean, "low": interval.low, "high": interval.high}
         row |= {f"{name}_wins" if name in ("first", "second") else name: int(counts.get(name, 0)) for name in VOTES}
         rows.append(row | {"failed": int(group["failure"].notna().sum()), "asked": len(group)})
+        rows[-1]["doubt"] = doubt_of_judge(str(identity))
     return pd.DataFrame(rows)
 
 
@@ -128,9 +133,15 @@ def doubts(run: Run) -> list[str]:
 
 
 def brief(table: pd.DataFrame, spans: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
-    """The rows as a terminal has room for them: a number with its interval in one column; `spans` has the columns of its ends."""
-    hidden, rows = {end for ends in spans.values() for end in ends}, []
+    """The rows as a terminal has room for them: a number with its interval in one column; `spans` has the columns of its ends.
+
+    What a doubtful judge says has a dagger in its first column in place of the doubt.
+    """
+    hidden, rows = {end for ends in spans.values() for end in ends} | {"doubt"}, []
     for row in table.to_dict("records"):
+        if row.get("doubt"):
+            first = next(iter(row))
+            row[first] = f"{row[first]} {DAGGER}"
         shown = {}
         for name, value in row.items():
             if name in spans:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.commands.fetch import in_words
 from bench.errors import RunError
+from bench.progress import duration
+from bench.toybox import embedded
 from bench.workers.trial import Trial, try_editors
 
 if TYPE_CHECKING:
@@ -18,7 +23,10 @@ if TYPE_CHECKING:
     from bench.spec import Spec
     from bench.store import Run
 
-__all__ = ["Forecast", "Outlook", "failures", "forecast", "outlooks", "unscored"]
+__all__ = ["WORTH_A_TRIAL", "Forecast", "Outlook", "ahead", "failures", "forecast", "outlooks", "room", "unscored"]
+
+WORTH_A_TRIAL = 100
+"""Edits still to make from which a run begins with the seconds that its time takes to be told."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,39 @@ class Forecast:
         """The editors of whose time nothing is known."""
         return [look for look in self.looks if math.isnan(look.seconds)]
 
+    def __str__(self) -> str:
+        if len(self.unknown) == len(self.looks):
+            return "estimate: unknown"
+        least = "at least " if self.unknown else ""
+        return f"estimate: {least}{duration(self.seconds)} of one worker's time, for the edits"
+
 
 def forecast(spec: Spec, plan: Plan, manifest: Manifest, run: Run, threads: int) -> Forecast:
     """The outlook of each editor, after a short trial of those of which `run` tells no time."""
     left = {unit.entry for unit in plan.units if not unit.missing}
-    known = {unit.entry for unit in plan.units if (record := run.record(unit.key)) and record.status == "done"}
+    done = {record.key for record in run.records(unit.key for unit in plan.units) if record.status == "done"}
+    known = {unit.entry for unit in plan.units if unit.key in done}
     trials, start = try_editors(spec, plan, manifest, sorted(left - known), threads=threads)
     return Forecast(outlooks(plan, run, trials), start)
+
+
+def room(plan: Plan, folder: Path) -> str:
+    """How much of the disk the edits of a plan take at the most, and what of it is free, in words; "" where their size is not known."""
+    if plan.resolution is None:
+        return ""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.is_dir())
+    most, free = plan.edits * 3 * plan.resolution**2, shutil.disk_usage(there).free
+    return f"disk: at most {in_words(most)} for the edits in {folder}, {in_words(free)} are free"
+
+
+def ahead(spec: Spec, plan: Plan, manifest: Manifest, run: Run, threads: int) -> list[str]:
+    """What stands before a run in hours and gigabytes, each in a line; nothing for one of few edits, and no time where it is known after
+    seconds: on the embedded model, which is small."""
+    records = {record.key for record in run.records(unit.key for unit in plan.units) if record.status == "done"}
+    left = sum(len(plan.entries[unit.entry].values) for unit in plan.units if not unit.missing and unit.key not in records)
+    if left < WORTH_A_TRIAL or embedded.on_toybox(spec):
+        return []
+    return [line for line in (room(plan, run.path), str(forecast(spec, plan, manifest, run, threads))) if line]
 
 
 def outlooks(plan: Plan, run: Run, trials: Mapping[int, Trial]) -> list[Outlook]:

@@ -84,9 +84,9 @@ class Watched:
         """The status now. Linear in the units; of those that were there before only the folder is looked at."""
         now, times = time.time(), list[float]()
         known: dict[str, tuple[int, str]] = {}
-        for key, changed in self._folders():
+        for key, changed in self._changed():
             seen = self._known.get(key)
-            known[key] = seen if seen is not None and seen[0] == changed else (changed, _state(self.run.units / key))
+            known[key] = seen if seen is not None and seen[0] == changed else (changed, self._state(key))
             if known[key][1] and now - changed / 1e9 < SECONDS_OF_PACE:
                 times.append(changed / 1e9)
         self._known = known
@@ -104,8 +104,12 @@ class Watched:
         )
         return Status(self.run.spec.name, len(self._keys), done, dict(states), 60 * pace, seconds, workers, noted, gone)
 
-    def _folders(self) -> Iterator[tuple[str, int]]:
-        """Planned units that have a folder, and when it was written (ns)."""
+    def _changed(self) -> Iterator[tuple[str, int]]:
+        """Planned units that have a folder, or at a URL a mark, and when that was written (ns)."""
+        if self.run.mirror is not None:
+            marks = self.run.mirror.marks(anew=True)
+            yield from ((key, int(1e9 * mark.modified)) for key, mark in marks.items() if key in self._keys)
+            return
         if not self.run.units.is_dir():
             return
         with os.scandir(self.run.units) as found:
@@ -116,7 +120,17 @@ class Watched:
                     except FileNotFoundError:
                         continue
 
+    def _state(self, key: str) -> str:
+        """What became of a unit: "done", the class of what failed it, or "" where that cannot be told. At a URL done ones are not read."""
+        if self.run.mirror is None:
+            return _state(self.run.units / key)
+        if (mark := self.run.mirror.marks().get(key)) is not None and mark.status == "done":
+            return "done"
+        record = self.run.record(key)
+        return "" if record is None else (record.reason or {}).get("type", "done")
+
     def _workers(self, held: dict[str, dict[str, Any]]) -> tuple[tuple[WorkerState, ...], int]:
+        self.run.refresh("logs")
         units = Counter(note.get("worker", "") for note in held.values())
         alive, gone = list[WorkerState](), 0
         for path in logs(self.run.logs):

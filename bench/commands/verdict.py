@@ -30,7 +30,7 @@ def headline(verdict: Verdict) -> str:
     counts = {word: len(verdict.of(word)) for word in TOLD}
     said = [f"{count} {word}" for word, count in counts.items() if count]
     alike = "no regression" if not counts["regressed"] else ""
-    return f"{', '.join(filter(None, [alike, *said]))} among {len(verdict.outcomes)} cells"
+    return f"{', '.join(filter(None, [alike, *said]))} among {len(verdict.outcomes)} cell{'s' * (len(verdict.outcomes) != 1)}"
 
 
 def show(verdict: Verdict) -> None:

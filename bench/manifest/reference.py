@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.errors import EtabenchError, ScoreError
+from bench.manifest.folder import FolderPicture, folder_pictures
 from bench.manifest.manifest import Manifest, Sample, open_manifest
-from bench.manifest.pictures import RGB, PictureFile, pixel_hash
+from bench.manifest.pictures import RGB, PictureFile, Policy, pixel_hash, read_header, read_rgb
 from bench.spec import ReferenceSpec
 
 __all__ = ["NoRealPicture", "RealPictures", "Reference", "check_reference", "collect"]
@@ -51,16 +52,29 @@ class _Sampled(Protocol):
     def has_truth(self) -> bool: ...
 
 
-def check_reference(spec: ReferenceSpec | None, samples: Sequence[_Sampled]) -> None:
-    """Whether `collect` will find what it needs. Raises ScoreError, or ManifestError for another manifest that cannot be opened."""
+def check_reference(spec: ReferenceSpec | None, samples: Sequence[_Sampled], by_class: bool = False) -> None:
+    """Whether `collect` will find what it needs; `by_class`, whether pictures of yours include each class of the samples.
+
+    Raises ScoreError, or ManifestError for another manifest, or a picture of a folder, that cannot be opened.
+    """
     kind = spec.kind if spec else "truths"
-    without = next((sample.id for sample in samples if not sample.has_truth), None)
-    if kind == "truths" and without is not None:
-        raise _no_truth(spec, without)
+    bare = next((sample.id for sample in samples if not sample.has_truth), None)
+    if kind == "truths" and bare is not None:
+        raise _no_truth(spec, bare)
     if spec is not None and kind == "toybox":
         _check_classes({sample.target_class for sample in samples if sample.target_class is not None}, spec.per_class)
+    classes: list[str | None] = []
     if spec is not None and kind == "manifest":
-        open_manifest(str(spec.manifest))
+        classes = [row.source_class for row in open_manifest(str(spec.manifest)).rows]
+    if spec is not None and kind == "folder":
+        pictures = folder_pictures(spec.folder)
+        classes = [picture.label for picture in pictures]
+        for picture in pictures:
+            read_header(picture.file)
+    wanted = {sample.target_class for sample in samples} - {None}
+    if spec is not None and by_class and classes and (without := sorted(wanted - set(classes), key=str)):
+        lacking = f"{len(without)} of {len(wanted)} classes have no picture there (first: {without[0]!r})"
+        raise ScoreError(f"reference {kind} {spec.manifest or spec.folder}: {lacking}; add them, or leave metrics by class out")
 
 
 def _no_truth(spec: ReferenceSpec | None, sample: str) -> ScoreError:
@@ -85,7 +99,8 @@ def _check_classes(classes: Collection[str], per_class: int) -> None:
 
 
 def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: int | None) -> Reference:
-    """The reference of a run's samples: of truths and sources their own, of ToyBox their classes', of another manifest all its sources.
+    """The reference of a run's samples: of truths and sources their own, of ToyBox their classes', of another manifest all its sources, of a
+    folder all its pictures.
 
     Raises ScoreError where pictures or classes are lacking.
     """
@@ -102,6 +117,8 @@ def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: i
             pairs.append((picture, label))
     if spec is not None and kind == "manifest":
         pairs = [(sample.image, sample.source_class) for sample in open_manifest(str(spec.manifest), resolution)]
+    if spec is not None and kind == "folder":
+        pairs = [(_of_folder(picture, resolution), picture.label) for picture in folder_pictures(spec.folder)]
     if spec is not None and kind == "toybox":
         _check_classes(classes, spec.per_class)
         pairs = [(image, name) for name in sorted(classes) for image in _rendered(spec, name)]
@@ -109,6 +126,11 @@ def collect(spec: ReferenceSpec | None, samples: Iterable[Sample], resolution: i
     keys = [pixel_hash(image) for image in images]
     total = hashlib.sha256(repr(sorted(zip(keys, map(str, labels), strict=True))).encode()).hexdigest()
     return Reference(images, labels, keys, {"kind": kind, "n": len(images), "digest": total[:16]})
+
+
+def _of_folder(picture: FolderPicture, resolution: int | None) -> RGB:
+    """A picture as a manifest's default policy brings it into form."""
+    return Policy(resolution, "center-crop", "white", False).picture(read_rgb(picture.file))
 
 
 def _rendered(spec: ReferenceSpec, name: str) -> list[RGB]:
@@ -179,11 +201,16 @@ class RealPictures:
 
     @cached_property
     def _by_class(self) -> dict[str | None, list[_Candidate]]:
-        """The candidates of a manifest: this one's, by `OF_A_SAMPLE`, or another one's sources."""
+        """The candidates of a folder or of a manifest: this one's, by `OF_A_SAMPLE`, or another one's sources."""
+        groups: dict[str | None, list[_Candidate]] = {}
+        if self._spec.kind == "folder":
+            for each in folder_pictures(self._spec.folder):
+                candidate = _Candidate(partial(_of_folder, each, self._resolution), each.file)
+                groups.setdefault(each.label, []).append(candidate)
+            return groups
         another = self._spec.kind == "manifest"
         manifest = open_manifest(str(self._spec.manifest), self._resolution) if another else self._manifest
         picture, label = OF_A_SAMPLE["sources" if another else self._spec.kind]
-        groups: dict[str | None, list[_Candidate]] = {}
         for number, row in enumerate(manifest.rows):
             file: PictureFile | None = getattr(row, picture)
             if file is not None:

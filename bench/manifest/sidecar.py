@@ -5,8 +5,9 @@ A JSONL file. The first line says what it holds and who made it, every other lin
     {"sidecar": 1, "field": "source_text", "by": "caption", "model": "...", "digest": "...", "prompt": "..."}
     {"id": "...", "picture": "<16 hex of the picture's file>", "source_text": "...", "written": "<16 hex of the value>"}
 
-A person may edit a value or add a row: a value that is no longer what was `written` is told as edited. The field is `source_text`, or
-`mask`, whose value is the name of a PNG file beside the sidecar and whose `written` is of that file. A sample's own value always wins.
+A person may edit a value or add a row: a value that is no longer what was `written` is told as edited. The field is `source_text`,
+`target_class`, which no command writes, or `mask`, whose value is the name of a PNG file beside the sidecar and whose `written` is of that
+file. A sample's own value always wins.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from editors.toolbox.files import MOST_BYTES, expanded, read_regular
 
 __all__ = ["FIELDS", "Sidecar", "digest_of", "read_sidecar"]
 
-FIELDS = ("source_text", "mask")
+FIELDS = ("source_text", "mask", "target_class")
 FORM = 1
 EDITED = ", edited by a person"
 
@@ -89,9 +90,10 @@ class Sidecar:
         value, written = own[self.field], own.get("written")
         if not isinstance(value, str) or not value.strip():
             raise ManifestError(f"{place}: {self.field}: expected a text, got {kind_of(value)}")
-        if self.field == "source_text":
-            return self._told(replace(row, source_text=policy.text(value)), digest_of(value.encode()) == written)
-        return self._masked(row, value, place, written)
+        if self.field == "mask":
+            return self._masked(row, value, place, written)
+        filled = replace(row, source_text=policy.text(value)) if self.field == "source_text" else replace(row, target_class=value)
+        return self._told(filled, digest_of(value.encode()) == written)
 
     def _masked(self, row: SampleRow, name: str, place: str, written: object) -> SampleRow:
         path = (self.file.parent / name).resolve()
@@ -108,7 +110,8 @@ class Sidecar:
         return self._told(replace(row, mask=mask, mask_header=header), same)
 
     def _told(self, row: SampleRow, as_written: bool) -> SampleRow:
-        words = f"{self.maker}{'' if as_written else EDITED}"
+        by_hand = as_written or not self.head.get("model")
+        words = f"{self.maker}{'' if by_hand else EDITED}"
         return replace(row, provenance={**row.provenance, self.field: words})
 
 

@@ -49,6 +49,7 @@ def on_disk(finished: Finished, *, anew: bool = False) -> Scores:
     Raises ScoreError where a file is damaged; `anew` counts that as not there, for who makes it anew.
     """
     run = finished.run
+    run.refresh("scores")
     pairs, sets, set_pairs = (read_table(run, name, anew=anew) for name in ("pairs", "sets", "set_pairs"))
     whole = of_sets(sets, finished)
     found = of_pairs(pairs, finished), whole, of_set_pairs(set_pairs, whole, finished)

@@ -36,17 +36,19 @@ class Finished:
     @classmethod
     def of(cls, run: Run) -> Finished:
         """The finished part of `run`."""
-        records = ((unit, run.record(unit.key)) for unit in run.plan.units)
-        return cls(run, [(unit, record) for unit, record in records if record and record.status == "done"])
+        records = {record.key: record for record in run.records(unit.key for unit in run.plan.units)}
+        found = ((unit, records.get(unit.key)) for unit in run.plan.units)
+        return cls(run, [(unit, record) for unit, record in found if record and record.status == "done"])
 
     def verify(self) -> None:
         """Read the files of all edits, decoding none. Raises RunError where some are gone or differ from their records."""
+        self.run.bring(record for _, record in self.units)
         found = {record.key: file for _, record in self.units if (file := self.run.damaged(record))}
         if found:
-            first, folder = next(iter(found.values())), self.run.path
+            first, folder = next(iter(found.values())), self.run.name
             raise RunError(
                 f"{first} is gone or differs from its record ({len(found)} of {len(self.units)} finished units have such pictures); "
-                f"`etabench run {folder / 'spec.yaml'} --out {folder}` makes them anew"
+                f"`etabench run {self.run.path / 'spec.yaml'} --out {folder}` makes them anew"
             )
 
     @cached_property

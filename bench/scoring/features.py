@@ -43,7 +43,8 @@ class FeatureStore:
     """The shelves of a run, one per extractor; extractors with equal keys share one."""
 
     def __init__(self, run: Run) -> None:
-        self._folder = run.scores / "features"
+        self._run, self._folder = run, run.scores / "features"
+        run.refresh("scores/features", deep=True)
         self._shelves: dict[str, Shelf] = {}
 
     def shelf(self, extractor: Hashable) -> Shelf:
@@ -59,6 +60,7 @@ class FeatureStore:
         """Write what no shard holds yet."""
         for shelf in self._shelves.values():
             shelf.save()
+        self._run.share("scores/features", deep=True)
 
 
 class Shelf:

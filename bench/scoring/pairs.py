@@ -2,7 +2,8 @@
 
 A metric that reads pictures is given them in the one walk over the edits. A metric that reads features (`metrics.toolbox.features`) is
 computed from the feature store afterwards, once the walk has filled it. An edit of which a judge (`metrics.judges`) gives no score has no row;
-why it has none stands in `scores/unanswered.parquet`.
+why it has none stands in `scores/unanswered.parquet`. The first metric that can say where in a picture its score comes from leaves a map of
+each edit (`bench.scoring.maps`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bench.manifest.pictures import pixel_hash
 from bench.scoring.edits import PICTURES_AT_A_TIME, Edit, Finished, Job
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore, extraction, text_key
+from bench.scoring.maps import MapStore, is_spatial
 from bench.scoring.tables import (
     PAIR_COLUMNS,
     PAIR_KEY,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from metrics.base import PairBatch, PairMetric
+    from metrics.base import PairBatch, PairMetric, SpatialMetric
     from metrics.judges.metric import JudgedMetric
     from metrics.networks.base import TextExtractor
     from metrics.toolbox.features import FeatureMetric
@@ -55,14 +57,22 @@ class PairScoring:
     ) -> None:
         self._finished, self._metrics, self._store, self._failed = finished, metrics, store, failed
         columns = (before.pairs[name] for name in ("unit", "value", "inputs", "fingerprint"))
-        known = set(zip(*columns, strict=True))
+        self._known = set(zip(*columns, strict=True))
+        self._mapped = next((name for name, metric in metrics.items() if is_spatial(metric)), "")
+        self._maps = MapStore(finished.run, metrics[self._mapped].card.fingerprint) if self._mapped else None
         self._todo = {
-            name: [edit for edit in finished.edits if (*edit.name, edit.inputs, metric.card.fingerprint) not in known]
+            name: [edit for edit in finished.edits if not (self._scored(metric, edit) and self._has_map(name, edit))]
             for name, metric in metrics.items()
         }
         self._fresh: list[dict[str, Any]] = []
         self._unanswered: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
+
+    def _scored(self, metric: PairMetric, edit: Edit) -> bool:
+        return (*edit.name, edit.inputs, metric.card.fingerprint) in self._known
+
+    def _has_map(self, name: str, edit: Edit) -> bool:
+        return self._maps is None or name != self._mapped or self._maps.has(edit)
 
     @property
     def jobs(self) -> list[Job]:
@@ -104,12 +114,21 @@ class PairScoring:
         def take(edits: Sequence[Edit]) -> None:
             if is_judged(metric):
                 self._keep_verdicts(name, metric, edits)
+            elif self._maps is not None and name == self._mapped and is_spatial(metric):
+                self._keep_mapped(name, metric, edits, self._maps)
             else:
                 self._keep(name, metric, edits, metric.score(_pairs(edits)))
             if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
                 self.save()
 
         return take
+
+    def _keep_mapped(self, name: str, metric: SpatialMetric, edits: Sequence[Edit], store: MapStore) -> None:
+        """Keep the maps, and the scores that are not known: those that are stay what they are."""
+        scores, maps = metric.score_maps(_pairs(edits))
+        store.put(edits, maps)
+        new = [place for place, edit in enumerate(edits) if not self._scored(metric, edit)]
+        self._keep(name, metric, [edits[place] for place in new], scores[new])
 
     def _keep_verdicts(self, name: str, metric: JudgedMetric, edits: Sequence[Edit]) -> None:
         """Keep the scores of the edits that have one, and of the others why they have none."""

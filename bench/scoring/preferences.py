@@ -62,6 +62,7 @@ def judge_pairs(
     pairs = _pairs(Finished.of(run), points)
     if not pairs:
         raise ScoreError(f"{run.path}: no sample has finished edits of two editors at {_listed(points)}; run it first")
+    run.refresh("scores")
     panel = Panel(judges, repeats=repeats)
     panel.journal = AnswerBook(run.own(run.scores / "answers.jsonl"))
     prompt = fingerprint({"prompt": PREFERENCE.prompt("{text}")})

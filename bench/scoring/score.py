@@ -22,10 +22,12 @@ from bench.scoring.current import hidden, of_set_pairs, of_sets, on_disk
 from bench.scoring.edits import Finished, Share, walk
 from bench.scoring.failed import Failed
 from bench.scoring.features import FeatureStore
+from bench.scoring.maps import is_spatial
 from bench.scoring.pairs import PairScoring, is_judged, reads_features
 from bench.scoring.sets import SetScoring
 from bench.scoring.swaps import Ring
 from bench.scoring.tables import (
+    PAIR_COLUMNS,
     SET_COLUMNS,
     SET_KEY,
     SET_PAIR_COLUMNS,
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from bench.spec import MetricSpec, Spec
     from metrics.base import PairMetric, SetMetric
 
-__all__ = ["open_metrics", "preflight", "score_run", "score_share"]
+__all__ = ["open_metrics", "preflight", "score_run", "score_sets", "score_share"]
 
 ROWS_ON_CUDA = 64
 """Rows per forward pass on a GPU, unless the spec says `batch_size`."""
@@ -119,6 +121,25 @@ def score_share(
             store.save()
 
 
+def score_sets(run: Run, *, device: str, progress: Progress = silent) -> tuple[pd.DataFrame, Failed]:
+    """Scores of the sets of a run's finished edits, columns `SET_COLUMNS`, made anew; and why metrics have none. No table is written.
+
+    Raises RunError where pictures are gone or differ from their records.
+    """
+    from metrics.base import SetMetric
+
+    finished, store, failed = Finished.of(run), FeatureStore(run), Failed()
+    with deterministic():
+        metrics, _ = _opened(run, pick_device(device), failed)
+        sets = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
+        if (reference := _reference(run, sets, failed)) is None:
+            return frame([], SET_COLUMNS), failed
+        nothing = Scores(frame([], PAIR_COLUMNS), frame([], SET_COLUMNS))
+        whole = SetScoring(finished, sets, reference, before=nothing, store=store, failed=failed)
+        walk(finished, whole.jobs, progress, failed)
+        return whole.finish(progress), failed
+
+
 def _scorings(
     finished: Finished, device: str, store: FeatureStore, failed: Failed
 ) -> tuple[dict[str, PairMetric | SetMetric], dict[str, Any], PairScoring, SetScoring | None]:
@@ -178,14 +199,15 @@ def preflight(spec: Spec, plan: Plan) -> None:
     mistake = spec.axes.mistake(pairs, sets, _undirected(pairs))
     if mistake:
         raise SpecError(mistake)
-    if sets or (spec.reference is not None and spec.reference.kind == "manifest"):
-        check_reference(spec.reference, plan.samples)
     unclassed = [sample.id for sample in plan.samples if sample.target_class is None]
-    for name, metric in sets.items():
-        if metric.uses_classes and unclassed:
-            raise ScoreError(
-                f"metric {name} needs a target_class of every sample; {len(unclassed)} have none (first: {unclassed[0]})"
-            )
+    by_class = [name for name, metric in sets.items() if metric.uses_classes]
+    if by_class and unclassed:
+        raise ScoreError(
+            f"metric {by_class[0]} needs a target_class of every sample; {len(unclassed)} have none (first: {unclassed[0]}); "
+            "add them to the manifest, or in a sidecar of yours"
+        )
+    if sets or (spec.reference is not None and spec.reference.kind in ("manifest", "folder")):
+        check_reference(spec.reference, plan.samples, by_class=bool(by_class))
 
 
 def open_metrics(spec: Spec, device: str) -> dict[str, PairMetric | SetMetric]:
@@ -251,10 +273,10 @@ def _undirected(metrics: Mapping[str, PairMetric]) -> list[str]:
 
 
 def _card(metric: PairMetric, plan: Plan) -> dict[str, Any]:
-    """The card, with what is no part of the fingerprint: what is known of the range, what speaks against a judge, and how many of the run's
-    texts lose their end.
+    """The card, with what is no part of the fingerprint: what is known of the range, whether there are maps of the scores, what speaks against
+    a judge, and how many of the run's texts lose their end.
     """
-    about: dict[str, Any] = {"bounds": list(metric.bounds), "binary": metric.binary}
+    about: dict[str, Any] = {"bounds": list(metric.bounds), "binary": metric.binary, "spatial": is_spatial(metric)}
     if is_judged(metric):
         about |= {"doubt": validations.doubt(metric.card.fingerprint)}
     if reads_features(metric) and (extractor := metric.text_extractor) is not None:

@@ -173,6 +173,7 @@ class CardFields(BaseModel):
     definition: str = ""
     bounds: tuple[float | None, float | None] = (None, None)
     binary: bool = False
+    spatial: bool = False
     doubt: str = ""
     texts: int = 0
     texts_cut: int = 0
@@ -213,7 +214,8 @@ def merged(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd.DataF
 
 @contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Keep the run's tables to oneself while the block runs. The lock is the system's: whoever dies gives it back.
+    """Keep the run's tables to oneself while the block runs. The lock is the system's: whoever dies gives it back. Of a run at a URL they are
+    what is there when the block begins, and are there when it ends.
 
     Raises ScoreError where another process keeps it for a minute.
     """
@@ -226,7 +228,10 @@ def locked(run: Run) -> Iterator[None]:
     except Timeout:
         raise ScoreError(f"{run.scores} is locked by another scoring; wait for it and score again") from None
     try:
-        yield
+        with run.alone("scores", LOCK_SECONDS):
+            yield
+    except TimeoutError:
+        raise ScoreError(f"{run.name} is locked by a scoring on another machine; wait for it and score again") from None
     finally:
         lock.release()
 

@@ -15,13 +15,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench.store import write_atomically
 from bench.store.files import json_bytes
 
-__all__ = ["Validation", "doubt", "recall", "remember"]
+__all__ = ["DAGGER", "Validation", "doubt", "doubt_of_judge", "recall", "remember"]
+
+DAGGER = "\N{DAGGER}"
+"""Stands beside the name of what a doubtful judge says."""
 
 UNTRIED = "its judge was never put to the test: `etabench validate-judge`"
 
 
 class Validation(BaseModel):
-    """How a judge did: names of the checks that it passed and of those that it failed, and the day."""
+    """How a judge did: names of the checks that it passed and of those that it failed, and the day.
+
+    identities: 12 hex over each judge of the panel and how it is asked, as `scores/preferences.parquet` has them.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -30,6 +36,7 @@ class Validation(BaseModel):
     day: str
     passed: list[str]
     failed: list[str]
+    identities: list[str] = []
 
 
 def remember(print_: str, validation: Validation) -> None:
@@ -52,8 +59,18 @@ def recall(print_: str) -> Validation | None:
 def doubt(print_: str) -> str:
     """What stands beside a judge's numbers, "" where it passed every check."""
     known = recall(print_)
-    if known is None:
-        return UNTRIED
+    return UNTRIED if known is None else _failures(known)
+
+
+def doubt_of_judge(identity: str) -> str:
+    """The same beside the preferences of a judge, by whatever form it was tried alone; "" where it passed every check of each."""
+    folder = _path("any")
+    files = sorted(folder.parent.glob("*.json")) if folder is not None else []
+    tried = [known for file in files if (known := recall(file.stem)) is not None and known.identities == [identity]]
+    return next(filter(None, map(_failures, tried)), "") if tried else UNTRIED
+
+
+def _failures(known: Validation) -> str:
     number = len(known.passed) + len(known.failed)
     return f"its judge failed {len(known.failed)} of {number} checks: {', '.join(known.failed)}" if known.failed else ""
 

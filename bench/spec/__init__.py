@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.spec.load import anchored, load_spec, shipped_specs
-from bench.spec.schema import (
+from bench.spec.parts import (
     MANIFEST_FIELDS,
     AxesSpec,
     EditorSpec,
@@ -11,8 +11,8 @@ from bench.spec.schema import (
     MetricSpec,
     ModelRef,
     ReferenceSpec,
-    Spec,
 )
+from bench.spec.schema import Spec
 
 __all__ = [
     "MANIFEST_FIELDS",

@@ -97,7 +97,7 @@ def _key(node: Any, part: str, place: tuple[str | int, ...], override: str) -> A
 def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     """``raw`` (changed in place, shorthands already expanded) with the relative paths it holds seen from ``folder``.
 
-    These are the manifest, the model's folder, the reference manifest, editors and metrics given as ``file.py:Class``, and among
+    These are the manifest, the model's folder, the reference manifest or folder, editors and metrics given as ``file.py:Class``, and among
     their parameters ``path`` and whatever begins with ``./``, ``../`` or ``~/``, after a scheme such as ``local-dir:`` or not.
     """
     manifest, model, reference = (raw.get(key) for key in ("manifest", "model", "reference"))
@@ -116,6 +116,7 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         given = reference.get("manifest")
         if isinstance(given, str) and ("path" in manifest_shorthand(given) or is_there(folder / given)):
             _anchor(reference, "manifest", folder)
+        _anchor(reference, "folder", folder)
     for plugin in _mappings(raw.get("editors")) + _mappings(raw.get("metrics")):
         if isinstance(plugin.get("name"), str) and is_file_target(plugin["name"]):
             _anchor(plugin, "name", folder)

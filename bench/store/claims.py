@@ -1,6 +1,6 @@
 """Who works on which unit: lock files with a heartbeat, so that workers need no coordinator and the dead hold nothing for long.
 
-A claim is a file created exclusively, naming process and host, whose modification time its holder refreshes. It is void when the
+A claim is a note created exclusively, a file or an object of a store, naming process and host, which its holder refreshes. It is void when the
 holder was a process of this host that no longer lives, when it was not refreshed for a whole lease (or is dated further ahead than one),
 and when it is no note and not just being written. Two workers can in rare races believe that they hold the same claim; then both compute
 the same unit and the store keeps the first. Only time is lost.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import threading
 import time
@@ -21,9 +20,11 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from bench.errors import RunError
+from bench.store.notes import VOID, Folder, Place, note_at, notes_in
 
 __all__ = [
     "LEASE_SECONDS",
@@ -37,6 +38,7 @@ __all__ = [
     "is_here",
     "is_void",
     "of_worker",
+    "release",
     "remove",
     "take",
 ]
@@ -45,9 +47,6 @@ LEASE_SECONDS = 120.0
 BEAT_SECONDS = 15.0
 WRITING_SECONDS = 5.0
 """How old a file without a note may be before it counts as left behind: by a full disk, or by no command of ours."""
-VOID = ".void-"
-MOST_BYTES = 1 << 16
-"""Of a note."""
 WORD_OF_DEATH = frozenset({"deaths", "cause"})
 """What `bury` leaves: a note of no holder."""
 
@@ -63,11 +62,11 @@ class Deaths:
 class Claim:
     """A held claim; a context manager that keeps it fresh inside and gives it back on leaving. `deaths` are those before it."""
 
-    def __init__(self, path: Path, token: str, before: Deaths) -> None:
+    def __init__(self, path: Place, content: bytes, before: Deaths) -> None:
         self.path, self.deaths = path, before
-        self._token = token
+        self._note, self._content = note_at(path), content
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"claim {path.stem}", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name=f"claim {path.name}", daemon=True)
 
     def __enter__(self) -> Claim:
         self._thread.start()
@@ -75,115 +74,99 @@ class Claim:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._done.set()
-        if _read(self.path).get("token") == self._token:
-            self.path.unlink(missing_ok=True)
         self._thread.join()
+        if _noted(self.path).get("token") == _read(self._content)["token"]:
+            with suppress(RunError):  # it is void after its lease
+                self._note.remove()
 
     def _beat(self) -> None:
         while not self._done.wait(BEAT_SECONDS):
-            with suppress(OSError):
-                os.utime(self.path)
+            self._note.refresh(self._content)
 
 
-def take(path: Path, **about: str) -> Claim | None:
+def take(path: Place, **about: str) -> Claim | None:
     """Claim `path`, or None while a live process holds it; a void claim is moved out of the way first. `about` goes into the note.
 
-    Raises OSError where it cannot be written, and leaves nothing then.
+    Raises OSError, of a store RunError, where it cannot be written, and leaves nothing then.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = Deaths()
-    if os.path.lexists(path) and holder(path) is None:
-        before = deaths(path)
-        remove(path)
-    token = uuid.uuid4().hex
-    note = {
-        "token": token,
+    mine = {
+        "token": uuid.uuid4().hex,
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     } | about
-    return Claim(path, token, before) if _write(path, note | _told(before)) else None
+    note, before = note_at(path), Deaths()
+    content = _content(mine)
+    if not note.create(content):
+        if holder(path) is not None:
+            return None
+        before = deaths(path)
+        remove(path)
+        content = _content(mine | _told(before))
+        if not note.create(content):
+            return None
+    return Claim(path, content, before)
 
 
-def holder(path: Path) -> dict[str, Any] | None:
+def holder(path: Place) -> dict[str, Any] | None:
     """Who holds the claim (`pid`, `host`, `since`, what was said), or None where it is absent or void. One being written counts as held."""
-    try:
-        age = time.time() - path.stat().st_mtime
-    except OSError:
-        return None
-    note = _read(path)
-    if not note and not os.path.lexists(path):
-        return None  # given back between the two looks
-    abandoned = abs(age) > (LEASE_SECONDS if "pid" in note else WRITING_SECONDS)
-    if abandoned or died(note) or note.keys() == WORD_OF_DEATH:
-        return None
-    return {"pid": None, "host": None, "since": None} | note
+    found = note_at(path).read()
+    return None if found is None else _standing(*found)
 
 
-def held(folder: Path) -> dict[str, dict[str, Any]]:
+def held(folder: Folder) -> dict[str, dict[str, Any]]:
     """Those claims in a folder that somebody holds, by name: as `holder` gives them, and `beat`, the seconds since they were refreshed."""
-    found = {}
-    for path in folder.glob("[!.]*"):
-        with suppress(OSError):
-            if (note := holder(path)) is not None:
-                found[path.name] = note | {"beat": max(time.time() - path.stat().st_mtime, 0.0)}
-    return found
+    found = {place.name: (_standing(content, age), age) for place, content, age in notes_in(folder)}
+    return {name: note | {"beat": max(age, 0.0)} for name, (note, age) in found.items() if note is not None}
 
 
-def is_void(path: Path) -> bool:
+def is_void(path: Place) -> bool:
     """Whether the claim may be cleaned away: nobody holds it, and it tells of no death."""
     return path.name.startswith(VOID) or (holder(path) is None and not deaths(path).count)
 
 
-def deaths(path: Path) -> Deaths:
+def deaths(path: Place) -> Deaths:
     """Those that the claim tells of, its own holder's included where that is a process of this host that no longer lives."""
-    note = _read(path)
+    note = _noted(path)
     return Deaths(note.get("deaths", 0) + died(note), note.get("cause", ""))
 
 
-def of_worker(folder: Path, worker: str) -> list[Path]:
+def of_worker(folder: Folder, worker: str) -> list[Place]:
     """The claims in a folder that were taken with `worker=` this."""
-    return [path for path in folder.glob("[!.]*") if _read(path).get("worker") == worker] if worker else []
+    return (
+        [place for place, content, _ in notes_in(folder, anew=True) if _read(content).get("worker") == worker] if worker else []
+    )
 
 
-def bury(path: Path, worker: str, cause: str) -> None:
+def bury(path: Place, worker: str, cause: str) -> None:
     """Void the claim of a worker that is known to have died, and leave word of it; nothing happens where it is held by another by now."""
-    note = _read(path)
+    note = _noted(path)
     if note.get("worker") == worker and remove(path):
-        _write(path, _told(Deaths(note.get("deaths", 0) + 1, cause)))
+        note_at(path).create(_content(_told(Deaths(note.get("deaths", 0) + 1, cause))))
+
+
+def remove(path: Place) -> bool:
+    """Move what is there out of the way in one step, then delete it; whether it was there."""
+    return note_at(path).remove()
+
+
+def release(path: Place, worker: str) -> None:
+    """Give back the claim of a worker that is gone through no fault of the unit; nothing happens where it is held by another by now."""
+    if _noted(path).get("worker") == worker:
+        remove(path)
 
 
 def _told(before: Deaths) -> dict[str, Any]:
     return {"deaths": before.count, "cause": before.cause} if before.count else {}
 
 
-def _write(path: Path, note: Mapping[str, Any]) -> bool:
-    """Create the file with the note, or tell that somebody else has."""
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
-    except FileExistsError:
-        return False
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(note, file)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return True
-
-
-def remove(path: Path) -> bool:
-    """Move what is there out of the way in one step, then delete it; whether it was there."""
-    grave = path.with_name(f"{VOID}{uuid.uuid4().hex}")
-    try:
-        path.rename(grave)
-    except FileNotFoundError:
-        return False
-    if grave.is_dir() and not grave.is_symlink():
-        shutil.rmtree(grave, ignore_errors=True)
-    else:
-        grave.unlink(missing_ok=True)
-    return True
+def _standing(content: bytes, age: float) -> dict[str, Any] | None:
+    """The note, if it still holds what it stands for."""
+    note = _read(content)
+    abandoned = abs(age) > (LEASE_SECONDS if "pid" in note else WRITING_SECONDS)
+    if abandoned or died(note) or note.keys() == WORD_OF_DEATH:
+        return None
+    return {"pid": None, "host": None, "since": None} | note
 
 
 def is_here(note: Mapping[str, Any]) -> bool:
@@ -216,13 +199,20 @@ SHAPE: Mapping[str, type] = {
 }
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """The note; empty where there is none, or nothing that could be one of ours."""
-    from editors.toolbox.files import read_regular
+def _content(note: Mapping[str, Any]) -> bytes:
+    return json.dumps(note).encode()
 
+
+def _noted(path: Place) -> dict[str, Any]:
+    found = note_at(path).read()
+    return {} if found is None else _read(found[0])
+
+
+def _read(content: bytes) -> dict[str, Any]:
+    """The note; empty where it is nothing that could be one of ours."""
     try:
-        note = json.loads(read_regular(path, MOST_BYTES))
-    except (OSError, ValueError, RecursionError):
+        note = json.loads(content)
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(note, dict) or any(type(note[name]) is not kind for name, kind in SHAPE.items() if name in note):
         return {}

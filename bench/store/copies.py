@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.manifest import Manifest, Sample
     from bench.plan import SampleInfo
 
-__all__ = ["keep", "sample"]
+__all__ = ["DIGESTS", "keep", "sample"]
 
 DIGESTS = "sha256.json"
 

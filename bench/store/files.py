@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from bench.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TEMPORARY", "json_bytes", "own", "png_bytes", "write_atomically", "write_flushed"]
+__all__ = ["TEMPORARY", "create_file", "json_bytes", "own", "png_bytes", "remove_folder", "write_atomically", "write_flushed"]
 
 TEMPORARY = ".tmp-"
 """How names begin that a reader must not look at."""
@@ -64,6 +66,33 @@ def write_flushed(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def create_file(path: Path, data: bytes) -> bool:
+    """Write `data` where there is nothing, and whether there was nothing: of many who try at a time one does. Others may see a part of it.
+
+    Raises OSError where it cannot be written, and leaves nothing then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder in one step, if it is there: it is renamed first."""
+    grave = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")
+    with suppress(FileNotFoundError):
+        path.rename(grave)
+        shutil.rmtree(grave, ignore_errors=True)
 
 
 def json_bytes(content: Any) -> bytes:

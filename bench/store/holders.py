@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.errors import RunError
 from bench.store import claims
 from bench.store.files import TEMPORARY
+from bench.store.notes import Folder, notes_in
 
 __all__ = ["hold"]
 
@@ -18,14 +19,14 @@ GATE_TRIES, GATE_SECONDS = 300, 0.1
 
 
 @contextmanager
-def hold(run: Path, holders: Path, plan: str) -> Iterator[None]:
+def hold(run: Path, holders: Folder, plan: str) -> Iterator[None]:
     """Keep the folder `run` for the plan with this digest while the block runs; `holders` is where commands say that they do.
 
     Raises RunError that names who holds it for another plan.
     """
     with _alone(run, holders):
         others = 0
-        for path in holders.glob("[!.]*"):
+        for path, *_ in notes_in(holders, anew=True):
             note = claims.holder(path)
             if note is None:
                 claims.remove(path)
@@ -44,7 +45,7 @@ def hold(run: Path, holders: Path, plan: str) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(run: Path, holders: Path) -> Iterator[None]:
+def _alone(run: Path, holders: Folder) -> Iterator[None]:
     """One process at a time looks who holds the folder and writes that it does."""
     for _ in range(GATE_TRIES):
         gate = claims.take(holders / ".gate")
@@ -58,6 +59,6 @@ def _alone(run: Path, holders: Path) -> Iterator[None]:
 
 def _sweep(run: Path) -> None:
     """Remove what dead commands were writing; no other command may be at work. What workers write, see `Run.clean`."""
-    for place in ("", "scores/", "scores/features/*/", "report/"):
+    for place in ("", "scores/", "scores/features/*/", "scores/maps/*/", "report/"):
         for path in run.glob(f"{place}{TEMPORARY}*"):
             path.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ class WorkerLog:
     """The log of one worker. A disk that is full costs lines and no work."""
 
     def __init__(self, folder: Path, worker: str, **about: Any) -> None:
-        self._path = folder / f"{worker}.jsonl"
+        self.path = folder / f"{worker}.jsonl"
         self._totals = {"done": 0, "failed": 0}
         self._write("start", {"worker": worker} | about)
 
@@ -44,8 +44,8 @@ class WorkerLog:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": now, "event": event} | self._totals | dict(about), allow_nan=False) + "\n"
         try:
-            self._path.parent.mkdir(exist_ok=True)
-            with self._path.open("ab", buffering=0) as file:
+            self.path.parent.mkdir(exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
                 file.write(line.encode("ascii"))
         except OSError:
             return

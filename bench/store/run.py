@@ -11,7 +11,8 @@
     samples/<digest>/ source, truth and mask of a planned sample, as editors and metrics see them, and the digests of these files
     scores/ report/   made from the units, and always makeable again
 
-Every file and every unit is written under a temporary name, flushed and renamed: a reader sees nothing or all of it.
+Every file and every unit is written under a temporary name, flushed and renamed: a reader sees nothing or all of it. A run at a URL is such a
+folder of this machine and its mirror (`bench.store.mirror`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -33,7 +34,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench import trust
 from bench.errors import RunError, SpecError
 from bench.store import claims, copies, holders
-from bench.store.files import TEMPORARY, json_bytes, own, write_atomically, write_flushed
+from bench.store.files import TEMPORARY, json_bytes, own, remove_folder, write_atomically, write_flushed
+from bench.store.mirror import mirror_of
+from bench.store.notes import Folder, notes_in
 from bench.store.record import Record
 from bench.store.shapes import Head, flaw_of_plan, flaw_of_record, read_as
 
@@ -49,6 +52,9 @@ __all__ = ["Run"]
 
 T = TypeVar("T")
 MANY = 1000
+OWN = frozenset({"claims", "finished", "holders", "logs", "samples", "scores", "units"})
+"""Folders that a run at a URL may have before it has a plan."""
+SECONDS_BETWEEN_TRIES = 0.5
 
 
 class Run:
@@ -62,25 +68,46 @@ class Run:
     - A unit's folder appears whole, by a rename, and is never written to again: of two commits of one unit the first wins. Whoever reads a
       record may read its files.
     - A claim is a promise about time, not a lock: two workers can in rare races hold one, and then make the same unit twice.
+    - Of a run at a URL `path` is the folder of this machine; claims and holders lie there alone, units and samples there and here. What is
+      needed of other files is brought by `refresh` and sent by `share`. `mirror` is None where a run is a folder.
     - Methods may be called from several threads, except `begin`; each call stands for itself, and no handle stays open between calls.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.mirror = mirror_of(path)
+        self.path = Path(path) if self.mirror is None else self.mirror.folder
         self.units = self.path / "units"
-        self.claims = self.path / "claims"
-        self.holders = self.path / "holders"
+        self.claims: Folder = self.path / "claims" if self.mirror is None else self.mirror.claims
+        self.holders: Folder = self.path / "holders" if self.mirror is None else self.mirror.holders
         self.logs = self.path / "logs"
         self.scores = self.path / "scores"
         self.report = self.path / "report"
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r})"
+        return f"Run({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """What a user calls it: its URL, or the path as it was given."""
+        return str(self.path) if self.mirror is None else self.mirror.url
+
+    @property
+    def place(self) -> str:
+        """Where other processes and machines find it: its URL, or the absolute path of the folder."""
+        return str(self.path.resolve()) if self.mirror is None else self.mirror.url
 
     @classmethod
     def create(cls, path: Path | str) -> Run:
         """Make the folder, or adopt an existing run folder; any other folder with content is refused."""
         run = cls(path)
+        if run.mirror is not None:
+            run.refresh()
+            if not (run.path / "plan.json").is_file() and run.mirror.objects.top() - OWN:
+                raise RunError(f"{run.name} has content but is not a run (no plan): choose another with --out")
+            run.mirror.objects.demand_claims()
+            run.mirror.remember()
+            run.units.mkdir(parents=True, exist_ok=True)
+            return run
         if run.path.exists() and not run.path.is_dir():
             raise RunError(f"{run.path} is a file; a run needs a folder: choose another with --out")
         ours = run.units.is_dir() or (run.path / "plan.json").is_file()
@@ -93,13 +120,16 @@ class Run:
     def open(cls, path: Path | str) -> Run:
         """The run at `path`; RunError where there is none."""
         run = cls(path)
+        if run.mirror is not None:
+            run.mirror.remember()
+            run.refresh()
         missing = [name for name in ("spec.yaml", "manifest.json", "plan.json") if not (run.path / name).is_file()]
         if missing:
             raise RunError(
-                f"{run.path} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.path}`"
+                f"{run.name} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.name}`"
             )
-        for folder in (run.units, run.claims, run.holders, run.logs, run.path / "samples", run.scores, run.report):
-            run.own(folder)
+        for name in ("units", "claims", "holders", "logs", "samples", "scores", "report"):
+            run.own(run.path / name)
         return run
 
     @cached_property
@@ -149,14 +179,64 @@ class Run:
 
         Raises RunError where the run has no whole copy and the manifest's is gone or is no longer what was planned.
         """
-        return copies.sample(self.path, info, lambda: self.manifest)
+        return self._exchanged(info, lambda: copies.sample(self.path, info, lambda: self.manifest))
 
     def keep(self, info: SampleInfo) -> dict[str, Path]:
         """Where the run's copy of a planned sample is: `source` and, as far as the sample has them, `truth` and `mask`; made if need be.
 
         Raises RunError as `sample` does.
         """
-        return copies.keep(self.path, info, lambda: self.manifest)
+        return self._exchanged(info, lambda: copies.keep(self.path, info, lambda: self.manifest))
+
+    def _exchanged(self, info: SampleInfo, make: Callable[[], T]) -> T:
+        return make() if self.mirror is None else self.mirror.files.exchange(f"samples/{info.digest[:24]}", copies.DIGESTS, make)
+
+    def share_samples(self) -> None:
+        """Send all planned samples that a run at a URL lacks: workers elsewhere may not have the manifest."""
+        if self.mirror is not None:
+            there = self.mirror.objects.listing("samples", deep=True)
+            for info in self.plan.samples:
+                folder = f"samples/{info.digest[:24]}"
+                if f"{folder}/{copies.DIGESTS}" not in there:
+                    if not (self.path / folder / copies.DIGESTS).is_file():
+                        remove_folder(self.path / folder)
+                    copies.keep(self.path, info, lambda: self.manifest)
+                    self.mirror.files.offer(folder, copies.DIGESTS)
+
+    def refresh(self, folder: str = "", *, deep: bool = False) -> None:
+        """Bring what other machines wrote into a folder of the run, into those below it too if `deep`."""
+        if self.mirror is not None:
+            self.mirror.files.pull(folder, deep=deep)
+
+    def share(self, folder: str = "", *, deep: bool = False) -> None:
+        """Send what was written into a folder of the run, into those below it too if `deep`."""
+        if self.mirror is not None:
+            self.mirror.files.push(folder, deep=deep)
+
+    @contextmanager
+    def alone(self, folder: str, seconds: float) -> Iterator[None]:
+        """Be the only one of all machines that writes to a folder while the block runs: `refresh` before, `share` after it. Among the
+        processes that share a file system a lock of theirs does that. Raises TimeoutError where another stays for so many seconds.
+        """
+        if self.mirror is None:
+            yield
+            return
+        until = time.monotonic() + seconds
+        while (claim := claims.take(self.mirror.claims / f".{folder}")) is None:
+            if time.monotonic() > until:
+                raise TimeoutError
+            time.sleep(SECONDS_BETWEEN_TRIES)
+        with claim:
+            self.refresh(folder)
+            yield
+            self.share(folder)
+
+    def settle(self, keys: Iterable[str]) -> None:
+        """Send those of the units `keys` that this machine finished for a run at a URL and could not send."""
+        if self.mirror is not None:
+            for key in self.mirror.unsent(keys):
+                if (record := self.record(key)) is not None:
+                    self.mirror.give(record)
 
     def begin(self, spec: Spec, plan: Plan, manifest: Manifest, given: bytes = b"") -> None:
         """Write what is to be done: the resolved spec (and the text it was `given` as), the manifest's head, and the plan.
@@ -172,6 +252,7 @@ class Run:
         head = Head(manifest.name, manifest.content_hash, manifest.policy, tuple(manifest.ids), manifest.about)
         self.write_json("manifest.json", asdict(head))
         self.write_json("plan.json", plan.as_dict())
+        self.share()
         trust.let_in(trust.code_of_spec(spec))
         self.__dict__.update(spec=spec, plan=plan, manifest=manifest)
 
@@ -181,7 +262,7 @@ class Run:
 
     @property
     def _anew(self) -> str:
-        return f"`etabench run SPEC --out {self.path}` writes it anew and keeps what is finished"
+        return f"`etabench run SPEC --out {self.name}` writes it anew and keeps what is finished"
 
     def own(self, path: Path) -> Path:
         """A path of the run, if it stays one when links are followed; RunError that names it otherwise."""
@@ -190,9 +271,13 @@ class Run:
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, atomically and without NaN."""
         write_atomically(self.path / name, json_bytes(content))
+        if self.mirror is not None:
+            self.mirror.files.send(name)
 
     def record(self, key: str) -> Record | None:
         """The record of a unit, or None while it has none (or an unsound one, which the next run replaces)."""
+        if self.mirror is not None:
+            self.mirror.fetch([key])
         try:
             record = read_as(self.units / key / "record.json", Record, "")
         except RunError:
@@ -202,6 +287,8 @@ class Run:
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
         """Records of those of `keys` that have one. Of many keys the folder is listed, which is cheaper than to ask for each."""
         asked = list(keys)
+        if self.mirror is not None:
+            self.mirror.fetch(asked)
         if len(asked) > MANY:
             there = {path.name for path in os.scandir(self.units)} if self.units.is_dir() else set()
             asked = [key for key in asked if key in there]
@@ -209,12 +296,37 @@ class Run:
             if (record := self.record(key)) is not None:
                 yield record
 
+    def finished(self, key: str) -> bool:
+        """Whether a unit has a record; of a run at a URL as it was a moment ago, and without reading it."""
+        return key in self.mirror.marks() if self.mirror is not None else self.record(key) is not None
+
+    def order(self, units: Mapping[str, T], worker: str) -> list[T]:
+        """Units by key in the order in which a worker looks at them: of a run at a URL every worker begins at another, since to be refused a
+        claim takes as long there as to get one."""
+        found, start = list(units.values()), 0
+        if self.mirror is not None and found:
+            start = int(hashlib.sha256(worker.encode()).hexdigest(), 16) % len(found)
+        return found[start:] + found[:start]
+
+    def tell(self, log: Path, *, last: bool = False) -> None:
+        """Let others read a worker's log: of a run at a URL now and then, and for the `last` time."""
+        if self.mirror is not None:
+            self.mirror.files.tell(log, last=last)
+
     def claim(self, key: str, worker: str = "") -> claims.Claim | None:
         """Claim a unit, or None while someone else works on it. The claim knows how many workers died over the unit."""
-        return claims.take(self.claims / key, worker=worker)
+        if self.mirror is None:
+            return claims.take(self.claims / key, worker=worker)
+        claim = None if self.mirror.busy(key) else claims.take(self.claims / key, worker=worker)
+        if claim is not None and self.mirror.adopt(key):
+            record = self.record(key)
+            self.discard(key) if record is None else self.mirror.mark(record)
+        return claim
 
     def deaths(self, key: str) -> int:
         """How many workers died in a row over a unit that has no record yet, as far as its claim tells."""
+        if self.mirror is not None and not self.mirror.noted(key):
+            return 0
         return claims.deaths(self.claims / key).count
 
     def commit(self, record: Record, files: Mapping[str, bytes] | None = None) -> None:
@@ -225,8 +337,10 @@ class Run:
             for name, data in {**(files or {}), "record.json": record.encoded()}.items():
                 write_flushed(scratch / name, data)
             if self.record(record.key) is None:
-                self.discard(record.key)
+                remove_folder(self.units / record.key)
                 scratch.rename(self.units / record.key)
+                if self.mirror is not None:
+                    self.mirror.give(record)
         except OSError as error:
             if self.record(record.key) is None:
                 raise RunError(f"could not write unit {record.key} to {self.units}: {error}") from error
@@ -234,7 +348,8 @@ class Run:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def edit_path(self, record: Record, index: int) -> Path:
-        """Path of the unit's `index`-th edit."""
+        """Path of the unit's `index`-th edit, which is in the folder of this machine then."""
+        self.bring([record])
         return self.units / record.key / record.edits[index].file
 
     def read_edit(self, record: Record, index: int) -> NDArray[np.uint8]:
@@ -259,11 +374,18 @@ class Run:
     def damaged(self, record: Record) -> Path | None:
         """The first picture of a unit that is gone or, if it is an edit, differs from its record; None where all is as it was committed.
 
-        Reads every byte of the edits and decodes none.
+        Reads every byte of the edits and decodes none. Pictures of a run at a URL are looked at once they were brought.
         """
+        if self.mirror is not None and not self.mirror.has_pictures(record):
+            return None
         wrong = (self.edit_path(record, index) for index in range(len(record.edits)) if self.edit_bytes(record, index) is None)
         gone = (path for name in record.pictures.values() if not (path := self.units / record.key / name).is_file())
         return next(chain(wrong, gone), None)
+
+    def bring(self, records: Iterable[Record]) -> None:
+        """Have the pictures of units in the folder of this machine."""
+        if self.mirror is not None:
+            self.mirror.bring(records)
 
     def edit_bytes(self, record: Record, index: int) -> bytes | None:
         """The file of an edit; None where it is gone, lies outside the run, is no PNG, or is not the one that was committed."""
@@ -276,19 +398,19 @@ class Run:
         return data if data.startswith(b"\x89PNG") and hashlib.sha256(data).hexdigest() == record.edits[index].sha256 else None
 
     def discard(self, key: str) -> None:
-        """Remove a unit's folder in one step: it is renamed first."""
-        grave = self.units / f"{TEMPORARY}{key}-{uuid.uuid4().hex[:8]}"
-        with suppress(FileNotFoundError):
-            (self.units / key).rename(grave)
-            shutil.rmtree(grave, ignore_errors=True)
+        """Remove a unit, its folder in one step: it is renamed first."""
+        if self.mirror is None:
+            remove_folder(self.units / key)
+        else:
+            self.mirror.discard(key)
 
     def clean(self) -> None:
         """Remove what dead workers left: temporary folders and void claims. What a live worker holds stays, and so does word of a death
         over a unit without a record: who takes that unit next must know.
         """
-        for path in self.claims.iterdir() if self.claims.is_dir() else ():
-            if claims.is_void(path) or (claims.holder(path) is None and self.record(path.name) is not None):
-                claims.remove(path)
+        for place, *_ in notes_in(self.claims, anew=True, hidden=True):
+            if claims.is_void(place) or (claims.holder(place) is None and self.record(place.name) is not None):
+                claims.remove(place)
         for path in list(self.units.glob(f"{TEMPORARY}*")):
             key = path.name.removeprefix(TEMPORARY).rpartition("-")[0]
             if claims.holder(self.claims / key) is None:

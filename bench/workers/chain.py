@@ -23,7 +23,7 @@ class BrokenChain(EtabenchError):  # noqa: N818 - named after the state of the c
 
 def ready(run: Run, unit: Unit) -> bool:
     """Whether all that a unit edits is there: it is no turn of a chain, or the turn before has its record."""
-    return not unit.before or run.record(unit.before) is not None
+    return not unit.before or run.finished(unit.before)
 
 
 def own_sources(run: Run, unit: Unit, task: EditTask) -> dict[float, EditTask]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -24,21 +24,24 @@ Worker = TypeVar("Worker")
 class Options:
     """How to work on a run.
 
-    `workers` 0 is one per GPU of this machine, or one per CPU core up to four, and one for remote executors. Remote workers get a
-    GPU each when `device` says cuda. `threads` is per worker on a CPU; another number can change results in the last bits.
+    `workers` 0 is one per GPU of this machine, or one per CPU core up to four; on Ray as many as the cluster has room for, and more as it
+    grows; one under Slurm. Remote workers get a GPU each when `device` says cuda. `address` is that of a Ray cluster which is there.
+    `threads` is per worker on a CPU; another number can change results in the last bits.
     """
 
     executor: str = "auto"
     workers: int = 0
     device: str = "auto"
     threads: int = 1
+    address: str = ""
 
 
 @dataclass(frozen=True)
 class Died:
-    """That a worker came to an end before the work did, and what is known of how."""
+    """That a worker came to an end before the work did, and what is known of how; `lost` if its machine went, which no unit did."""
 
     cause: str
+    lost: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class Crew(ABC, Generic[Worker]):
     - Entering starts the workers and returns at once. Only the process and the thread that entered call `check` and leave.
     - A worker that dies is not an error of the run: its claims are voided, with word of how it died for whoever takes its units next, and it
       is replaced. One whose successors die too, and never over a unit, stops the run.
+    - A worker that is lost with its machine is replaced too; its units are given back, and nobody counts it.
     - A worker that holds a unit far beyond the spec's `unit_seconds` is stuck where no signal of its own reaches it: it is killed, which is a
       death like any other.
     - Told that it is `enough`, workers end after the unit in hand and are not replaced; where an executor cannot tell them, they stop.
@@ -97,14 +101,16 @@ class Crew(ABC, Generic[Worker]):
         say: Callable[[str], None] = lambda line: None,
         task: Task = EDITING,
     ) -> None:
-        self.run, self.devices, self.options, self.say, self.task = run, devices, options, say, task
+        self.run, self.devices, self.options, self.say, self.task = run, list(devices), options, say, task
         self.name = uuid.uuid4().hex[:12]
         self.workers: list[Worker | None] = []
         """One for each device; None where it ended because all was done."""
         self._names: list[str] = []
         self._fruitless: list[int] = []
         self._started = 0
-        self._ending = False
+        self._ending = self._over = False
+        self.wanted = len(devices)
+        """How many workers there is work for, as far as the executor says."""
         self._overdue = Overdue(run, self.name, run.spec.unit_seconds)
         self._killed: dict[str, str] = {}
 
@@ -124,6 +130,10 @@ class Crew(ABC, Generic[Worker]):
     def kill(self, worker: Worker) -> None:
         """End a worker that hears nothing any more."""
 
+    def room(self) -> int:
+        """How many workers more could start now, where a crew grows with its cluster."""
+        return 0
+
     def finish(self, workers: Sequence[Worker]) -> None:
         """Tell workers to end after the unit in hand."""
         self.stop(workers)
@@ -133,11 +143,8 @@ class Crew(ABC, Generic[Worker]):
 
     def __enter__(self) -> Crew[Worker]:
         try:
-            for device in self.devices:
-                self._names.append("")
-                self._fruitless.append(0)
-                self.workers.append(None)
-                self._begin(len(self.workers) - 1, device)
+            for seat in range(len(self.devices)):
+                self._sit(seat)
         except BaseException:
             self.stop([worker for worker in self.workers if worker is not None])
             raise
@@ -160,9 +167,15 @@ class Crew(ABC, Generic[Worker]):
                 continue
             self.workers[seat] = None
             if isinstance(outcome, Died):
-                self._bury(seat, self._killed.get(self._names[seat], outcome.cause))
+                self._bury(seat, replace(outcome, cause=self._killed.get(self._names[seat], outcome.cause)))
             elif outcome:
                 raise RunError(outcome)
+            else:
+                self._over = True
+        at_work = sum(worker is not None for worker in self.workers)
+        for _ in range(0 if self._ending or self._over else min(self.room(), self.wanted - at_work)):
+            self.devices.append(self.devices[0])
+            self._sit(len(self.devices) - 1)
         return any(worker is not None for worker in self.workers)
 
     def enough(self) -> None:
@@ -170,19 +183,29 @@ class Crew(ABC, Generic[Worker]):
         self._ending = True
         self.finish([worker for worker in self.workers if worker is not None])
 
+    def _sit(self, seat: int) -> None:
+        """The first worker in a seat."""
+        self._names.append("")
+        self._fruitless.append(0)
+        self.workers.append(None)
+        self._begin(seat, self.devices[seat])
+
     def _begin(self, seat: int, device: str) -> None:
         self._started += 1
         self._names[seat] = f"{self.name}-{self._started}"
         options = self.options
-        folder = str(self.run.path.resolve())
         share = (seat, len(self.devices)) if self.task.divided else None
-        self.workers[seat] = self.start(Work(folder, self.task.target, device, options.threads, self._names[seat], share))
+        self.workers[seat] = self.start(Work(self.run.place, self.task.target, device, options.threads, self._names[seat], share))
 
-    def _bury(self, seat: int, cause: str) -> None:
-        held = claims.of_worker(self.run.claims, self._names[seat])
+    def _bury(self, seat: int, died: Died) -> None:
+        held, cause = claims.of_worker(self.run.claims, self._names[seat]), died.cause
         for path in held:
-            claims.bury(path, self._names[seat], cause)
+            claims.release(path, self._names[seat]) if died.lost else claims.bury(path, self._names[seat], cause)
         if self._ending:
+            return
+        if died.lost:
+            self.say(f"a worker went with its machine ({cause}) and is replaced")
+            self._begin(seat, self.devices[seat])
             return
         self._fruitless[seat] = 0 if held else self._fruitless[seat] + 1
         if self._fruitless[seat] > FRUITLESS_DEATHS:

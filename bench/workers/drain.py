@@ -66,7 +66,8 @@ def drain(
             return maker.stop() or told.enough or enough()
 
         maker = Worker(run, pick_device(device or run.spec.device), threads, lambda: told() or stop(), batch)
-        todo = list({unit.key: unit for unit in run.plan.units}.values())
+        todo = run.order({unit.key: unit for unit in run.plan.units}, worker)
+        run.settle(unit.key for unit in todo)
         for entry in run.plan.entries:
             registry.load_editor(entry.target)
         waiting = Waiting(run, say)
@@ -79,10 +80,11 @@ def drain(
         def commit(unit: Unit, record: Record, files: Mapping[str, bytes]) -> None:
             run.commit(record, files)
             log.unit(record, memory_mb=resident_mb())
+            run.tell(log.path)
             watch(record)
 
         log = WorkerLog(run.logs, worker, host=socket.gethostname(), pid=os.getpid(), device=maker.device, threads=threads)
-        with deterministic(threads), _ended(log):
+        with deterministic(threads), _ended(log, run):
             while todo and not ended():
                 held: list[Unit] = []
                 for units in _batches(_makeable(todo, run, held), maker):
@@ -102,14 +104,18 @@ def drain(
 
 
 @contextlib.contextmanager
-def _ended(log: WorkerLog) -> Iterator[None]:
+def _ended(log: WorkerLog, run: Run) -> Iterator[None]:
     """Write into the log how the block ends."""
+    run.tell(log.path)
+    why = "nothing is left to do, or it was told to end"
     try:
         yield
     except BaseException as error:
-        log.end(f"{type(error).__name__}: {message_of(error)[:300]}")
+        why = f"{type(error).__name__}: {message_of(error)[:300]}"
         raise
-    log.end("nothing is left to do, or it was told to end")
+    finally:
+        log.end(why)
+        run.tell(log.path, last=True)
 
 
 def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say: Callable[[str], None]) -> list[Unit]:
@@ -140,7 +146,7 @@ def _work(maker: Worker, units: Sequence[Unit], take: Take, commit: Commit, say:
 def _makeable(units: Iterable[Unit], run: Run, held: list[Unit]) -> Iterator[Unit]:
     """The units without a record, those put aside in `held` whose turn before has none yet."""
     for unit in units:
-        if run.record(unit.key) is None:
+        if not run.finished(unit.key):
             if ready(run, unit):
                 yield unit
             else:

@@ -21,7 +21,8 @@ from bench.store import Record, Run
 from bench.workers.crew import Crew, Options, Task
 from bench.workers.drain import LAST_UNIT, drain, failure_line
 from bench.workers.local import LocalCrew
-from bench.workers.remote import RayCrew, SlurmCrew
+from bench.workers.on_ray import RayCrew
+from bench.workers.on_slurm import SlurmCrew
 from bench.workers.waiting import Waiting
 
 __all__ = ["CREWS", "execute", "share_out"]
@@ -71,6 +72,7 @@ def execute(run: Run, plan: Plan, options: Options, advance: Advance) -> None:
             if told.enough and not told_last:
                 crew.enough()
                 told_last = True
+            crew.wanted = len(pending)
             working, found, now = crew.check(), list[Record](), time.monotonic()
             if now >= next_look or not working:
                 found = list(run.records(pending))
@@ -103,6 +105,8 @@ def share_out(run: Run, options: Options, task: Task, progress: Progress) -> Non
 def _check(options: Options) -> None:
     if options.executor not in ("auto", "inline", *CREWS):
         raise RunError(f"unknown executor {options.executor!r}: choose one of auto, inline, {', '.join(CREWS)}")
+    if options.address and options.executor != "ray":
+        raise RunError(f"the address {options.address} is that of a Ray cluster: say --executor ray")
 
 
 def _devices(options: Options) -> list[str]:

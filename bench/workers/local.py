@@ -20,7 +20,7 @@ from bench.store import Run
 from bench.workers.crew import Crew, Died, Options, Work
 from bench.workers.process import ENOUGH
 
-__all__ = ["LocalCrew"]
+__all__ = ["SECONDS_TO_END", "LocalCrew", "Process", "end"]
 
 SECONDS_TO_END = 10.0
 """For all workers together: schedulers that end a job leave it half a minute, however many devices it has."""
@@ -28,10 +28,50 @@ SECONDS_TO_END = 10.0
 
 @dataclass(frozen=True)
 class Process:
-    """A worker, and the file with its last word, which is written by one that was not killed."""
+    """A worker on this machine, and the file with its last word, which is written by one that was not killed."""
 
     process: subprocess.Popen[bytes]
     last_word: Path
+
+    @classmethod
+    def start(cls, work: Work, words: Path) -> Process:
+        """Start it; its last word comes into the folder `words`."""
+        last_word = words / f"{work.worker}.txt"
+        settings = work.settings() | {"folder": work.folder, "last_word": str(last_word)}
+        # -P and the parent's path: what is imported is what the parent would import, wherever the worker is started
+        path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
+        command = [sys.executable, "-P", "-m", "bench.workers.process", json.dumps(settings)]
+        return cls(subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}), last_word)
+
+    def outcome(self) -> str | Died | None:
+        """As `Crew.outcome`."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        self.process.communicate()
+        if self.last_word.is_file():
+            return self.last_word.read_text(encoding="utf-8")
+        return Died(f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}")
+
+    def finish(self) -> None:
+        """Tell it to end after the unit in hand."""
+        with suppress(BrokenPipeError):  # it has just ended
+            assert self.process.stdin is not None
+            self.process.stdin.write(ENOUGH)
+            self.process.stdin.flush()
+
+
+def end(workers: Sequence[Process], *, tell: bool) -> None:
+    """Wait until workers end, whom to stop one may `tell` before; kill those that take too long."""
+    for worker in workers if tell else ():
+        worker.process.terminate()
+    until = time.monotonic() + SECONDS_TO_END
+    for worker in workers:
+        try:
+            worker.process.wait(max(until - time.monotonic(), 0.0))
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+        worker.process.communicate()
 
 
 class LocalCrew(Crew[Process]):
@@ -48,43 +88,20 @@ class LocalCrew(Crew[Process]):
             self._words.cleanup()
 
     def start(self, work: Work) -> Process:
-        last_word = Path(self._words.name) / f"{work.worker}.txt"
-        settings = work.settings() | {"folder": work.folder, "last_word": str(last_word)}
-        # -P and the parent's path: what is imported is what the parent would import, wherever the worker is started
-        path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
-        command = [sys.executable, "-P", "-m", "bench.workers.process", json.dumps(settings)]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path})
-        return Process(process, last_word)
+        return Process.start(work, Path(self._words.name))
 
     def outcome(self, worker: Process) -> str | Died | None:
-        code = worker.process.poll()
-        if code is None:
-            return None
-        worker.process.communicate()
-        if worker.last_word.is_file():
-            return worker.last_word.read_text(encoding="utf-8")
-        return Died(f"signal {-code}, {signal.strsignal(-code)}" if code < 0 else f"exit code {code}")
+        return worker.outcome()
 
     def kill(self, worker: Process) -> None:
         worker.process.kill()
 
     def finish(self, workers: Sequence[Process]) -> None:
         for worker in workers:
-            with suppress(BrokenPipeError):  # it has just ended
-                assert worker.process.stdin is not None
-                worker.process.stdin.write(ENOUGH)
-                worker.process.stdin.flush()
+            worker.finish()
 
     def stop(self, workers: Sequence[Process]) -> None:
-        for worker in workers:
-            worker.process.terminate()
-        self.leave(workers)
+        end(workers, tell=True)
 
     def leave(self, workers: Sequence[Process]) -> None:
-        end = time.monotonic() + SECONDS_TO_END
-        for worker in workers:
-            try:
-                worker.process.wait(max(end - time.monotonic(), 0.0))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-            worker.process.communicate()
+        end(workers, tell=False)

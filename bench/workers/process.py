@@ -45,7 +45,7 @@ def work(folder: str, target: str, **settings: Any) -> str:
     with told_to_stop() as told:
         try:
             module, _, name = target.partition(":")
-            getattr(importlib.import_module(module), name)(Path(folder), **settings)
+            getattr(importlib.import_module(module), name)(folder, **settings)
         except BaseException as error:
             if told():
                 raise

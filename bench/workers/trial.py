@@ -8,7 +8,9 @@ thrown away.
 
 from __future__ import annotations
 
+import gc
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -56,7 +58,18 @@ def try_editors(
     threads: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[dict[int, Trial], float]:
-    """A trial for each plan entry in `indices`, and the seconds that opening the model takes."""
+    """A trial for each plan entry in `indices`, and the seconds that opening the model takes. The device's memory is given back."""
+    try:
+        return _tried(spec, plan, manifest, indices, threads=threads, clock=clock)
+    finally:
+        gc.collect()
+        if "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized():
+            sys.modules["torch"].cuda.empty_cache()
+
+
+def _tried(
+    spec: Spec, plan: Plan, manifest: Manifest, indices: Sequence[int], *, threads: int, clock: Callable[[], float]
+) -> tuple[dict[int, Trial], float]:
     budget = min(SECONDS_IN_ALL / max(len(indices), 1), MOST_SECONDS)
     found: dict[int, Trial] = {}
     start = 0.0

@@ -10,6 +10,8 @@ from bench.store import Run, claims
 __all__ = ["Waiting"]
 
 SECONDS_BEFORE_A_WORD = 4.0
+MOST_UNITS = 100
+"""Of more nobody asks who holds each: a store would be asked for as many notes, by every worker."""
 
 
 class Waiting:
@@ -29,7 +31,7 @@ class Waiting:
     def go_on(self, pending: Collection[str]) -> None:
         """Say who holds the `pending` units, once, if others hold all of them."""
         now = time.monotonic()
-        if self._said or now - self._since < SECONDS_BEFORE_A_WORD:
+        if self._said or now - self._since < SECONDS_BEFORE_A_WORD or len(pending) > MOST_UNITS:
             return
         self._since = now
         held = [note for key, note in claims.held(self._run.claims).items() if key in pending]

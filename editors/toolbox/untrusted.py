@@ -22,15 +22,24 @@ _MOST = {
     "sample_size": 8192,
     "image_size": 8192,
     "size": 8192,
-    "width": 16_384,
-    "embed_dim": 16_384,
     "context_length": 16_384,
+    "pos_embed_max_size": 1024,
     "layers": 256,
     "layers_per_block": 64,
     "transformer_layers_per_block": 64,
-    "num_hidden_layers": 256,
     "num_train_timesteps": 100_000,
+    **dict.fromkeys(("num_hidden_layers", "num_layers", "num_single_layers"), 256),
+    **dict.fromkeys(("num_attention_heads", "num_key_value_heads", "num_heads"), 512),
+    **dict.fromkeys(("attention_head_dim", "head_dim", "d_kv", "latent_channels", "z_dim"), 1024),
+    **dict.fromkeys(
+        ("width", "embed_dim", "hidden_size", "d_model", "block_out_channels", "in_channels", "out_channels"), 16_384
+    ),
+    **dict.fromkeys(("projection_dim", "pooled_projection_dim", "caption_projection_dim"), 16_384),
+    **dict.fromkeys(("cross_attention_dim", "joint_attention_dim", "projection_class_embeddings_input_dim"), 65_536),
+    **dict.fromkeys(("intermediate_size", "d_ff"), 131_072),
 }
+"""Whole numbers of a configuration that a network's memory grows with, in pixels, layers and features, and the most that is taken: some
+four times what the largest published editors have (FLUX.2 reads texts 15,360 wide, language models of 70 billion parameters are 8,192 wide)."""
 _MOST_ITEMS = {"trained_betas": 100_000}
 _MOST_ITEMS_OTHERWISE = 1024
 _CODE = ("auto_map", "trust_remote_code")

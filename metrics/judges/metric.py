@@ -123,7 +123,9 @@ class JudgedVIE(JudgedMetric):
     """VIEScore's question to a judge, in own words: semantic consistency, perceptual quality or both, 0..10; higher is better.
 
     Args:
-        judge: who judges, or a list of judges: folder:PATH, {server: URL, model: NAME}, or local-dir:PATH of ToyBox's.
+        judge: who judges, or a list of judges: folder:PATH, {folder: PATH, preset: imgedit-judge or editscore} (their sampling and
+            geometry as far as it could be checked; EditReward's head cannot be opened), {server: URL, model: NAME}, or
+            local-dir:PATH of ToyBox's.
         part: overall, sc or pq.
         repeats: how often each is asked, with seeds that rise by one.
         aggregate: mean, median or majority of the valid answers.
@@ -160,7 +162,9 @@ class JudgedRubric(JudgedMetric):
     """ImgEdit's three grades by a judge, in own words: compliance, quality, coherence, 1..5; higher is better.
 
     Args:
-        judge: who judges, or a list of judges: folder:PATH, {server: URL, model: NAME}, or local-dir:PATH of ToyBox's.
+        judge: who judges, or a list of judges: folder:PATH, {folder: PATH, preset: imgedit-judge or editscore} (their sampling and
+            geometry as far as it could be checked; EditReward's head cannot be opened), {server: URL, model: NAME}, or
+            local-dir:PATH of ToyBox's.
         repeats: how often each is asked, with seeds that rise by one.
         aggregate: mean, median or majority of the valid answers.
         least: valid answers that a score needs; None is more than half of all.
@@ -181,7 +185,9 @@ class JudgedQuestions(JudgedMetric):
     """Share of questions about the edit that a judge answers with yes, 0..1; higher is better.
 
     Args:
-        judge: who judges, or a list of judges: folder:PATH, {server: URL, model: NAME}, or local-dir:PATH of ToyBox's.
+        judge: who judges, or a list of judges: folder:PATH, {folder: PATH, preset: imgedit-judge or editscore} (their sampling and
+            geometry as far as it could be checked; EditReward's head cannot be opened), {server: URL, model: NAME}, or
+            local-dir:PATH of ToyBox's.
         questions: yes/no questions; None asks about object, state, background, accessory, and what was to be kept.
         repeats: how often each is asked, with seeds that rise by one.
         aggregate: mean, median or majority of the valid answers.

@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError, fingerprint
 from metrics.networks.images import check_batch_size, check_images, in_batches, open_device
 
-__all__ = ["Extractor", "Identity", "TextExtractor"]
+__all__ = ["Extractor", "Identity", "Maps", "TextExtractor"]
+
+Maps = list[torch.Tensor]
+"""Features of n pictures: one tensor (n, ...) per layer."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,17 @@ from metrics.networks.base import Extractor, Identity, TextExtractor
 from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, in_batches, open_device
 from metrics.networks.openclip import OpenClipNetwork, open_clip_network
 
-__all__ = ["CLIP_PREFIX", "ClipImages", "ClipTexts", "check_text", "open_clip_images", "open_towers", "unit"]
+__all__ = [
+    "CLIP_PREFIX",
+    "ClipImages",
+    "ClipTexts",
+    "check_text",
+    "cosines",
+    "open_clip_images",
+    "open_image_tower",
+    "open_towers",
+    "unit",
+]
 
 CLIP_PREFIX = "clip:"
 
@@ -114,8 +124,13 @@ def open_towers(
     Raises:
         MetricError: the network cannot be opened as its weights need it, or device or batch size are none.
     """
-    network = open_clip_network(model, pretrained, quick_gelu, open_device(device))
-    return network, ClipImages(network, device, batch_size), ClipTexts(network, device, batch_size)
+    images = open_image_tower(model, pretrained, quick_gelu, device, batch_size)
+    return images.network, images, ClipTexts(images.network, device, batch_size)
+
+
+def open_image_tower(model: str, pretrained: str | None, quick_gelu: bool | None, device: str, batch_size: int) -> ClipImages:
+    """The image tower alone, of the same."""
+    return ClipImages(open_clip_network(model, pretrained, quick_gelu, open_device(device)), device, batch_size)
 
 
 def check_text(text: object, where: str) -> str:
@@ -136,14 +151,18 @@ def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.divide(wide, length, out=np.full_like(wide, np.nan), where=length > 0)
 
 
+def cosines(one: NDArray[np.floating], two: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Cosine (n,) of each row of the one (n, d) with that of the other, in float64; NaN where a row is zeros or NaN."""
+    return np.asarray(np.sum(unit(one) * unit(two), axis=1), dtype=np.float64)
+
+
 def open_clip_images(spec: str, device: str, batch_size: int) -> Extractor:
     """Image embedding of an open_clip model by its own preprocessing; not normalised.
 
     Of a weight file whose architecture exists with two activations the name decides: "clip:ViT-B-32-quickgelu:/path" for OpenAI's and
     DFN's weights; for the others a folder with its open_clip_config.json.
     """
-    from metrics.networks.openclip import open_clip_network
 
     named = spec.removeprefix(CLIP_PREFIX)
     model, _, pretrained = (named, "", "") if named.startswith("local-dir:") else named.partition(":")
-    return ClipImages(open_clip_network(model, pretrained or None, None, open_device(device)), device, batch_size)
+    return open_image_tower(model, pretrained or None, None, device, batch_size)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from numpy.typing import NDArray
 from metrics.base import MetricError, fingerprint
 from metrics.networks.weights import digest_of_state, expanded, require_file, require_folder
 
-__all__ = ["OpenClipNetwork", "open_clip_network"]
+__all__ = ["OpenClipNetwork", "is_cached", "open_clip_network", "place_of"]
 
 LOCAL = "local-dir:"
 QUICK = "-quickgelu"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+PUBLISHED = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+"""Names of open_clip's weights in a repository of the hub, the first choice first."""
+BY_URL = Path("~/.cache/clip")
+"""Where open_clip keeps what it has from elsewhere than the hub."""
 PROBE = ["a photo of a red cat, sitting on the grass", "Two DOGS & 1 bird: don't run!", "a"]
 """Texts whose token ids, with the vocabulary, identify a tokenizer."""
 
@@ -63,6 +68,8 @@ class OpenClipNetwork:
 def open_clip_network(model: str, pretrained: str | None, quick_gelu: bool | None, device: torch.device) -> OpenClipNetwork:
     """Open an open_clip model by name and tag or weight file, or from "local-dir:/path"; one already in use is shared.
 
+    Weights of a tag are those that open_clip has on this machine already; nothing is downloaded and nobody is asked.
+
     Raises:
         MetricError: unknown name or tag, weights missing or not fitting, an activation other than the trained one, or a
             tokenizer that does not belong to the model.
@@ -89,16 +96,17 @@ def _open(model: str, pretrained: str | None, quick_gelu: bool | None, device: t
     try:
         config: dict[str, Any] = open_clip.get_model_config(model)
         text_config, quick = config["text_cfg"], _activation(model, pretrained, quick_gelu, config)
-        network, _, preprocess = open_clip.create_model_and_transforms(
-            model,
-            pretrained=pretrained or None,
-            precision="fp32",
-            device=device,
-            force_quick_gelu=quick,
-            require_pretrained=True,
-            **_preprocessing(model, pretrained),
-        )
-        tokenizer = open_clip.get_tokenizer(model)
+        with _hub_is_not_asked():
+            network, _, preprocess = open_clip.create_model_and_transforms(
+                model,
+                pretrained=pretrained or None,
+                precision="fp32",
+                device=device,
+                force_quick_gelu=quick,
+                require_pretrained=True,
+                **_preprocessing(model, pretrained),
+            )
+            tokenizer = open_clip.get_tokenizer(model)
     except MetricError:
         raise
     except Exception as error:
@@ -148,6 +156,44 @@ def _check_names(model: str, pretrained: str | None) -> None:
         )
     elif _is_file(model, pretrained):
         require_file(pretrained, "clip pretrained", "name an existing weight file or a tag of the model")
+    elif (tag := open_clip.get_pretrained_cfg(model, pretrained)) and not is_cached(tag):
+        raise MetricError(
+            f"clip pretrained: weights {pretrained!r} of {model} are not on this machine; `etabench fetch SPEC` brings them, "
+            "or name a weight file, or a folder as model: local-dir:/path"
+        )
+
+
+def is_cached(tag: dict[str, Any]) -> bool:
+    """Whether the weights of an open_clip tag (`open_clip.get_pretrained_cfg`) are on this machine; no network is asked."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if "file" in tag:
+        return Path(tag["file"]).is_file()
+    place, names = place_of(tag)
+    if not place:
+        return (expanded(BY_URL) / Path(tag.get("url", "")).name).is_file()
+    return any(isinstance(try_to_load_from_cache(place, name), str) for name in names)
+
+
+def place_of(tag: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Repository of the hub that an open_clip tag names, and the files of which its weights are the first that is there; "" and none where
+    it names a URL."""
+    place, file = os.path.split(tag.get("hf_hub", ""))
+    if not place:
+        return "", ()
+    return place, tuple(dict.fromkeys((str(Path(file).with_suffix(".safetensors")), file))) if file else PUBLISHED
+
+
+@contextmanager
+def _hub_is_not_asked() -> Iterator[None]:
+    """The hub's libraries take what they have here: a branch that moved changes no metric, and a hub that is down costs no minutes."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _is_file(model: str, pretrained: str) -> bool:
@@ -238,5 +284,5 @@ def _advice(model: str, pretrained: str | None, error: Exception) -> str:
         return f"clip model: {model} cannot be opened ({reason}); it needs {needs}"
     return (
         f"clip model: {model} with pretrained {pretrained!r} cannot be opened ({reason}); "
-        "where the hub cannot be reached, name a weight file as pretrained, or a folder as model: local-dir:/path"
+        "`etabench fetch SPEC` brings what of it is not on this machine; or name a folder as model: local-dir:/path"
     )

@@ -1,13 +1,13 @@
 """Weights that metrics read and that are not on this machine: where their libraries have them from, and how to bring them.
 
-Nothing here is called by a metric, which downloads nothing (but for open_clip's tags): a user asks for it.
+Nothing here is called by a metric, which downloads nothing: a user asks for it, or the run that says so first.
 """
 
 from __future__ import annotations
 
 import inspect
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,15 @@ from typing import Any
 
 from metrics.networks import inception
 from metrics.networks.clip_towers import CLIP_PREFIX
+from metrics.networks.openclip import is_cached, place_of
 from metrics.networks.weights import HUB, expanded
 
 __all__ = ["RemoteWeights", "absent_weights"]
 
 TRUNKS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 """Torchvision's names of the trunks of LPIPS."""
+TEXTS = ("*.json", "*.txt", "*.model")
+"""Files of tokenizers and configurations."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +48,16 @@ class RemoteWeights:
 def absent_weights(metric: type[Any], params: Mapping[str, Any]) -> list[RemoteWeights]:
     """What a metric with these parameters would miss, of torchvision's trunks, torch-fidelity's Inception, open_clip's tags and "hub:"s.
 
-    Weights in folders, and those of other packages, are the user's to bring. What the hub has is always listed: it knows what is here.
+    Weights in folders, and those of other packages, are the user's to bring. What is here of a branch of the hub stays what it is, wherever
+    the branch has gone; the hub is not asked.
     """
     parameters = inspect.signature(metric).parameters
     given = {name: parameter.default for name, parameter in parameters.items()} | dict(params)
     found = [
         _trunk(given) if "weights" in parameters else None,
         _inception(str(given.get("features", ""))),
-        _open_clip(given.get("model"), given.get("pretrained")),
-        _clip_features(str(given.get("features", ""))),
+        *_open_clip(given.get("model"), given.get("pretrained")),
+        *_clip_features(str(given.get("features", ""))),
         *(_repository(name, value) for name, value in given.items()),
     ]
     return [each for each in found if each is not None]
@@ -81,28 +85,59 @@ def _inception(features: str) -> RemoteWeights | None:
     return RemoteWeights(file.name, URL_INCEPTION_V3, None, (), partial(_download, URL_INCEPTION_V3, file))
 
 
-def _clip_features(features: str) -> RemoteWeights | None:
+def _clip_features(features: str) -> Iterator[RemoteWeights]:
     model, _, pretrained = features.removeprefix(CLIP_PREFIX).partition(":")
-    return _open_clip(model, pretrained) if features.startswith(CLIP_PREFIX) else None
+    yield from _open_clip(model, pretrained) if features.startswith(CLIP_PREFIX) else ()
 
 
-def _open_clip(model: object, pretrained: object) -> RemoteWeights | None:
+def _open_clip(model: object, pretrained: object) -> Iterator[RemoteWeights]:
+    """The weights of a tag, and what the text tower reads of another repository: its tokenizer, its configuration."""
     if not isinstance(model, str) or not isinstance(pretrained, str):
-        return None
+        return
     import open_clip
 
     tag = open_clip.get_pretrained_cfg(model, pretrained)
     if not tag:
-        return None
-    hub_id, file = os.path.split(tag.get("hf_hub", ""))
-    files = (file,) if file else ("open_clip_model.safetensors",)
-    return RemoteWeights(
-        f"open_clip {model} {pretrained}",
-        hub_id or tag["url"],
-        None,
-        files if hub_id else (),
-        partial(open_clip.download_pretrained, tag),
-    )
+        return
+    place, files = place_of(tag)
+    if not is_cached(tag):
+        fetch = partial(_first, place, files) if place else partial(open_clip.download_pretrained, tag)
+        yield RemoteWeights(f"open_clip {model} {pretrained}", place or tag["url"], None, files[:1], fetch)
+    text = open_clip.get_model_config(model)["text_cfg"]
+    for name in dict.fromkeys(filter(None, (text.get("hf_tokenizer_name"), text.get("hf_model_name")))):
+        if not _is_here(name, None, TEXTS):
+            yield RemoteWeights(name, name, None, TEXTS, partial(_texts, name, model))
+
+
+def _is_here(place: str, revision: str | None, files: tuple[str, ...]) -> bool:
+    """Whether this machine has these files of a repository, all that its listing names; without a listing nobody knows."""
+    from huggingface_hub import get_cached_repo_tree, snapshot_download
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError, HFValidationError, LocalEntryNotFoundError
+
+    with suppress(CachedRepoTreeNotFoundError, HFValidationError, LocalEntryNotFoundError):
+        folder = snapshot_download(place, revision=revision, local_files_only=True, allow_patterns=list(files))
+        return bool(get_cached_repo_tree(place, revision=Path(folder).name))
+    return False
+
+
+def _first(place: str, files: tuple[str, ...]) -> str:
+    """The first of several files of a repository that it has, as open_clip takes them."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    for file in files[:-1]:
+        with suppress(RemoteEntryNotFoundError):
+            return hf_hub_download(place, file)
+    return hf_hub_download(place, files[-1])
+
+
+def _texts(place: str, model: str) -> None:
+    """Files of a text tower, opened once while the hub can be asked: transformers remembers which files there are none of."""
+    import open_clip
+    from huggingface_hub import snapshot_download
+
+    snapshot_download(place, allow_patterns=list(TEXTS))
+    open_clip.get_tokenizer(model)
 
 
 def _repository(name: str, value: object) -> RemoteWeights | None:
@@ -112,6 +147,8 @@ def _repository(name: str, value: object) -> RemoteWeights | None:
 
     place, _, revision = value.removeprefix(HUB).partition("@")
     files = ("*.json", "*.txt", *([] if name == "processor" else ["model.safetensors"]))
+    if _is_here(place, revision or None, files):
+        return None
     fetch = partial(snapshot_download, place, revision=revision or None, allow_patterns=list(files))
     return RemoteWeights(place, place, None, files, fetch)
 

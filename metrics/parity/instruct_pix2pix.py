@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metrics.base import Bounds, Card, Embedded, Image, PairBatch, sight_of
-from metrics.directional import SHORTEST
-from metrics.networks.clip_towers import ClipImages, ClipTexts, check_text, unit
+from metrics.base import Bounds, Card, Embedded, Image, sight_of
+from metrics.directional import SHORTEST, DirectionalCLIP
+from metrics.networks.clip_towers import ClipImages, ClipTexts, cosines
 from metrics.networks.images import BATCH_SIZE, open_device
 from metrics.networks.openclip import open_clip_network
 from metrics.toolbox.features import FeatureMetric, PairFeatures
@@ -102,10 +102,10 @@ class InstructPix2PixImage(FeatureMetric):
 
     def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
         assert features.sources is not None
-        return np.asarray(np.sum(unit(features.edits) * unit(features.sources), axis=1), dtype=np.float64)
+        return cosines(features.edits, features.sources)
 
 
-class InstructPix2PixDirection(FeatureMetric):
+class InstructPix2PixDirection(DirectionalCLIP):
     """CLIP directional similarity of the published curve, -1..1; higher is better, and 0 where nothing changes.
 
     Args:
@@ -120,9 +120,7 @@ class InstructPix2PixDirection(FeatureMetric):
     """
 
     name: ClassVar[str] = "instruct_pix2pix_direction"
-    reads = frozenset({"sources", "target_texts", "source_texts"})
-    bounds: Bounds = (-1.0, 1.0)
-    embedded: ClassVar[Embedded] = {"model": "judge"}
+    still = 0.0
 
     def __init__(
         self,
@@ -147,23 +145,3 @@ class InstructPix2PixDirection(FeatureMetric):
             definition="InstructPix2Pix's CLIP directional similarity (parity mode).",
             source=SOURCE,
         )
-
-    def score(self, batch: PairBatch) -> NDArray[np.float64]:
-        for row, text in enumerate(batch.target_texts):
-            check_text(text, f"target_texts[{row}]")
-        return super().score(batch)
-
-    def score_features(self, features: PairFeatures) -> NDArray[np.float64]:
-        assert features.sources is not None
-        assert features.target_texts is not None
-        assert features.source_texts is not None
-        seen = _change(features.edits, features.sources)
-        said = _change(features.target_texts, features.source_texts)
-        return np.asarray(np.sum(seen * said, axis=1), dtype=np.float64)
-
-
-def _change(to: NDArray[np.floating], start: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Unit vectors (n, d) from `start` to `to`, zeros where there is no change, NaN where a row is unknown."""
-    change = unit(to) - unit(start)
-    length = np.linalg.norm(change, axis=1, keepdims=True)
-    return np.where(length <= SHORTEST, 0.0, change / np.maximum(length, SHORTEST))

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, Image, MetricError, PairBatch, PairMetric, sight_of
-from metrics.lpips import open_lpips
 from metrics.networks.clip_towers import check_text, open_towers, unit
 from metrics.networks.images import BATCH_SIZE, check_batch_size, check_images, exact, in_batches, open_device, to_tensor
+from metrics.networks.lpips import open_lpips
 from metrics.networks.openclip import LOCAL
 from metrics.networks.resnet import PREFIX
 from metrics.networks.weights import HUB, OFFLINE, digest_of_state, open_pretrained, readable, require_folder

@@ -14,14 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from metrics.base import Image, MetricError
+from metrics.networks.base import Maps
 from metrics.networks.images import exact
 
 __all__ = ["Maps", "compare_pairs"]
 
 T = TypeVar("T")
-
-Maps = list[torch.Tensor]
-"""Features of n pictures: one tensor (n, ...) per layer."""
 
 
 def compare_pairs(

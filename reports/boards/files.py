@@ -40,7 +40,11 @@ def flat_table(data: BoardData) -> pd.DataFrame:
 def board_page(data: BoardData, *, linked: bool = True) -> str:
     """The page: one file with its style and script inside. Unless `linked`, it says nothing of the files beside it."""
     environment = Environment(
-        loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader([_HERE, _HERE.parent]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["cut"] = cut
     data, look = printable(data), looks_of(data)

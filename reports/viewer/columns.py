@@ -33,7 +33,7 @@ def columns(data: ReportData, grid: Grid, look: Mapping[str, Look], states: Mapp
     """
     knobs = {str(e): knob_name(k) for e, k in zip(data.curves["editor"], data.curves["knob"], strict=True)}
     points = {str(e): finite(v) for e, v in zip(data.leaderboard["editor"], data.leaderboard.get("value", ()), strict=False)}
-    edits, extras = _states(data, grid, states)
+    edits, maps, extras = _states(data, grid, states)
     return {
         "title": data.title,
         "samples": {
@@ -57,6 +57,7 @@ def columns(data: ReportData, grid: Grid, look: Mapping[str, Look], states: Mapp
             for name, values in zip(grid.editors, grid.values, strict=True)
         ],
         "edits": edits,
+        "maps": maps,
         "extras": extras,
         "failures": _failures(data.units, grid),
         "metrics": _metrics(data, grid),
@@ -73,9 +74,12 @@ def _nearest(values: Sequence[float], point: float | None) -> int:
     return len(values) // 2 if point is None else min(range(len(values)), key=lambda k: abs(values[k] - point))
 
 
-def _states(data: ReportData, grid: Grid, states: Mapping[str, State]) -> tuple[str, dict[int, list[list[str]]]]:
-    """One character for each edit; for each unit that has further pictures, their names and characters."""
+def _states(data: ReportData, grid: Grid, states: Mapping[str, State]) -> tuple[str, str, dict[int, list[list[str]]]]:
+    """One character for each edit and one for its map, none where there are no maps; for each unit that has further pictures, their names
+    and characters.
+    """
     edits = [str(State.NONE)] * (len(grid.samples) * len(grid.seeds) * grid.cells)
+    maps = list(edits) if data.heat.metric else []
     extras: dict[int, list[list[str]]] = {}
     for number, sample in enumerate(data.gallery):
         for row in sample.rows:
@@ -83,11 +87,13 @@ def _states(data: ReportData, grid: Grid, states: Mapping[str, State]) -> tuple[
             for value, _ in row.edits:
                 cell = grid.place[row.editor, float(value)]
                 edits[at * grid.cells + cell] = str(states[f"{start}-{cell}"])
+                if data.heat.metric and value in row.maps:
+                    maps[at * grid.cells + cell] = str(states[f"{start}-{cell}-map"])
             if row.extras:
                 editor = grid.editors.index(row.editor)
                 found = [[name, str(states[f"{start}-{editor}-{k}"])] for k, name in enumerate(row.extras)]
                 extras[at * len(grid.editors) + editor] = found
-    return "".join(edits), extras
+    return "".join(edits), "".join(maps), extras
 
 
 def _places(frame: pd.DataFrame, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -67,7 +67,9 @@ class Grid:
         }
 
     def pictures(self, data: ReportData) -> Iterator[tuple[str, Path]]:
-        """Every picture with its name: ``<sample>/source``, ``<sample>/<seed>-<cell>``, ``<sample>/<seed>-<editor>-<extra>``, all numbers."""
+        """Every picture with its name: ``<sample>/source``, ``<sample>/<seed>-<cell>``, ``<sample>/<seed>-<editor>-<extra>``, all numbers;
+        ``<sample>/<seed>-<cell>-map`` is the map of an edit.
+        """
         for number, sample in enumerate(data.gallery):
             for name in ORIGINALS:
                 path = getattr(sample, name)
@@ -76,6 +78,7 @@ class Grid:
             for row in sample.rows:
                 start = self.of_row(number, row)
                 yield from ((f"{start}-{self.place[row.editor, float(value)]}", path) for value, path in row.edits)
+                yield from ((f"{start}-{self.place[row.editor, value]}-map", path) for value, path in row.maps.items())
                 editor = self.editors.index(row.editor)
                 yield from ((f"{start}-{editor}-{extra}", path) for extra, path in enumerate(row.extras.values()))
 

@@ -54,6 +54,10 @@ const editPicture = (sample, seed, editor, value) => {
   const name = `${folderOf(sample)}/${seed}-${run.first[editor] + value}`;
   return pictureOf(name, run.edits[editOf(sample, seed, editor, value)], reason || "not delivered");
 };
+const mapPicture = (sample, seed, editor, value) => {
+  const name = `${folderOf(sample)}/${seed}-${run.first[editor] + value}-map`;
+  return pictureOf(name, run.maps[editOf(sample, seed, editor, value)] ?? ".", "no map was made of this edit: score the run again");
+};
 const extrasOf = (sample, seed, editor) => (run.extras[unitOf(sample, seed, editor)] ?? []).map(([name, state], place) => (
   { name, ...pictureOf(`${folderOf(sample)}/${seed}-${editor}-${place}`, state) }
 ));

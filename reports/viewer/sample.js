@@ -10,7 +10,8 @@ const drawStage = () => {
   const original = ORIGINALS.indexOf(other);
   const over = original >= 0 ? originalOf(view.sample, original) : pickedPicture(Number(other));
   const overName = original >= 0 ? { source: "source", truth: "ground truth" }[other] : label(Number(other));
-  setStage(pickedPicture(view.editor), label(view.editor), over, overName, originalOf(view.sample, 2));
+  const map = mapPicture(view.sample, view.seed, view.editor, view.picks[view.editor]);
+  setStage(pickedPicture(view.editor), label(view.editor), over, overName, originalOf(view.sample, 2), map);
   reachable(byId("stage-missing"));
 };
 

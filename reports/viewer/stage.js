@@ -1,4 +1,4 @@
-// Two pictures on one stage: side by side under a slider, in turns, or their absolute difference.
+// Two pictures on one stage: side by side under a slider, in turns, or their absolute difference; or the map of an edit's distance.
 const FLICKER_MS = 700;
 const stage = { mode: "slide", swapped: false, timer: 0 };
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)");
@@ -23,23 +23,32 @@ const place = (image, picture, label) => {
   return image;
 };
 
-/** Shows `under`, an edit, and `over`, what it is compared with. */
-const setStage = (under, underName, over, overName, mask) => {
+/** Shows `under`, an edit, and `over`, what it is compared with, or in its place the edit's `map`. */
+const setStage = (under, underName, other, otherName, mask, map) => {
   const box = byId("stage");
+  const mapped = stage.mode === "map" && Boolean(under.whole);
+  const over = mapped ? map : other;
+  const overName = mapped ? `map of ${underName}` : otherName;
   const mode = over.whole && under.whole ? stage.mode : "alone";
   Object.assign(box.dataset, { mode, under: underName, over: overName });
   place(byId("stage-under"), under, underName);
   place(byId("stage-over"), mode === "alone" ? {} : over, overName);
   place(byId("stage-mask"), byId("stage-masked").firstElementChild.checked ? mask : {}, "");
   byId("stage-masked").hidden = !mask.whole;
-  byId("stage-missing").hidden = Boolean(under.whole);
-  byId("stage-missing").textContent = under.missing ?? "";
+  const missing = mapped ? map.missing : under.missing;
+  byId("stage-under").hidden = Boolean(missing);
+  byId("stage-missing").hidden = !missing;
+  byId("stage-missing").textContent = missing ?? "";
   byId("stage-line").hidden = mode !== "slide";
   byId("stage-slide").hidden = mode !== "slide";
   byId("stage-gain").hidden = mode !== "difference";
+  byId("stage-other").hidden = stage.mode === "map";
+  if (byId("stage-scale")) byId("stage-scale").hidden = mode !== "map";
   byId("stage-swap").hidden = mode !== "flicker";
   byId("stage-swap").textContent = calm.matches ? "Swap" : stage.timer ? "Pause" : "Go on";
-  byId("stage-left").textContent = mode === "slide" ? overName : mode === "difference" ? `|${underName} − ${overName}|` : underName;
+  byId("stage-left").textContent = {
+    slide: overName, map: overName, difference: `|${underName} − ${overName}|`,
+  }[mode] ?? underName;
   byId("stage-right").textContent = mode === "slide" ? underName : "";
   const full = byId("stage-full");
   full.hidden = !under.whole || Boolean(run.embedded);
@@ -74,7 +83,7 @@ const openStage = (redraw) => {
   byId("stage-slide").addEventListener("input", slide);
   ["stage-with", "stage-gain", "stage-masked"].forEach((id) => byId(id).addEventListener("change", redraw));
   all("img", byId("stage")).forEach((image) => image.addEventListener("load", () => {
-    image.classList.toggle("pixels", Math.max(image.naturalWidth, image.naturalHeight) <= 128);
+    image.classList.toggle("pixels", !(image.id === "stage-over" && stage.mode === "map") && Math.max(image.naturalWidth, image.naturalHeight) <= 128);
     if (image.id === "stage-under") byId("stage").style.aspectRatio = `${image.naturalWidth} / ${image.naturalHeight}`;
   }));
 };

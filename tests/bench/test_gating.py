@@ -18,7 +18,8 @@ from fixtures_manifest import row, write_folder
 from bench.cli import app
 
 Outcome = tuple[int, str, str]
-WORKFLOW = Path(__file__).parents[2] / "docs" / "workflows" / "etabench.yml"
+ROOT = Path(__file__).parents[2]
+WORKFLOW = ROOT / "docs" / "workflows" / "etabench.yml"
 
 
 @pytest.fixture
@@ -70,6 +71,7 @@ def test_two_runs_are_compared_in_every_form(etabench: Callable[..., Outcome], s
     code, out, _ = etabench("power", runs[0], "--first", "Fade", "--second", "Several", "--json")
     assert (code, json.loads(out)[0]["of"]) == (0, 8)
     code, out, err = etabench("power", runs[0], "--metric", "lpips")
+    assert "told are in units of lpips: mean absolute difference" in err.replace("\n", " ")
     assert (code, "pictures 80" in out, "the run has one seed" in err) == (0, True, True)
     code, _, err = etabench("power", runs[0], "--metric", "lpip")
     assert (code, err.count("\n")) == (2, 1)
@@ -84,3 +86,21 @@ def test_the_workflow_calls_commands_that_exist() -> None:
     for name, rest in calls:
         known = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(re.findall(r"--[a-z]+", rest)) <= known
+
+
+def test_the_repository_checks_itself_by_the_commands_that_users_copy() -> None:
+    """Commands, specs and options are those of the workflow's check; only where files lie is another matter."""
+    check: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["check"]
+    theirs = "\n".join(step.get("run", "") for step in check["steps"])
+    recipe = re.search(r"^check:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert recipe is not None
+    ours = recipe[1].replace("\t$(BIN)/", "")
+
+    def calls(text: str) -> list[list[str]]:
+        lines = re.findall(r"^etabench .*$", text, flags=re.MULTILINE)
+        return [[word for word in line.split() if word.startswith("--") or word.isalpha()] for line in lines]
+
+    assert calls(ours) == calls(theirs) != []
+    form = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert form.index("export ETABENCH_CI_RUN") < form.index("make check") < form.index("make test")
+    assert "ETABENCH_CI_RUN" in (ROOT / "tests" / "test_ci_spec.py").read_text(encoding="utf-8")

@@ -132,7 +132,7 @@ def test_the_report_names_what_is_missing_and_what_is_extra(tedbench: Path, thei
 def test_only_the_samples_that_are_asked_for_can_be_missing(tedbench: Path, theirs: Path, tmp_path: Path) -> None:
     layout = LAYOUTS["tedbench"]
     spec = spec_of_import(layout, tedbench, tmp_path / "run", overrides=["limit=1"])
-    found = delivered(layout, theirs, spec, open_manifest(spec.manifest))
+    found = delivered(layout, theirs, spec, open_manifest(spec.manifest, partial=spec.partial))
     assert list(found.found) == ["001-cat"]
     assert found.whole, "the edit of another sample of the set is not extra"
 
@@ -142,7 +142,7 @@ def test_a_partial_import_is_a_run_that_is_scored_on_what_was_delivered(
     tedbench: Path, theirs: Path, tmp_path: Path, etabench: Callable[..., tuple[int, str, str]]
 ) -> None:
     run, listing = tmp_path / "run", tmp_path / "all.txt"
-    command = ("import", "tedbench", theirs, "--root", tedbench, "--out", run, "--set", "manifest.size=40")
+    command = ("import", "tedbench", theirs, "--root", tedbench, "--out", run, "--set", "manifest.size=40", "--set", "limit=3")
     code, out, err = etabench(*command, "--list", listing)
     assert code == 2
     assert "2 of 3 edits, 1 missing, 0 extra" in out
@@ -160,9 +160,32 @@ def test_a_partial_import_is_a_run_that_is_scored_on_what_was_delivered(
     assert set(scores["metric"]) == {"psnr", "ssim"}
     code, out, _ = etabench("check", run, "--published", "tedbench")
     assert code == 2, "neither metric was printed"
-    assert "judged by people" in out
+    assert "the run edits 3 of 100 samples" in out
     again = etabench(*command, "--partial", "--label", "Imagic, Imagen")
     assert again[0] == 0, "the same import continues the run"
+
+
+def test_a_wrong_folder_is_one_line(
+    tedbench: Path, theirs: Path, tmp_path: Path, etabench: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Of edits or of the copy: what was found, what was expected, and no list of all that is missing."""
+    place, lacking = tmp_path / "run", tmp_path / "lacking.txt"
+    command = ("import", "tedbench", tedbench / "originals", "--root", tedbench, "--out", place, "--list", lacking)
+    code, out, err = etabench(*command, "--set", "limit=3")
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.endswith(
+        "0 of 3 edits, 3 missing, 3 extra; is it the folder that holds Imagic's edits beside TEdBench: <picture>-<text>.png?"
+    )
+    assert len(lacking.read_text().splitlines()) == 1 + 3 + 3
+    for root, said in (
+        (theirs, "expected input_list.json of tedbench, found bird.png-"),
+        (tedbench, "val has 100 rows, found 3"),
+    ):
+        code, out, err = etabench("import", "tedbench", theirs, "--root", root, "--out", place)
+        assert (code, out, len(err.splitlines())) == (2, "", 1)
+        assert said in err
+    assert not place.exists()
 
 
 def test_a_run_of_something_else_is_left_alone(tedbench: Path, theirs: Path, tmp_path: Path) -> None:
@@ -210,7 +233,7 @@ def test_the_edit_of_a_strip_is_its_last_512_columns(tmp_path: Path) -> None:
 
 def test_a_text_cannot_lead_out_of_the_folder(tedbench: Path, theirs: Path) -> None:
     write_json(tedbench / "input_list.json", [{"img_name": "cat.png", "target_text": "x/../../../secret."}])
-    with pytest.raises(RunError, match=r"entry 1 \(id '001-cat'\): its edit would be looked for at .*outside the folder"):
+    with pytest.raises(RunError, match=r"row 1 \(id '001-cat'\): its edit would be looked for at .*outside the folder"):
         looked_for("tedbench", tedbench, theirs)
 
 
@@ -219,8 +242,6 @@ def test_what_cannot_be_meant_is_refused(tedbench: Path, tmp_path: Path) -> None
         layout_of("tedbnch")
     with pytest.raises(EtabenchError, match="tedbench: give --root, the folder of your copy"):
         spec_of_import(LAYOUTS["tedbench"], None, tmp_path)
-    with pytest.raises(EtabenchError, match="tedbench: it has no splits"):
-        spec_of_import(LAYOUTS["tedbench"], tedbench, tmp_path, split="val")
     with pytest.raises(RunError, match="no such folder; give the one that holds Imagic's edits"):
         looked_for("tedbench", tedbench, tmp_path / "none")
     with pytest.raises(SpecError, match="--set limit=none: limit: expected a whole number"):
@@ -251,7 +272,7 @@ def test_delivered_edits_stand_beside_the_method_of_their_label(
     from bench import api
 
     layout, run = LAYOUTS["tedbench"], Run.create(tmp_path / "run")
-    spec = spec_of_import(layout, tedbench, run.path, label="Theirs", overrides=["metrics=[l1]"])
+    spec = spec_of_import(layout, tedbench, run.path, label="Theirs", overrides=["metrics=[l1]", f"manifest={tedbench}"])
     write_picture(theirs / EDITS[2], 2, 40, 41)
     stage(layout, looked_for("tedbench", tedbench, theirs), run)
     api.score(api.run(spec, run.path))

@@ -13,7 +13,7 @@ from judge_server import MODEL, judge_server
 
 from bench import api
 from bench.scoring.preferences import read_preferences
-from bench.scoring.validations import recall
+from bench.scoring.validations import UNTRIED, Validation, recall, remember
 from bench.store import Run
 from bench.workers.crew import Options
 
@@ -49,6 +49,26 @@ def test_a_judge_compares_editors_in_both_orders_and_is_asked_once(run: Run, eta
     table = read_preferences(run)
     assert table["vote"].eq("flip").all()
     assert table["failure"].isna().all()
+
+
+def test_a_judge_that_was_not_tried_or_failed_has_a_dagger_beside_its_preferences(
+    run: Run, spec_file: Callable[..., Path], tmp_path: Path, etabench: Command
+) -> None:
+    with judge_server("ok") as server:
+        told = {"server": server.url, "model": MODEL}
+        asked = ("judge-pairs", run.path, "--judge", json.dumps(told))
+        code, out, err = etabench(*asked)
+        assert (code, f"{MODEL} †" in out, f"note: {MODEL} †: {UNTRIED}" in err) == (0, True, True)
+        spec = spec_file(editor("Fade"), metrics=[*PAIR_METRICS, {"name": "judge_rubric", "params": {"judge": told}}])
+        etabench("validate-judge", spec, "--out", tmp_path / "tried", "--samples", "6", "--size", "32")
+        (row,) = json.loads(etabench(*asked, "--json")[1])
+        assert row["doubt"].startswith("its judge failed ")
+        assert "black picture" in row["doubt"]
+        (file,) = (tmp_path / "state" / "etabench" / "judges").glob("*.json")
+        known = Validation.model_validate_json(file.read_bytes())
+        remember(file.stem, known.model_copy(update={"failed": [], "passed": known.failed}))
+        code, out, err = etabench(*asked)
+        assert (code, "†" in out + err) == (0, False)
 
 
 def test_failures_of_pairs_are_counted_and_are_no_ties(run: Run, etabench: Command) -> None:

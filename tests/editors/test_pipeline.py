@@ -248,7 +248,7 @@ def test_presets_name_a_pipeline_and_arguments_that_exist(preset: str, tiny_fold
     assert len(Pipeline.assets(params)["checkpoint"]) == 64
     knob = Pipeline.knob_of(params)
     assert knob is not None
-    assert knob.grid[2] == {"flux_kontext": 3.5, "qwen_image_edit": 4.0}[preset]
+    assert knob.grid[2] == (3.5 if preset == "flux_kontext" else 4.0)
 
 
 @pytest.mark.slow

@@ -59,6 +59,24 @@ def test_fitting_the_shape_mixes_two_texts_by_degree(powerpaint: DiffusionModel,
     assert torch.allclose(context, expected, atol=1e-5)
 
 
+def test_the_fitting_degree_is_swept_as_a_knob(powerpaint: DiffusionModel, masked: EditTask) -> None:
+    editor = make(powerpaint, task="shape", knob="fitting_degree")
+    knob = PowerPaint.knob_of(editor.params)
+    assert knob is not None
+    assert (knob.name, knob.low, knob.high) == ("fitting_degree", 0, 1)
+    degrees = (0.0, 0.4, 1.0)
+    swept = editor.render(editor.prepare(masked), degrees)
+    for degree, picture in zip(degrees, swept, strict=True):
+        alone = make(powerpaint, task="shape", fitting_degree=degree)
+        (expected,) = alone.render(alone.prepare(masked), (1.0,))
+        # rounding of another batch size may move a value across the border of two grey levels
+        assert np.abs(picture.astype(int) - expected).max() <= 1
+    assert not np.array_equal(swept[0], swept[2])
+    assert PowerPaint.knob_of(make(powerpaint, task="shape").params) == PowerPaint.knob
+    with pytest.raises(EditorError, match="fitting_degree is a knob of task shape, not of text"):
+        make(powerpaint, knob="fitting_degree")
+
+
 def test_removal_reads_no_text_of_the_task(powerpaint: DiffusionModel, masked: EditTask, other: EditTask) -> None:
     editor = make(powerpaint, task="removal")
     first, second = editor.texts(masked), editor.texts(other)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 from bench.store import Run
+from bench.workers.crew import Work
+from bench.workers.process import work as work_on
 
 
 class CrashedError(Exception):
@@ -65,26 +68,65 @@ class Cluster:
         raise NotImplementedError
 
 
+class Actor:
+    """A supervisor, whose worker is a job."""
+
+    def __init__(self, cluster: Cluster, work: Work, variables: Mapping[str, str]) -> None:
+        self.variables = variables
+        self.job = Job(cluster, work_on, (work.folder,), work.settings())
+        self.run = SimpleNamespace(remote=lambda: self.job)
+        self.machine = SimpleNamespace(remote=lambda: f"machine of {work.worker}")
+        self.stop = self.finish = self.kill = SimpleNamespace(remote=self._cancel)
+
+    def _cancel(self) -> Job:
+        self.job.cancel(check=False)
+        return self.job
+
+
 class Ray(Cluster):
-    """`import ray`."""
+    """`import ray`. `machines` are those that are there, one worker each."""
+
+    def __init__(self, deaths: int = 0, over_a_unit: bool = True, lost: bool = False, machines: int = 1) -> None:
+        super().__init__(deaths, over_a_unit)
+        self.lost, self.machines = lost, machines
+        self.actors: list[Actor] = []
 
     def module(self) -> Any:
         def remote(**options: Any) -> Callable[..., Any]:
             self.options = options
-            return lambda function: SimpleNamespace(remote=lambda *a, **named: Job(self, function, a, named))
 
-        def wait(jobs: Sequence[Job], *, num_returns: int, timeout: float) -> tuple[list[Job], list[Job]]:
+            def hire(work: Work, variables: Mapping[str, str]) -> Actor:
+                self.actors.append(Actor(self, work, variables))
+                return self.actors[-1]
+
+            return lambda cls: SimpleNamespace(remote=hire)
+
+        def wait(jobs: Sequence[Any], *, num_returns: int, timeout: float) -> tuple[list[Job], list[Job]]:
             assert num_returns <= len(jobs)
+            if not isinstance(jobs[0], Job):
+                return [*jobs], []
+            until = time.monotonic() + timeout
+            while sum(job.done() for job in jobs) < num_returns and time.monotonic() < until:
+                time.sleep(0.01)
             return [job for job in jobs if job.done()], [job for job in jobs if not job.done()]
+
+        def nodes() -> list[dict[str, Any]]:
+            """Where workers are, unless they are lost with it."""
+            names = [actor.machine.remote() for actor in self.actors if not (self.lost and actor.job.error)]
+            names += [f"machine {number}" for number in range(len(names), self.machines)]
+            resources = {"CPU": 1.0, "GPU": 0.0}
+            gone = {"NodeID": "gone", "Alive": False, "Resources": resources}
+            return [gone, *({"NodeID": name, "Alive": True, "Resources": resources} for name in names)]
 
         started: list[bool] = []
         return SimpleNamespace(
             is_initialized=lambda: bool(started),
-            init=lambda *, log_to_driver: started.append(log_to_driver),
+            init=lambda *, address, log_to_driver: started.append(log_to_driver),
             remote=remote,
             wait=wait,
-            get=lambda job: job.result(),
-            cancel=lambda job: job.cancel(check=False),
+            get=lambda found, timeout=None: found.result() if isinstance(found, Job) else found,
+            kill=lambda actor: None if actor.job.done() else actor.job.cancel(check=False),
+            nodes=nodes,
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from metrics.base import Card, Embedded, FeatureSet, Image, MetricError, PairBatch, PairMetric, SetMetric
+from metrics.base import Card, Embedded, FeatureSet, Image, MetricError, PairBatch, PairMetric, ScoreMap, SetMetric, SpatialMetric
 from metrics.networks.base import Extractor, Identity, TextExtractor
 from metrics.toolbox.features import FeatureMetric, PairFeatures
 
@@ -29,13 +29,25 @@ class Distance(PairMetric):
     scored: ClassVar[int] = 0
 
     def __init__(self, undefined_on: str = "", version: str = "1", device: str = "cpu") -> None:
-        self.card, self._undefined = card(self.name, version + undefined_on, False), undefined_on
+        told = card(self.name, version + undefined_on, False)
+        self.card, self._undefined = replace(told, scale="mean absolute difference"), undefined_on
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
         Distance.scored += len(batch)
         gaps = [np.abs(edit.astype(float) - source).mean() / 255 for edit, source in zip(batch.edits, batch.sources, strict=True)]
         undefined = [bool(self._undefined) and self._undefined in text for text in batch.target_texts]
         return np.where(undefined, np.nan, gaps)
+
+
+class Placed(Distance, SpatialMetric):
+    """The same, and where in the picture it is."""
+
+    placed: ClassVar[int] = 0
+
+    def score_maps(self, batch: PairBatch) -> tuple[NDArray[np.float64], list[ScoreMap]]:
+        Placed.placed += len(batch)
+        pairs = zip(batch.edits, batch.sources, strict=True)
+        return self.score(batch), [np.abs(e.astype(np.float32) - s).mean(axis=2) / 255 for e, s in pairs]
 
 
 class Alignment(PairMetric):

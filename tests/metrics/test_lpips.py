@@ -293,3 +293,33 @@ def test_a_source_is_computed_once_for_all_its_edits(
     assert batches == [4] * 5  # one for the source, four for thirteen edits; two at a time would be eight
     alone = np.concatenate([metric.score(pairs([edit], [pictures[0]])) for edit in edits])
     np.testing.assert_allclose(scores, alone, rtol=0, atol=1e-5 * scores.max())  # the bound that metrics.networks.images states
+
+
+@pytest.mark.parametrize("resolution", [None, "native", 96])
+def test_the_mean_of_a_map_is_the_score(resnet_folder: Path, rng: np.random.Generator, pairs: Pairs, resolution: object) -> None:
+    """To the rounding of sums of float32; a map is coarse where the network looks at many pixels, and no larger than what it looks at."""
+    sources = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((48, 80, 3), (96, 160, 3), (96, 160, 3))]
+    edits = [255 - sources[0], np.minimum(sources[1], 200), sources[2]]
+    metric = LPIPS(f"folder:{resnet_folder}", resolution=resolution)  # type: ignore[arg-type]
+    scores, maps = metric.score_maps(pairs(edits, sources))
+    np.testing.assert_array_equal(scores, metric.score(pairs(edits, sources)))
+    assert all(each.dtype == np.float32 and each.min() >= 0 for each in maps)
+    np.testing.assert_allclose([each.mean() for each in maps], scores, rtol=1e-5)
+    assert [max(each.shape) for each in maps] == [64 if resolution else min(64, metric._network.size)] * 3
+    if resolution == "native":
+        assert [each.shape for each in maps] == [(38, 64)] * 3
+
+
+def test_a_map_is_large_where_the_edit_is(resnet_folder: Path, smooth: Image, pairs: Pairs) -> None:
+    edit = smooth.copy()
+    edit[:16, 48:] = 255 - edit[:16, 48:]
+    (score,), (where,) = LPIPS(f"folder:{resnet_folder}").score_maps(pairs([edit], [smooth]))
+    quarter = [where[:16, 48:].mean(), where[48:, :16].mean()]
+    assert quarter[0] > 2 * score > 20 * quarter[1]
+
+
+def test_a_map_of_a_region_is_refused(resnet_folder: Path, pictures: list[Image], pairs: Pairs) -> None:
+    metric = LPIPS(f"folder:{resnet_folder}", region="background")
+    assert not metric.spatial
+    with pytest.raises(MetricError, match="of a region has no maps"):
+        metric.score_maps(pairs(pictures))

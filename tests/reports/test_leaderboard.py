@@ -44,6 +44,14 @@ def test_a_rank_says_what_it_stands_on(data: ReportData) -> None:
     assert board(data, LOOK).columns[0].title == "rank"
 
 
+def test_the_rank_at_worst_is_shown_where_an_editor_lacks_edits(data: ReportData) -> None:
+    ranked = data.leaderboard.assign(rank_at_worst=[1.0, 2.0, NAN, NAN])
+    lacking = replace(data, leaderboard=ranked.assign(edits_percent=[100.0, 50.0, 100.0, 100.0]))
+    assert [c.text for c in column(lacking, "at worst")] == ["1", "2", "–", "–"]
+    whole = replace(data, leaderboard=ranked.assign(edits_percent=[100.0, 100.0, 50.0, 100.0]))
+    assert {"at worst", "rank at worst"}.isdisjoint(c.title for c in board(whole, LOOK).columns), "anchors are not ranked"
+
+
 def test_a_mean_over_fewer_samples_than_planned_says_over_how_many(data: ReportData) -> None:
     frame = data.leaderboard.assign(clip_n=[1, 2, 2, 2])
     assert [c.note for c in column(replace(data, leaderboard=frame), "CLIP")] == ["1 of 2", "", "", ""]

@@ -6,10 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
 
 from reports.data import ReportData
 from reports.drawing import paired
 from reports.frames import empty
+from reports.plane import draw_plane
 from reports.ribbon import ribbon
 from reports.style import looks
 from reports.tradeoff import distance_plane, tradeoff_plane
@@ -78,3 +83,19 @@ def test_labels_keep_clear_of_each_other(data: ReportData) -> None:
     boxes = [text.get_window_extent(figure.canvas.get_renderer()) for text in ax.texts]  # type: ignore[attr-defined]
     assert len(boxes) == 6  # two ends of each editor and two anchors
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.mark.parametrize(("spread", "kind"), [(0.002, PathPatch), (0.2, LineCollection)], ids=["many samples", "few samples"])
+def test_a_band_has_no_more_ink_than_its_curve(spread: float, kind: type) -> None:
+    """Of few samples a ribbon would be an area in which the curve is lost; three crosses stand for it, and name it as the ribbon does."""
+    means = np.linspace(0.2, 0.8, 9)
+    frame = pd.DataFrame({"editor": "alpha", "knob": "eta", "value": range(9), "x_mean": means, "y_mean": means[::-1]})
+    for axis in "xy":
+        for name, end in (("low", -1), ("high", 1)):
+            frame[f"{axis}_{name}"] = frame[f"{axis}_within_{name}"] = frame[f"{axis}_mean"] + end * spread
+    ax = Figure(figsize=(5, 4)).subplots()
+    draw_plane(ax, frame, looks(["alpha"], []))
+    (band,) = [each for each in ax.get_children() if (each.get_gid() or "").startswith("band-paired-")]
+    assert isinstance(band, kind)
+    if isinstance(band, LineCollection):
+        assert len(band.get_segments()) == 2 * 3

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis.judges import TRUTHS, judge, markdown
+from bench.analysis.judges import TRUTHS, brief, judge, markdown
 from bench.errors import ScoreError
 
 CARDS: dict[str, dict[str, Any]] = {
@@ -148,3 +148,15 @@ def test_preferences_have_an_agreement_and_no_rho() -> None:
     assert found["n"].tolist() == [12, 12]
     assert found["rho"].isna().all()
     assert "votes of people" not in markdown(found, "").partition("## Votes")[0], "no answer in short without a rho"
+
+
+def test_a_doubtful_judge_has_a_dagger_and_the_reason_in_every_form() -> None:
+    truth = np.random.default_rng(0).normal(size=(6, 4))
+    cards = CARDS | {"said": {"higher_is_better": True, "doubt": "its judge failed 1 of 9 checks: black picture"}}
+    found = judge(table({TRUTH: ("up", truth), "clip": ("up", truth), "judge_vie": ("said", truth)}, 6, 4), NO_SETS, cards)
+    assert dict(zip(found["metric"], found["doubt"], strict=True)) == {"clip": "", "judge_vie": cards["said"]["doubt"]}
+    assert {row["metric"] for row in brief(found)} == {"clip", "judge_vie †"}
+    page = markdown(found, "Tried.")
+    assert "| judge_vie † | 1.00 |" in page
+    assert page.endswith("\n\n- judge_vie †: its judge failed 1 of 9 checks: black picture.\n")
+    assert "†" not in markdown(found[found["metric"] == "clip"], "Tried.")

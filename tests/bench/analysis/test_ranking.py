@@ -16,7 +16,7 @@ from rich.console import Console
 
 from bench import api
 from bench.analysis.leaderboard import leaderboard
-from bench.analysis.ranking import Standing, ahead, common_ground, firsts
+from bench.analysis.ranking import Standing, ahead, at_worst, common_ground, firsts
 from bench.analysis.summary import counts, curves, units
 from bench.commands import console
 from bench.commands.report import report_data
@@ -35,7 +35,13 @@ def planned(*labels: str, samples: int = 8) -> Plan:
     return replace(plan, units=tuple(of))
 
 
-def board(plan: Plan, clip: dict[str, Any], lpips: dict[str, Any], undefined: tuple[tuple[str, slice], ...] = ()) -> pd.DataFrame:
+def board(
+    plan: Plan,
+    clip: dict[str, Any],
+    lpips: dict[str, Any],
+    undefined: tuple[tuple[str, slice], ...] = (),
+    cards: dict[str, Any] | None = None,
+) -> pd.DataFrame:
     """The leaderboard of scores (8,) per editor; what is NaN was refused, but for CLIP scores that are named as undefined."""
     tables = [{name: np.asarray(column, dtype=np.float64)[:, None] for name, column in each.items()} for each in (clip, lpips)]
     scores = curves_as_scores(plan, *tables)
@@ -45,7 +51,7 @@ def board(plan: Plan, clip: dict[str, Any], lpips: dict[str, Any], undefined: tu
     for name, where in undefined:
         gone = [sample.id for sample in plan.samples[where]]
         pairs.loc[(pairs["editor"] == name) & pairs["sample_id"].isin(gone) & (pairs["metric"] == "clip"), "score"] = np.nan
-    scores = Scores(pairs, scores.sets.reindex(columns=["editor", "metric", "value", "fingerprint", "n"]), BOUNDED)
+    scores = Scores(pairs, scores.sets.reindex(columns=["editor", "metric", "value", "fingerprint", "n"]), cards or BOUNDED)
     made = set(pairs["unit"])
     records = {
         u.key: Record(u.key, "done" if u.key in made else "failed", u.identity, edits=(EditFile(0.5, "", ""),) * (u.key in made))
@@ -99,7 +105,8 @@ def test_who_has_too_little_is_set_aside_and_said_so() -> None:
     lpips = {"easy only": refused(KEPT, slice(3, 8)), "honest": KEPT, "other": KEPT}
     table = board(plan, clip, lpips)
     assert table.index.tolist() == ["honest", "other", "easy only"]
-    assert table.loc["easy only", "standing"] == "not ranked: has 3 of 8 samples"
+    worst = "rank 3 with the 5 it lacks counted as worst (CLIP score 14.62, 1 − LPIPS has no lower end)"
+    assert table.loc["easy only", "standing"] == f"not ranked: has 3 of 8 samples; {worst}"
     assert np.isnan(table.loc["easy only", "rank"])
     assert table["clip_best"].to_dict() == {"honest": True, "other": False, "easy only": False}
     assert table.loc["easy only", "clip"] == 39.0, "what it has is shown"
@@ -137,6 +144,38 @@ def test_what_is_undefined_for_all_has_no_say() -> None:
     assert table["clip_n"].to_dict() == {"a": 4, "b": 4}
 
 
+def test_failing_pays_nothing_where_what_is_lacking_counts_as_worst() -> None:
+    """picky is better wherever it answers, and first there; over all samples the honest editor is, and then who failed less."""
+    plan = planned("honest", "picky", "choosy")
+    clip = {"honest": BOTH, "picky": refused(BOTH + 9), "choosy": refused(BOTH + 5, slice(7, 8))}
+    table = board(plan, clip, {name: np.where(np.isnan(each), np.nan, 0.2) for name, each in clip.items()})
+    assert table["rank"].to_dict() == {"picky": 1, "choosy": 2, "honest": 3}
+    assert table["rank_at_worst"].to_dict() == {"honest": 1, "choosy": 2, "picky": 3}
+    words = "rank 2 with the 1 it lacks counted as worst (CLIP score 26.88, 1 − LPIPS has no lower end)"
+    assert table.loc["choosy", "standing"].endswith(words), "(4 x 35 + 3 x 25 + 0) / 8"
+    assert "counted as worst" not in table.loc["honest", "standing"]
+
+
+def test_a_bounded_loss_can_be_made_up_for() -> None:
+    """Between lower bounds on both axes, one failure in eight weighs as much as it does."""
+    plan = planned("steady", "brilliant")
+    clip = {"steady": np.full(8, 40.0), "brilliant": refused(np.full(8, 90.0), slice(7, 8))}
+    lpips = {"steady": np.full(8, 0.5), "brilliant": refused(np.full(8, 0.1), slice(7, 8))}
+    bounded = BOUNDED | {"l": {"higher_is_better": False, "bounds": (0.0, 1.0)}}
+    table = board(plan, clip, lpips, cards=bounded)
+    assert table["rank_at_worst"].to_dict() == {"brilliant": 1, "steady": 2}
+    words = "rank 1 with the 1 it lacks counted as worst (CLIP score 78.75, 1 − LPIPS 0.7875)"
+    assert table.loc["brilliant", "standing"].endswith(words), "7 x 90 / 8, and 1 - (7 x 0.1 + 1) / 8"
+
+
+def test_ranks_at_worst_by_hand() -> None:
+    endless = Standing(-np.inf, np.inf, 0.5)
+    found = at_worst(
+        {"a": Standing(1, 5, 0.9), "b": Standing(2, 2, 1.0), "c": endless, "d": Standing(-np.inf, 3, 0.6), "e": endless}
+    )
+    assert found == {"b": 1, "a": 2, "d": 3, "c": 4, "e": 4}
+
+
 def test_common_ground_by_hand() -> None:
     full, half = set("abcdefgh"), set("abcd")
     assert common_ground({"x": full, "y": half}) == (["x", "y"], half)
@@ -170,7 +209,8 @@ def test_sets_of_different_samples_are_not_compared_and_the_console_says_what_ra
     console.print_leaderboard(data)
     console.print_statements(data)
     assert said.getvalue().split()[:3] == ["editor", "rank", "knob"]
-    assert "Fade, FailsOnce: on the 2 of 3 samples that all ranked editors have\n" in said.getvalue()
+    assert "Fade: on the 2 of 3 samples that all ranked editors have\n" in said.getvalue()
+    assert "FailsOnce: on the 2 of 3 samples that all ranked editors have; rank 2 with the 1 it lacks counted" in said.getvalue()
     assert "2 samples are too few to prove any difference between editors" in said.getvalue()
     elsewhere = StringIO()
     monkeypatch.setattr(console, "out", Console(file=elsewhere, width=1000))

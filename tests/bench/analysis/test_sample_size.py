@@ -109,6 +109,7 @@ def test_a_run_says_what_it_takes(make_spec: SpecMaker, tmp_path: Path) -> None:
     rows = power(run, first="loud", second="Fade", metric="lpips")
     assert [row["seeds"] for row in rows] == [1, 2, 4, 8]
     assert {(row["first"], row["second"], row["metric"], row["of"]) for row in rows} == {("loud", "Fade", "lpips", 8)}
+    assert {row["unit"] for row in rows} == {"mean absolute difference"}
     assert {(row["first"], row["second"]) for row in power(run, first="loud")} == {("Fade", "loud"), ("loud", "Several")}
     harder = power(run, first="loud", second="Fade", metric="lpips", difference=1e-9)
     assert {row["pictures_80"] for row in harder} == {None}

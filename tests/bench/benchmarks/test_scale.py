@@ -10,7 +10,7 @@ from bench.benchmarks.measure import Cost
 
 @pytest.mark.slow
 def test_every_step_is_done_on_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec, folder = scale._prepared(tmp_path, 2), tmp_path / "run"
+    spec, folder = scale.prepared(tmp_path, 2), tmp_path / "run"
     for step in scale.STEPS:
         scale._step(step, str(spec), str(folder))
     assert len(list((folder / "units").iterdir())) == 20, "ten seeds of two samples, each another result"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from fake_specs import SpecMaker, editor
+from fake_specs import SpecMaker, editor, metric
 
 from bench import api, registry
 from bench.bundles.layout import LISTING, FileEntry, Listing, stored
@@ -118,6 +118,60 @@ def test_without_pictures_all_but_the_scores_themselves_is_checked(run: Run, tmp
     assert found.exit_code == 2
     assert {told(found)[what] for what in ("pictures", "scores by l1")} == {"unchecked"}
     assert {told(found)[what] for what in ("files", "plan", "records", "cards", "scores")} == {"agrees"}
+
+
+@pytest.fixture
+def of_sets(make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A run with two metrics of sets beside those of edits, which are registered for the time of the test."""
+    sets = [metric("ColourGap"), metric("ClassGap")]
+    known = registry.metrics()
+    monkeypatch.setattr(registry, "metrics", lambda: {**known, **{item["name"]: item["name"] for item in sets}})
+    spec = make_spec(editor("Fade"), editor("FailsOnce"), metrics=[*PIXELS, *sets], axes=AXES)
+    made = api.run(spec, tmp_path / "run", options=Options(executor="inline"))
+    api.score(made)
+    return made
+
+
+def test_sets_are_scored_again_whole(of_sets: Run) -> None:
+    found = verify(forged(of_sets, lambda _, data: data))
+    checks = {check.what: check for check in found.checks}
+    assert (checks["scores by fid"].verdict, checks["scores by fid"].said) == ("agrees", "4 of 6 recomputed")
+    assert checks["scores by csfid"].verdict == "agrees"
+    assert (checks["comparisons of sets"].verdict, found.exit_code) == ("unchecked", 0)
+
+
+def test_a_score_of_a_set_that_was_made_up_is_found_by_who_draws_it(of_sets: Run) -> None:
+    def better(table: pd.DataFrame) -> None:
+        table.loc[(table["metric"] == "fid") & (table["editor"] == "Fade"), "score"] *= 0.5
+
+    bundle = forged(of_sets, in_table("sets", better))
+    said = [check.said for seed in range(4) for check in verify(bundle, draw=seed).checks if check.verdict == "contradicts"]
+    assert len(said) == 4, "of three sets of each editor four are drawn, so that one of Fade's always is"
+    assert all(" of 4 recomputed differ: Fade at " in each for each in said)
+
+
+def test_a_set_whose_reference_cannot_be_had_is_not_checked(of_sets: Run) -> None:
+    def elsewhere(name: str, data: bytes) -> bytes:
+        elsewhere = b"\nreference: {kind: manifest, manifest: /etc}\n"
+        return data.replace(b"\nreference: null\n", elsewhere) if name == "spec.yaml" else data
+
+    def without(name: str, data: bytes) -> bytes | None:
+        return None if name.endswith("truth.png") else data
+
+    checks = {check.what: check for check in verify(forged(of_sets, elsewhere)).checks}
+    assert checks["scores by fid"].said == "its reference is a manifest of its own, and none is opened"
+    checks = {check.what: check for check in verify(forged_again(of_sets, without)).checks}
+    assert checks["scores by fid"].verdict == "unchecked"
+    pack(of_sets, of_sets.path.with_name("bare.zip"))
+    checks = {check.what: check for check in verify(of_sets.path.with_name("bare.zip")).checks}
+    assert (checks["scores by fid"].verdict, checks["scores by fid"].said) == ("unchecked", "there are no pictures to score")
+
+
+def test_what_a_card_knows_of_a_judge_or_of_maps_is_no_part_of_its_fingerprint(run: Run) -> None:
+    def told_more(cards: dict[str, Any]) -> None:
+        next(iter(cards.values())).update(doubt="its judge was not tried", spatial=True)
+
+    assert told(verify(forged(run, in_json("scores/cards.json", told_more), pictures=False)))["cards"] == "agrees"
 
 
 def test_scores_that_were_made_up_are_found_and_the_worst_is_named(run: Run) -> None:

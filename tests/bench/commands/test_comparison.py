@@ -76,12 +76,14 @@ def change(difference: float, p_holm: float, value: float = 0.5) -> Change:
     ("cells", "curves", "said"),
     [
         ([change(-1, 0.2), change(0, 1)], [], "not told apart in any of 2 cells, equal in 1"),
-        ([change(0, 1), change(0, 1)], [change(0, 1)], "equal in all of 2 cells"),
+        ([change(0, 1), change(0, 1)], [change(0, 1)], "equal in all 2 cells"),
+        ([change(0, 1)], [], "equal in the one cell"),
+        ([change(-1, 0.01)], [], "worse in 1 of 1 cell"),
         ([change(-1, 0.01), change(1, 0.2)], [change(1, 0.3)], "worse in 1 of 2 cells"),
         (
             [change(-1, 0.2)],
             [change(-1, 0.03), change(1, 0.03), change(1, 0.5)],
-            "not told apart in any of 1 cells; over whole curves worse in 1, better in 1 of 3 numbers",
+            "not told apart in the one cell; over whole curves worse in 1, better in 1 of 3 numbers",
         ),
     ],
 )

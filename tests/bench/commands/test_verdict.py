@@ -25,7 +25,7 @@ def verdict(*outcomes: Outcome, **more: object) -> Verdict:
 
 def test_the_headline_counts() -> None:
     assert headline(verdict()) == "1 regressed, 1 not comparable, 1 improved among 4 cells"
-    assert headline(verdict(SAME)) == "no regression among 1 cells"
+    assert headline(verdict(SAME)) == "no regression among 1 cell"
 
 
 def test_markdown_shows_what_is_worse_first() -> None:
@@ -38,7 +38,7 @@ def test_markdown_shows_what_is_worse_first() -> None:
     assert text.index("**Regressed**") < text.index("**Not comparable**") < text.index("**Improved**")
     assert "- not in the baseline: `psnr`" in text
     assert markdown(verdict(GONE)).startswith("### ⚠️ no regression, 1 not comparable")
-    assert markdown(verdict(SAME)).startswith("### ✅ no regression among 1 cells")
+    assert markdown(verdict(SAME)).startswith("### ✅ no regression among 1 cell")
 
 
 def test_junit_has_a_case_a_cell() -> None:

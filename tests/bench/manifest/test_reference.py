@@ -1,20 +1,23 @@
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_specs import SpecMaker
-from fixtures_manifest import row, write_folder
+from fixtures_manifest import picture, row, write_folder
 
 from bench import api
-from bench.errors import ScoreError
+from bench.errors import ManifestError, ScoreError
 from bench.manifest import Manifest, open_manifest
 from bench.manifest.pictures import pixel_hash
 from bench.manifest.reference import NoRealPicture, RealPictures, check_reference, collect
 from bench.spec import ManifestRef, ReferenceSpec
 from bench.store import Run
+from bench.toybox.embedded import network
 from bench.toybox.reference import scenes_of_classes
 from bench.workers.crew import Options
 
@@ -134,3 +137,71 @@ def test_no_more_pictures_than_memory_holds() -> None:
     for check in (check_reference, lambda spec, given: collect(spec, given, None)):
         with pytest.raises(ScoreError, match=r"10000 pictures of each of 11 classes are more than 100000.*lower per_class"):
             check(ReferenceSpec(kind="toybox", per_class=10_000), samples)
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """Two zebras, one deeper, a horse of another size, one picture without a class, and files that are no reference."""
+    for place in ("zebra/1.png", "zebra/more/2.JPG", "horse/3.png", "4.webp", ".cache/5.png", "zebra/._6.png"):
+        (tmp_path / "mine" / place).parent.mkdir(parents=True, exist_ok=True)
+        picture(int(re.findall(r"\d", place)[0]), 48, 30).save(tmp_path / "mine" / place)
+    (tmp_path / "mine" / "readme.txt").write_text("of mine")
+    return tmp_path / "mine"
+
+
+def test_a_folder_of_pictures_is_a_reference_by_its_subfolders(mine: Path, manifest_folder: Path) -> None:
+    spec = ReferenceSpec(kind="folder", folder=str(mine))
+    manifest = open_manifest(manifest_folder)
+    found = collect(spec, manifest, 16)
+    assert found.classes == [None, "horse", "zebra", "zebra"]
+    assert {image.shape for image in found.images} == {(16, 16, 3)}
+    assert (found.identity["kind"], found.identity["n"]) == ("folder", 4)
+    real, sample = RealPictures(spec, manifest, 16), manifest.load(1)
+    assert sample.target_class == "zebra"
+    assert {pixel_hash(real.pick(sample, seed)) for seed in range(20)} == set(found.keys[2:])
+    (mine / "4.webp").unlink()
+    assert collect(spec, manifest, 16).identity["digest"] != found.identity["digest"]
+
+
+def test_what_a_folder_lacks_is_one_line(mine: Path, make_spec: SpecMaker, tmp_path: Path) -> None:
+    samples = api.plan(make_spec())[0].samples
+
+    def refusal(folder: Path | None, by_class: bool = False) -> str:
+        with pytest.raises((ScoreError, ManifestError)) as caught:
+            check_reference(ReferenceSpec(kind="folder", folder=str(folder) if folder else None), samples, by_class)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    check_reference(ReferenceSpec(kind="folder", folder=str(mine)), samples, by_class=True)
+    assert "none is named; give a folder of pictures" in refusal(None)
+    assert f"{tmp_path / 'gone'}: no such folder" in refusal(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    assert "holds no picture; give a folder of pictures, with a subfolder for each class" in refusal(tmp_path / "empty")
+    (mine / "zebra").rename(mine / "donkey")
+    assert "1 of 1 classes have no picture there (first: 'zebra'); add them" in refusal(mine, by_class=True)
+    check_reference(ReferenceSpec(kind="folder", folder=str(mine)), samples)
+    (mine / "horse" / "3.png").write_bytes(b"no picture")
+    assert "horse/3.png" in refusal(mine)
+
+
+@pytest.mark.slow
+def test_distances_against_a_folder_of_pictures(mine: Path, make_spec: SpecMaker, tmp_path: Path) -> None:
+    """FID and CSFID on a manifest without truths, whose classes stand in a sidecar: as on TEdBench."""
+    bare = write_folder(tmp_path / "bare", [row(i, truth_file_name=None, target_class=None) for i in range(3)])
+    features = network("features")
+    metrics = [{"name": name, "params": {"features": features}} for name in ("fid", "csfid")]
+    given = {"manifest": {"path": str(bare)}, "model": None, "metrics": ["psnr", *metrics]}
+    folder = {"kind": "folder", "folder": str(mine)}
+    with pytest.raises(
+        ScoreError, match=r"metric csfid needs a target_class of every sample; 3 have none .* or in a sidecar of yours"
+    ):
+        api.run(make_spec(**given, reference=folder), tmp_path / "refused", options=INLINE)
+    classes = [{"sidecar": 1, "field": "target_class"}, *({"id": f"sample-{i}", "target_class": "zebra"} for i in range(3))]
+    (tmp_path / "classes.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in classes))
+    given["manifest"]["sidecar"] = str(tmp_path / "classes.jsonl")
+    run = api.run(make_spec(**given, reference=folder), tmp_path / "run", options=INLINE)
+    assert {sample.provenance["target_class"] for sample in run.plan.samples} == {"a person"}
+    scores = api.score(run)
+    assert scores.failed == {}
+    assert set(scores.sets["metric"]) == {"fid", "csfid"}
+    assert scores.sets["score"].notna().all()

@@ -59,6 +59,7 @@ def test_the_shipped_specs_are_what_they_promise() -> None:
         "imagic-fig9",
         "diffedit-tradeoff",
         "tedbench",
+        "tedbench-fid",
         "validate",
         "calibration",
         "judged",
@@ -71,8 +72,12 @@ def test_the_shipped_specs_are_what_they_promise() -> None:
     assert {editor.name for editor in tradeoff.editors} == {"diffedit", "sdedit", "encode_decode", "diffedit_no_encode"}
     assert len({tuple(editor.grid or ()) for editor in tradeoff.editors}) == 1, "methods are compared at equal ratios"
     tedbench = load_spec("tedbench")
-    assert tedbench.manifest.columns == {"image": "original_image", "target_text": "caption"}
+    assert tedbench.manifest.benchmark == "tedbench"
     assert "oracle" not in tedbench.anchors, "TEdBench has no ground truth"
+    distances = load_spec("tedbench-fid")
+    assert distances.metrics[: len(tedbench.metrics)] == tedbench.metrics
+    same = ("manifest", "model", "device", "dtype", "seeds", "editors")
+    assert all(getattr(distances, key) == getattr(tedbench, key) for key in same)
 
 
 def test_shorthands_and_defaults(spec_file: Path) -> None:
@@ -103,6 +108,13 @@ def test_paths_are_seen_from_the_spec_and_overrides_from_here(tmp_path: Path, mo
     assert spec.reference
     assert spec.reference.manifest == str(home / "real")
     assert load_spec(file, ["manifest=./other"]).manifest.path == str(here / "other")
+    own = load_spec(file, ["reference={kind: folder, folder: mine}"]).reference
+    assert own
+    assert own.folder == str(here / "mine")
+    theirs = write(home, {"editors": editors, "reference": {"kind": "folder", "folder": "real"}})
+    own = load_spec(theirs).reference
+    assert own
+    assert own.folder == str(home / "real")
 
 
 def test_a_folder_beside_the_spec_needs_no_dot(tmp_path: Path) -> None:
@@ -316,6 +328,7 @@ def test_axes_are_named_as_tables_name_metrics(tmp_path: Path) -> None:
         ('editors.0.label="a\\nb"', "editors[0].label: expected printable characters"),
         ('metrics.0.name="a\\0:B"', "metrics[0].name: expected printable characters"),
         ('model={path: "a\\0"}', "model.path: expected printable characters"),
+        ("reference={kind: sources, folder: mine}", "reference: the key folder is for kind folder"),
         ("reference={kind: toybox, per_class: 1000000000}", "reference.per_class: input should be less than or equal to 10000"),
         ("device=cuda:99999999", "device: expected auto, cpu, mps, cuda or cuda:N"),
         ("editors.0.params=&a {b: *a}", ":1: an alias stands inside what it names"),

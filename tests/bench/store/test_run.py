@@ -216,7 +216,7 @@ def test_a_claim_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypat
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(claims.json, "dump", full)
+    monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(OSError, match="no space"):
         claims.take(tmp_path / "k")
     assert list(tmp_path.iterdir()) == []
@@ -336,11 +336,13 @@ def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
 def test_a_claim_that_is_given_back_while_it_is_looked_at_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claim = claims.take(tmp_path / "unit", plan="a plan")
     assert claim is not None
-    read = claims._read
+    from editors.toolbox import files
 
-    def late(path: Path) -> dict[str, object]:
+    read = files.read_regular
+
+    def late(path: Path, most: int) -> bytes:
         path.unlink()
-        return read(path)
+        return read(path, most)
 
-    monkeypatch.setattr(claims, "_read", late)
+    monkeypatch.setattr(files, "read_regular", late)
     assert claims.holder(tmp_path / "unit") is None

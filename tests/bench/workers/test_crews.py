@@ -15,7 +15,7 @@ from bench import api
 from bench.errors import RunError
 from bench.plan import Plan
 from bench.store import Record, Run
-from bench.workers import executors, local
+from bench.workers import executors, local, on_ray
 from bench.workers.crew import Options
 
 CLUSTERS = pytest.mark.parametrize(("executor", "module", "kind"), [("ray", "ray", Ray), ("slurm", "submitit", Submitit)])
@@ -34,6 +34,8 @@ def planned(make_spec: SpecMaker, tmp_path: Path) -> tuple[Run, Plan]:
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executors, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(on_ray, "SECONDS_TO_MISS_A_MACHINE", 0.05)
+    monkeypatch.setattr(on_ray, "SECONDS_BETWEEN_LOOKS", 0.0)
 
 
 def work(run: Run, plan: Plan, options: Options) -> tuple[list[Record], list[str]]:
@@ -92,7 +94,70 @@ def test_ray_gets_threads_and_no_retries_of_its_own(planned: tuple[Run, Plan], m
     cluster = Ray()
     monkeypatch.setitem(sys.modules, "ray", cluster.module())
     work(*planned, Options(executor="ray", device="cpu", workers=1, threads=1))
-    assert cluster.options == {"num_cpus": 1, "num_gpus": 0, "max_retries": 0}
+    assert cluster.options == {"num_cpus": 1.0, "num_gpus": 0.0, "max_restarts": 0, "max_concurrency": 4}
+
+
+def test_workers_that_go_with_their_machines_cost_no_unit_and_are_replaced(
+    planned: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines may go as often as they like: over the same unit, and before anyone takes one."""
+    cluster = Ray(deaths=6, lost=True)
+    monkeypatch.setitem(sys.modules, "ray", cluster.module())
+    records, said = work(*planned, Options(executor="ray", device="cpu", workers=1))
+    assert [record.status for record in records] == ["done"] * 3
+    assert said == ["a worker went with its machine (CrashedError: the worker was killed) and is replaced"] * 6
+    cluster = Ray(deaths=6, lost=True, over_a_unit=False)
+    for record in records:
+        planned[0].discard(record.key)
+    monkeypatch.setitem(sys.modules, "ray", cluster.module())
+    assert len(work(*planned, Options(executor="ray", device="cpu", workers=1))[0]) == 3
+
+
+@pytest.mark.parametrize(("machines", "workers"), [(0, 1), (1, 1), (50, 3)])
+def test_a_crew_is_as_large_as_the_cluster_and_no_larger_than_the_work(
+    planned: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch, machines: int, workers: int
+) -> None:
+    cluster = Ray(machines=machines)
+    monkeypatch.setitem(sys.modules, "ray", cluster.module())
+    work(*planned, Options(executor="ray", device="cpu"))
+    assert len(cluster.jobs) == workers
+
+
+def test_a_crew_grows_with_the_cluster(planned: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Ray(machines=1)
+    monkeypatch.setitem(sys.modules, "ray", cluster.module())
+    with on_ray.RayCrew(planned[0], ["cpu"], Options(executor="ray", device="cpu")) as crew:
+        monkeypatch.setattr(crew, "outcome", lambda worker: None)
+        crew.wanted = 3
+        assert crew.check()
+        assert len(crew.workers) == 1
+        cluster.machines = 2
+        crew.check()
+        assert len(crew.workers) == 2
+        cluster.machines = 9
+        crew.check()
+        assert len(crew.workers) == 3, "there are no more units"
+        crew.enough()
+        crew.wanted = 9
+        crew.check()
+        assert len(crew.workers) == 3
+    assert len({job.settings["worker"] for job in cluster.jobs}) == 3
+
+
+def test_an_address_belongs_to_ray_and_one_without_a_cluster_is_named(
+    planned: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RunError, match="say --executor ray"):
+        work(*planned, Options(address="head:6379"))
+    module = Ray().module()
+
+    def nobody(**_: object) -> None:
+        raise ConnectionError("no answer")
+
+    module.init = nobody
+    monkeypatch.setitem(sys.modules, "ray", module)
+    with pytest.raises(RunError, match=r"no Ray cluster at head:6379: ConnectionError: no answer"):
+        work(*planned, Options(executor="ray", device="cpu", address="head:6379"))
 
 
 def test_submitit_without_slurm_is_told_of(planned: tuple[Run, Plan], monkeypatch: pytest.MonkeyPatch) -> None:

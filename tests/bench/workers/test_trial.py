@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import pytest
 from fake_specs import SpecMaker, editor
 
 from bench import api, registry
-from bench.commands.outlook import Forecast, outlooks
+from bench.commands import outlook
+from bench.commands.fetch import in_words
+from bench.commands.outlook import Forecast, ahead, outlooks, room
 from bench.errors import ModelError
-from bench.spec import Spec
+from bench.spec import ModelRef, Spec
 from bench.store import EditFile, Record, Run
 from bench.workers import trial
+from bench.workers.crew import Options
 from bench.workers.trial import Trial, extrapolated, try_editors
 from bench.workers.worker import Interrupted, Worker
 
@@ -132,3 +137,40 @@ def test_a_forecast_is_what_is_left_to_do_and_the_beginning(make_spec: SpecMaker
     ahead = Forecast(looks, start=5.0)
     assert ahead.seconds == 27.0
     assert [look.editor for look in ahead.unknown] == ["Gaps"]
+
+
+def test_hours_and_gigabytes_are_told_before_a_run_of_many_edits(
+    make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, run = make_spec(editor("Fade")), Run(tmp_path / "not" / "there yet")
+    plan, manifest = api.plan(spec)
+    look = outlook.Outlook("Fade", 3, 9, 0, 0, {}, 7200.0, "a trial")
+    monkeypatch.setattr(outlook, "forecast", lambda *given: Forecast([look], 60.0))
+    assert ahead(spec, plan, manifest, run, 1) == [], "few edits tell their time by themselves"
+    monkeypatch.setattr(outlook, "WORTH_A_TRIAL", plan.edits)
+    assert ahead(spec, plan, manifest, run, 1) == ["estimate: 2 h 01 min of one worker's time, for the edits"]
+    sized = replace(plan, resolution=512)
+    told = ahead(spec, sized, manifest, run, 1)
+    most = in_words(plan.edits * 3 * 512**2)
+    assert told[0].startswith(f"disk: at most {most} for the edits in {run.path}, ")
+    assert told[0] == room(sized, run.path)
+    assert ahead(spec.model_copy(update={"model": ModelRef(name="toybox")}), sized, manifest, run, 1) == []
+
+
+def test_a_run_tells_them_first_and_a_caller_without_a_display_pays_for_no_trial(
+    make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(outlook, "ahead", lambda spec, *given: asked.append(spec.name) or ["disk: some", "estimate: long"])
+    lines: list[str] = []
+
+    @contextmanager
+    def progress(what: str, total: int, done: int = 0) -> Iterator[Any]:
+        yield lambda steps=1, note="": lines.append(note)
+
+    options = Options(executor="inline")
+    api.run(make_spec(limit=1), tmp_path / "silent", options=options)
+    assert asked == []
+    api.run(make_spec(limit=1), tmp_path / "told", options=options, progress=progress)
+    assert lines[:2] == ["disk: some", "estimate: long"]
+    assert asked == ["test"]

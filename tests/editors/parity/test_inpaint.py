@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ControlNetModel, StableDiffusionControlNetInpaintPipeline, StableDiffusionInpaintPipeline
+from diffusers import (
+    ControlNetModel,
+    StableDiffusionControlNetInpaintPipeline,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionXLInpaintPipeline,
+)
 from PIL import Image as Pillow
+from tiny_checkpoints import with_channels
 
 from bench.manifest import open_manifest
 from bench.spec import load_spec
@@ -91,6 +97,16 @@ def test_blending_is_the_inpainting_pipeline_on_the_embedded_model(toybox_task: 
 def test_nine_channels_are_the_inpainting_pipeline(inpainting_folder: Path, masked: EditTask) -> None:
     pipeline = with_the_mean(StableDiffusionInpaintPipeline.from_pretrained(inpainting_folder))
     for ours, strength in zip(edited(SDInpaint, inpainting_folder, masked), STRENGTHS, strict=True):
+        assert_same(ours, called(pipeline, masked, strength))
+
+
+@pytest.mark.parametrize("channels", [4, 9])
+def test_of_stable_diffusion_xl_it_is_the_xl_inpainting_pipeline(
+    channels: int, family_folders: dict[str, Path], masked: EditTask, tmp_path: Path
+) -> None:
+    folder = with_channels(family_folders["sdxl"], tmp_path / "xl", channels)
+    pipeline = with_the_mean(StableDiffusionXLInpaintPipeline.from_pretrained(folder))
+    for ours, strength in zip(edited(SDInpaint, folder, masked), STRENGTHS, strict=True):
         assert_same(ours, called(pipeline, masked, strength))
 
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from bench.toybox.embedded import TOYBOX
@@ -130,7 +132,10 @@ def test_classes_are_those_of_the_family(folder: Path, part: str, entry: Any) ->
         ("unet/config.json", {"layers_per_block": 100_000}, "layers_per_block is 100000"),
         ("unet/config.json", {"block_out_channels": [2**40]}, "block_out_channels is"),
         ("unet/config.json", {"down_block_types": ["DownBlock2D"] * 2000}, "down_block_types has 2000 items"),
-        ("vae/config.json", {"latent_channels": 10**9}, "latent_channels is 1000000000"),
+        ("unet/config.json", {"cross_attention_dim": 10**5}, "cross_attention_dim is 100000; at most 65536 is taken"),
+        ("vae/config.json", {"latent_channels": 10**6}, "latent_channels is 1000000; at most 1024 is taken"),
+        ("text_encoder/config.json", {"hidden_size": 10**6}, "hidden_size is 1000000; at most 16384 is taken"),
+        ("text_encoder/config.json", {"intermediate_size": 10**6}, "intermediate_size is 1000000; at most 131072 is taken"),
         ("text_encoder/config.json", {"num_hidden_layers": 10**6}, "num_hidden_layers is 1000000"),
         ("text_encoder/config.json", {"auto_map": {"AutoModel": "x.X"}}, "auto_map asks for code of the checkpoint"),
         (
@@ -145,6 +150,15 @@ def test_a_configuration_asks_for_no_more_than_a_network_needs(
 ) -> None:
     change(folder / file, **changes)
     with pytest.raises(CheckpointError, match=message):
+        DiffusionModel.load(folder)
+
+
+def test_a_network_that_asks_for_too_much_is_never_built(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is allocated before the numbers are looked at."""
+    change(folder / "vae" / "config.json", latent_channels=10**6)
+    for library in (diffusers.AutoencoderKL, diffusers.UNet2DConditionModel, transformers.CLIPTextModel):
+        monkeypatch.setattr(library, "__init__", lambda *given, **named: pytest.fail("a network was built"))
+    with pytest.raises(CheckpointError, match="latent_channels is 1000000"):
         DiffusionModel.load(folder)
 
 

@@ -15,7 +15,7 @@ from tiny_vlm import save_tiny_vlm
 from metrics.base import MetricError
 from metrics.judges.answers import Failure, Question, Reply
 from metrics.judges.forms import VIE
-from metrics.judges.local import LocalJudge
+from metrics.judges.local import PRESETS, LocalJudge, LocalParams
 from metrics.judges.opening import open_judge
 from metrics.judges.parsing import read
 
@@ -82,10 +82,33 @@ def test_the_pictures_are_seen(vlm: Path) -> None:
 def test_the_identity_holds_weights_geometry_and_preset(vlm: Path, tmp_path: Path) -> None:
     plain = judge(vlm)
     assert plain.snapshot == plain.identity["weights"][:12]
-    others = [judge(vlm, side=32), judge(vlm, preset="imgedit-judge"), judge(vlm, seed=1), judge(vlm, dtype="bfloat16")]
-    assert len({json.dumps(each.identity) for each in (plain, *others)}) == 5
+    others = [
+        judge(vlm, side=32),
+        judge(vlm, preset="imgedit-judge"),
+        judge(vlm, seed=1),
+        judge(vlm, dtype="bfloat16"),
+        judge(vlm, preset="editscore"),
+    ]
+    assert len({json.dumps(each.identity) for each in (plain, *others)}) == 6
     moved = Path(shutil.copytree(vlm, tmp_path / vlm.name))
     assert judge(moved).identity == plain.identity
+
+
+def test_a_preset_has_what_the_authors_code_has_and_the_spec_has_the_last_word() -> None:
+    """EditScore 6e0f1b9, editscore/mllm_tools/qwen25vl.py and editscore/__init__.py; ImgEdit 547185d, README."""
+    words = {preset: LocalParams(folder="x", preset=preset).resolved.sampling for preset in PRESETS}
+    assert words["editscore"] == "temperature=0.7 top_p=0.9 top_k=20 seed=42+repeat max_tokens=512"
+    assert words["imgedit-judge"] == "temperature=0 seed=0+repeat max_tokens=2048"
+    assert words[""] == "temperature=0 seed=0+repeat max_tokens=512"
+    own = LocalParams(folder="x", preset="imgedit-judge", max_tokens=16, min_pixels=4).resolved
+    assert (own.max_tokens, own.min_pixels, own.max_pixels) == (16, 4, 1_354_752)
+
+
+def test_words_are_drawn_from_the_likeliest_alone(vlm: Path) -> None:
+    greedy = asked(judge(vlm), question())[0].text
+    narrow = judge(vlm, temperature=2.0, top_k=1)
+    assert asked(narrow, question())[0].text == greedy
+    assert asked(judge(vlm, temperature=2.0), question())[0].text != greedy
 
 
 def test_a_folder_that_is_no_judge_is_refused(vlm: Path, tmp_path: Path, resnet_folder: Path) -> None:

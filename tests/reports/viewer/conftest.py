@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reports import EditRow, GalleryRow, ReportData, write_report
+from reports import EditRow, GalleryRow, Heat, ReportData, write_report
 
 SAMPLES, SEEDS, VALUES = 40, (0, 7), (0.0, 0.5, 1.0)
 HOSTILE = {
@@ -32,10 +32,13 @@ def score(sample: int, editor: int, value: float, seed: int) -> float:
 
 @pytest.fixture(scope="session")
 def looked_at(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> ReportData:
-    """Sample 2 failed with beta under the first seed, 3 lacks alpha's last edit, 4 has undefined scores, 5 a lost file, 6 a large picture."""
+    """Alpha's edits have maps but for the last. Sample 2 failed with beta under the first seed, 3 lacks alpha's last edit, 4 has undefined
+    scores, 5 a lost file, 6 a large picture."""
     folder = tmp_path_factory.mktemp("looked-at")
     source, truth = _picture(folder / "source.png", (200, 100, 40)), _picture(folder / "truth.png", (40, 100, 200))
     mask, large = _picture(folder / "mask.png", (255, 255, 255)), _picture(folder / "large.png", (10, 200, 10), (600, 300))
+    where = folder / "where.png"
+    Image.new("L", (4, 4), 128).save(where)
     edits = {value: _picture(folder / f"{value}.png", (200, 100, int(40 + 100 * value))) for value in VALUES}
     ids = [f"s{number:02d}" for number in range(SAMPLES - len(HOSTILE))] + list(HOSTILE)
     gallery, pairs, units = [], [], []
@@ -48,7 +51,7 @@ def looked_at(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Rep
                 alpha[0] = (0.0, folder / "gone.png")
             if number == 6:
                 alpha[0] = (0.0, large)
-            rows += [EditRow("alpha", seed, alpha, {"attention": mask})]
+            rows += [EditRow("alpha", seed, alpha, {"attention": mask}, {value: where for value, _ in alpha if value < 1})]
             rows += [EditRow("beta<&>", seed, [] if failed else list(edits.items())), EditRow("copy", seed, [(0.0, source)])]
             units.append({"unit": "u", "sample_id": sample, "editor": "beta<&>", "seed": seed,
                           "status": "failed" if failed else "done", "reason": "NotFinite at <step 3>" if failed else ""})  # fmt: skip
@@ -70,7 +73,7 @@ def looked_at(data: ReportData, tmp_path_factory: pytest.TempPathFactory) -> Rep
                        truth if number else None, mask if number else None, rows)
         )  # fmt: skip
     frame = pd.DataFrame(pairs).assign(unit="u", source_id="0" * 16, category="x", knob="eta", fingerprint="c11p00000001")
-    return replace(data, gallery=gallery, pairs=frame, units=pd.DataFrame(units))
+    return replace(data, gallery=gallery, pairs=frame, units=pd.DataFrame(units), heat=Heat("LPIPS", 0.25))
 
 
 @pytest.fixture(scope="session")

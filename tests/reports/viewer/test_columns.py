@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from reports import ReportData
+from reports import Heat, ReportData
 from reports.style import looks
 from reports.viewer.columns import as_json, columns
 from reports.viewer.grid import Grid
+from reports.viewer.heat import heat_scale
 from reports.viewer.pictures import State
 
 from .conftest import SAMPLES, SEEDS, VALUES, score
@@ -38,8 +39,25 @@ def test_the_grid_has_every_editor_that_has_rows_in_the_order_of_looks(grid: Gri
 def test_every_picture_has_a_name_of_its_own_made_of_numbers(looked_at: ReportData, grid: Grid) -> None:
     names = [name for name, _ in grid.pictures(looked_at)]
     assert len(names) == len(set(names))
-    assert {character for name in names for character in name} <= set("0123456789-/sourcetruthmask")
+    assert {character for name in names for character in name} <= set("0123456789-/sourcetruthmaskp")
     assert ("00001/1-4", VALUES[1]) == ("00001/1-4", grid.values[1][4 - grid.first[1]])
+
+
+def test_maps_stand_at_their_edits(looked_at: ReportData, grid: Grid) -> None:
+    maps = told(looked_at, grid)["maps"]
+    assert len(maps) == SAMPLES * 2 * 7
+    assert {maps[at : at + 7] for at in range(0, len(maps), 7)} == {"ww....."}
+    assert told(replace(looked_at, heat=Heat(why="none")), grid)["maps"] == ""
+
+
+def test_the_scale_says_what_greys_stand_for() -> None:
+    scale = heat_scale(Heat("LPIPS", 0.25))
+    assert scale is not None
+    assert scale.ticks[0] == (0.0, "0")
+    assert dict(scale.ticks)[80.0] == "1", "0.8 = 1 / (1 + 0.25)"
+    assert scale.ticks[-1] == (100.0, "∞")
+    assert {len(channel.split()) for channel in (scale.red, scale.green, scale.blue)} == {17}
+    assert heat_scale(Heat(why="none")) is None
 
 
 def test_scores_stand_at_their_edits(looked_at: ReportData, grid: Grid) -> None:

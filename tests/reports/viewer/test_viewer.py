@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from reports import ReportData, write_report
+from reports import Heat, ReportData, write_report
 from tests.helpers.browser import axe_violations, wait_until
 
 from .conftest import HOSTILE, SAMPLES
@@ -209,6 +209,35 @@ def test_the_stage_compares(page, opened: Open) -> None:
     page.locator("#stage-with").select_option(label="beta<&>")
     page.get_by_role("button", name="Swap").click()
     expect(page.locator("#stage-left")).to_have_text("beta<&>, strength 0.5")
+
+
+@pytest.mark.parametrize("page_name", ["index.html", "report.html"])
+def test_the_map_says_where_an_edit_is_far_from_its_source(page, opened: Open, site: Path, page_name: str) -> None:
+    import matplotlib as mpl
+
+    opened("#sample=s01&editor=alpha&value=0.5", site / page_name)
+    expect(page.locator("#stage-scale")).to_be_hidden()
+    page.get_by_role("radio", name="difference").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="LPIPS map")).to_be_checked()
+    expect(page.locator("#stage-left")).to_have_text("map of alpha, η 0.5")
+    expect(page.locator("#stage-scale")).to_contain_text("LPIPS against the source, place by place")
+    expect(page.locator("#stage-other")).to_be_hidden()
+    # Grey 128 is the middle of the colours; a browser rounds each of them.
+    middle = np.array(mpl.colormaps["inferno"](128 / 255)[:3]) * 255
+    assert np.abs(stage(page).astype(float) - middle).max() <= 3
+    page.get_by_role("button", name="copy").click()
+    expect(page.locator("#stage-missing")).to_have_text("no map was made of this edit: score the run again")
+    expect(page.locator("#stage-scale")).to_be_hidden()
+    page.get_by_role("radio", name="edit alone").click()
+    assert (stage(page) == (200, 100, 40)).all()
+
+
+def test_a_run_without_maps_says_why(page, opened: Open, looked_at: ReportData, tmp_path: Path) -> None:
+    one = replace(looked_at, gallery=looked_at.gallery[:1], heat=Heat(why="lpips failed: no <file>"))
+    opened("#viewer", write_report(tmp_path / "report", one))
+    expect(page.locator(".no-map")).to_have_text("No map of distances: lpips failed: no <file>.")
+    assert page.get_by_role("radio", name="map").count() == 0
 
 
 def test_flicker_runs_by_itself_and_can_be_paused(page, opened: Open) -> None:

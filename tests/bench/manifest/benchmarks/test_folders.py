@@ -6,11 +6,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmark_copies import opened, write_json, write_picture
+from benchmark_copies import opened, png, write_json, write_picture, write_split
+from fixtures_manifest import write_tedbench
 from PIL import Image
 
 from bench.errors import ManifestError
+from bench.manifest import open_manifest
 from bench.manifest.benchmarks.diffedit_coco import changed_share
+from bench.spec import ManifestRef
+
+
+def test_tedbench_is_read_from_its_authors_folder_and_as_on_the_hub(tmp_path: Path) -> None:
+    manifest = opened("tedbench", write_tedbench(tmp_path / "authors"))
+    assert manifest.name == "tedbench"
+    assert manifest.ids == ["001-cat", "002-bird", "003-bird"]
+    assert "3 of 100 rows, 3 of 40 pictures" in manifest.about
+    rows = [{"original_image": png(i), "caption": f"c{i}", "edited_image": png(9)} for i in range(2)]
+    write_split(tmp_path / "hub", "val", rows, ["original_image", "edited_image"])
+    again = opened("tedbench", tmp_path / "hub")
+    assert again.ids == ["001", "002"]
+    assert [(sample.target_text, sample.truth) for sample in again] == [("c0", None), ("c1", None)]
+    write_json(tmp_path / "authors" / "input_list.json", [{"img_name": "cat.png", "target_text": "a"}, 3])
+    with pytest.raises(ManifestError, match=r"input_list\.json entry 2: expected \{img_name, target_text\}, got 3"):
+        opened("tedbench", tmp_path / "authors")
+    with pytest.raises(ManifestError, match="tedbench val has 100 rows, found 2; set limit to take what is there"):
+        open_manifest(ManifestRef(benchmark="tedbench", root=str(tmp_path / "hub")))
 
 
 def test_tedbench_pp_says_how_many_rows_there_are(tmp_path: Path) -> None:
