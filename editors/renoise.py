@@ -114,17 +114,17 @@ class ReNoise(Editor[ReNoiseState]):
         trajectory: list[Tensor] = [z]
         noises: list[Tensor] = []
         for t in range(1, schedule.steps + 1):
-            model.stop_if_cancelled(f"inversion to level {t}")
-            wanted = (
-                self._noise(schedule.q_sample(trajectory[0], noise, t), t, source) if self.params.regularisation_steps else None
-            )
-            if added:
-                drawn = model.noise(derive_seed(task.seed, f"level {t}"), z.shape)
-                noises.append(posterior(schedule, z, z, t)[1] ** 0.5 * drawn)
-            mean = z - noises[-1] if added else z
-            before, z = z, self._renoised(z, mean, t, source, partial(self._like_noise, wanted=wanted, shifts=shifts))
-            if added and self.params.noise_correction and t > 1:
-                noises[-1] = before - posterior(schedule, z, self._noise(z, t, source), t)[0]
+            with model.guarded_together():
+                wanted = None
+                if self.params.regularisation_steps:
+                    wanted = self._noise(schedule.q_sample(trajectory[0], noise, t), t, source)
+                if added:
+                    drawn = model.noise(derive_seed(task.seed, f"level {t}"), z.shape)
+                    noises.append(posterior(schedule, z, z, t)[1] ** 0.5 * drawn)
+                mean = z - noises[-1] if added else z
+                before, z = z, self._renoised(z, mean, t, source, partial(self._like_noise, wanted=wanted, shifts=shifts))
+                if added and self.params.noise_correction and t > 1:
+                    noises[-1] = before - posterior(schedule, z, self._noise(z, t, source), t)[0]
             trajectory.append(z)
         model.guard(trajectory[-1], "the end of the inversion")
         return ReNoiseState(target, source, trajectory, noises)

@@ -111,7 +111,7 @@ class TurboEdit(Editor[TurboEditState]):
         for t in range(1, schedule.steps + 1):
             noise = model.noise(derive_seed(task.seed, f"level {t}"), x0.shape)
             shifted = int(schedule.timestep(t)) - self.params.shift
-            latents.append(model.backbone.noised(x0, torch.tensor([shifted]), noise)[0] if shifted > 0 else x0)
+            latents.append(model.backbone.noised(x0, sent(torch.tensor([shifted]), x0.device), noise)[0] if shifted > 0 else x0)
         outputs = predict_levels(model, schedule, latents, source)
         means = [posterior(schedule, latents[t], outputs[t - 1], t)[0] for t in range(1, schedule.steps + 1)]
         rms = model.number((latents[0] - means[0]).square().mean().sqrt(), "the last noise map")
