@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ScoreError
+from bench.errors import ScoreError, message_of
 from bench.store import write_atomically
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def read_table(path: Path) -> pd.DataFrame:
             raise ScoreError(f"{path}: expected a .parquet, .csv or .jsonl file of votes")
     except (OSError, ValueError) as error:
         raise ScoreError(
-            f"{path} cannot be read as votes: {error}; it must be a .parquet, .csv or .jsonl file of them"
+            f"{path} cannot be read as votes: {message_of(error)}; it must be a .parquet, .csv or .jsonl file of them"
         ) from error
     try:
         return votes_frame(table) if is_frame(table) else _checked(table)
