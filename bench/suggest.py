@@ -55,6 +55,6 @@ def kind_of(value: object) -> str:
 
 
 def shortened(text: str, most: int = 4 * LONGEST) -> str:
-    """A text of a stranger's for a message: what is longer than ``most`` letters without its middle, in which nobody reads."""
-    half = most // 2 - 2
+    """A text of a stranger's for a message: in one line, and what is longer than ``most`` letters without its middle, which nobody reads."""
+    half, text = most // 2 - 2, " ".join(text.split())
     return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"

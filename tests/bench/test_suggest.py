@@ -15,6 +15,7 @@ def test_thousands_of_choices_are_not_all_named() -> None:
     assert said.endswith(f"{ids[MOST - 1]} and {10_000 - MOST} more")
 
 
-def test_a_long_text_is_shown_without_its_middle() -> None:
+def test_a_long_text_is_shown_in_one_line_without_its_middle() -> None:
     assert shortened("x" * 240) == "x" * 240
+    assert shortened("a\nb") == "a b"
     assert shortened("ab" * 10_000, 100) == "ab" * 24 + "..." + "ab" * 24

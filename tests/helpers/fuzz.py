@@ -471,8 +471,8 @@ def main(arguments: list[str] | None = None) -> None:
                 fuzz.attack(name, each, given.seed)
             except Exception as error:
                 failed.append(name)
-                notes = "\n".join(getattr(error, "__notes__", ()))
-                print(f"{name}: {''.join(traceback.format_exception(error)[-4:])[-2000:]}{notes[:1500]}", flush=True)
+                shown = "\n".join([*traceback.format_exception(error)[-4:], *getattr(error, "__notes__", ())])
+                print(f"{name}: " + "\n".join(line[:500] for line in shown.splitlines()[-30:]), flush=True)
             seconds = time.monotonic() - began
             print(f"{name}: {each} cases, {fuzz.refused[name]} refused, {seconds:.0f} s", flush=True)
         print(f"{each * len(names)} cases, the slowest {fuzz.slowest:.1f} s; failed: {', '.join(failed) or 'none'}")
