@@ -125,13 +125,16 @@ def hub_caches() -> tuple[Path, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
+    """Neither bars nor log: what ``datasets`` logs of a table that it cannot read stands in what it raises."""
     import datasets
 
-    shown = not datasets.are_progress_bars_disabled()
+    shown, told = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         yield
     finally:
+        datasets.logging.set_verbosity(told)
         if shown:
             datasets.enable_progress_bars()
 

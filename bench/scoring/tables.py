@@ -187,13 +187,23 @@ def read_failed(run: Run, *, anew: bool = False) -> dict[str, str]:
 
 
 class CardFields(BaseModel):
-    """What tables and reports read of a card; it may have more."""
+    """What a card holds (`metrics.card.Card`) and what stands beside it, as far as it is there; it may have more."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     name: str
     higher_is_better: bool | None
+    version: str = ""
+    network: str = ""
+    weights: str = ""
+    resolution: str = ""
+    resize: str = ""
+    value_range: str = ""
+    scale: str = ""
+    masking: str = ""
+    nan_rule: str = ""
     definition: str = ""
+    source: str = ""
     bounds: tuple[float | None, float | None] = (None, None)
     binary: bool = False
     spatial: bool = False
