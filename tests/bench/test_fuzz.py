@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from fuzz import Fuzz
 
 KINDS = (
     *("spec", "manifest.jsonl", "picture.png", "mask.png", "manifest.parquet", "sidecar.jsonl"),
-    *("plan", "record", "edit.png", "scores/pairs.parquet", "scores/sets.parquet", "scores/set_pairs.parquet", "scores/cards.json"),
-    *("run/manifest.json", "run/environment.json", "run/spec.yaml", "baseline", "bundle", "votes.parquet", "votes.csv", "study"),
+    *(
+        "plan",
+        "record",
+        "edit.png",
+        "scores/pairs.parquet",
+        "scores/sets.parquet",
+        "scores/set_pairs.parquet",
+        "scores/cards.json",
+    ),
+    *("run/manifest.json", "run/environment.json", "run/spec.yaml"),
+    *("shard", "index of a shard", "baseline", "bundle", "votes.parquet", "votes.csv", "study"),
 )
 
 
 @pytest.fixture(scope="module")
-def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fuzz]:
-    yield Fuzz(tmp_path_factory.mktemp("fuzz"))
+def fuzz(tmp_path_factory: pytest.TempPathFactory) -> Fuzz:
+    return Fuzz(tmp_path_factory.mktemp("fuzz"))
 
 
 def test_every_kind_is_tried(fuzz: Fuzz) -> None:

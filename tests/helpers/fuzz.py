@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,7 +31,6 @@ from typing import Any
 
 import hypothesis
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
@@ -55,6 +55,7 @@ from bench.manifest.sidecar import digest_of
 from bench.scoring.votes import ANSWERS, read_votes, votes_frame, write_votes
 from bench.spec import ManifestRef, Spec, load_spec
 from bench.store import Run
+from bench.store.packing import pack_units
 from bench.store.shapes import flaw_of_plan, flaw_of_record
 from bench.workers.crew import Options
 from editors.task import EditorError
@@ -126,7 +127,8 @@ class Fuzz:
             self._case(target)
 
         try:
-            with _bounded_memory():
+            with _bounded_memory(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", hypothesis.errors.HypothesisWarning)  # of a case that is long to print
                 once()
         finally:
             target.file.write_bytes(whole)
@@ -178,9 +180,8 @@ def _bounded_memory() -> Iterator[None]:
 
 def _damaged(whole: bytes, suffix: str) -> st.SearchStrategy[bytes]:
     by_value = {".json": _json, ".yaml": _yaml, ".jsonl": _lines, ".parquet": _table, ".zip": _archive}
-    kinds = [_bytes(whole)]
-    if suffix in by_value:
-        kinds += [by_value[suffix](whole)] * 3
+    kind = ".parquet" if whole.startswith(b"PAR1") else suffix
+    kinds = [_bytes(whole), *([by_value[kind](whole)] * 3 if kind in by_value else ())]
     return st.one_of(kinds)
 
 
@@ -383,7 +384,7 @@ def _run_files(run: Run) -> Iterator[Target]:
     def plan() -> None:
         found = Run.open(run.path).plan
         assert not flaw_of_plan(found)
-        assert json.loads(json.dumps(found.as_dict(), allow_nan=False))
+        json.dumps([unit.identity for unit in found.units], allow_nan=False)
 
     key = run.plan.units[0].key
 
@@ -396,15 +397,14 @@ def _run_files(run: Run) -> Iterator[Target]:
             assert opened.read_edit(found, index).dtype == np.uint8
 
     def report() -> None:
-        data = report_data(Run.open(run.path))
-        for table in (data.leaderboard,):
-            assert not table.empty
+        assert not report_data(Run.open(run.path)).leaderboard.empty
 
-    yield Target("plan", run.path / "plan.json", plan)
+    yield Target("plan", run.plan_file, plan)
     yield Target("record", run.units / key / "record.json", record)
     yield Target("edit.png", run.units / key / "000.png", record)
-    for name in ("pairs.parquet", "sets.parquet", "set_pairs.parquet", "cards.json"):
-        yield Target(f"scores/{name}", run.scores / name, report)
+    for name in ("pairs", "sets", "set_pairs"):
+        yield Target(f"scores/{name}.parquet", next(run.scores.glob(f"{name}.*parquet")), report)
+    yield Target("scores/cards.json", run.scores / "cards.json", report)
     for name in ("manifest.json", "environment.json", "spec.yaml"):
         yield Target(f"run/{name}", run.path / name, report)
 
@@ -414,6 +414,8 @@ def _others(folder: Path, run: Run) -> Iterator[Target]:
     other = api.run(run.spec.model_copy(update={"seeds": [1]}), folder / "other", options=Options(executor="inline"))
     api.score(other)
     write_baseline([run, other], {"again": run}, file)
+    pack_units(other)
+    yield from _shard(other)
 
     def compared() -> None:
         found = read_baseline(file)
@@ -453,6 +455,24 @@ def _others(folder: Path, run: Run) -> Iterator[Target]:
     yield Target("study", study.path / "study.json", drawn)
 
 
+def _shard(run: Run) -> Iterator[Target]:
+    keys = [unit.key for unit in run.plan.units]
+
+    def read() -> None:
+        opened = Run.open(run.path)
+        records = [record for key in keys if (record := opened.record(key)) is not None]
+        for record in records:
+            assert not flaw_of_record(record, record.key)
+            for index in range(len(record.edits)):
+                assert opened.read_edit(record, index).dtype == np.uint8
+        if len(records) < len(keys):
+            raise EtabenchError("not every unit has a sound record")
+
+    shard = next(run.path.glob("shards/*.parquet"))
+    yield Target("shard", shard, read)
+    yield Target("index of a shard", shard.with_suffix(".index"), read)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -472,7 +492,11 @@ def main(arguments: list[str] | None = None) -> None:
             except Exception as error:
                 failed.append(name)
                 shown = "\n".join([*traceback.format_exception(error)[-4:], *getattr(error, "__notes__", ())])
-                print(f"{name}: " + "\n".join(line[:500] for line in shown.splitlines()[-30:]), flush=True)
+                print(
+                    f"{name}: {type(error).__name__}: {str(error)[:300]}\n"
+                    + "\n".join(line[:500] for line in shown.splitlines()[-30:]),
+                    flush=True,
+                )
             seconds = time.monotonic() - began
             print(f"{name}: {each} cases, {fuzz.refused[name]} refused, {seconds:.0f} s", flush=True)
         print(f"{each * len(names)} cases, the slowest {fuzz.slowest:.1f} s; failed: {', '.join(failed) or 'none'}")
