@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 CI_RUN := $(or $(ETABENCH_CI_RUN),runs/ci)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo study-demo test quick lint types docs check baseline bench train-toybox clean
+.PHONY: help install demo study-demo test quick lint types docs check baseline bench gpu-check train-toybox clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -51,6 +51,9 @@ baseline: $(INSTALLED) ## run the ci spec with five draws of seeds and two repea
 
 bench: $(INSTALLED) ## sweeps, scoring and Fréchet distance beside what peers run, in one run, as ratios (about half an hour)
 	$(BIN)/python -m bench.benchmarks
+
+gpu-check: $(INSTALLED) ## on a machine with a CUDA card: pictures, speed and memory of it in ten minutes, written to docs/gpu_check.md
+	$(BIN)/python -m bench.benchmarks.gpu
 
 train-toybox: $(INSTALLED) ## train the five ToyBox models again (hours on a CPU, minutes on a GPU)
 	$(BIN)/python -m bench.toybox.train all

@@ -12,7 +12,7 @@ from typing import Any
 from bench.errors import ModelError
 
 __all__ = [
-    "AUTO_DTYPE",
+    "AUTO",
     "PeakMemory",
     "best_dtype",
     "deterministic",
@@ -38,8 +38,8 @@ def pick_device(name: str) -> str:
     return name
 
 
-AUTO_DTYPE = "auto"
-"""The `dtype` of a spec that leaves it to the device."""
+AUTO = "auto"
+"""The `dtype`, `batch` or `max_batch` of a spec that leaves it to the device."""
 
 
 def best_dtype(device: str) -> str:

@@ -55,23 +55,35 @@ def inspect(ref: ModelRef) -> Checkpoint:
     return Checkpoint(folder, digest(folder, ref.allow_pickle), _resolution(folder), family(folder).family)
 
 
-def load(ref: ModelRef, *, device: str, dtype: str, max_batch: int, side: int | None = None) -> DiffusionModel:
+def load(
+    ref: ModelRef,
+    *,
+    device: str,
+    dtype: str,
+    max_batch: int | None = None,
+    side: int | None = None,
+    channels_last: bool = False,
+    compile_mode: str | None = None,
+) -> DiffusionModel:
     """The model on `device` in `dtype` (a torch dtype's name), its networks taking `max_batch` items in a call at the most, for pictures of
-    `side` pixels.
+    `side` pixels. None is as many as a measured call says that the device has room for, at most 64. For the rest see
+    `editors.toolbox.speed`.
 
-    Raises ModelError or CheckpointError.
+    Raises ModelError, CheckpointError, or EditorError where there is no compiler.
     """
     import torch
     from transformers.utils import logging
 
     from editors.toolbox.diffusion import DiffusionModel
+    from editors.toolbox.speed import faster, fitting
 
     folder, bars = _folder(ref), logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return DiffusionModel.load(
-            folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle, max_batch=max_batch, side=side
-        )
+        model = DiffusionModel.load(folder, device=device, dtype=getattr(torch, dtype), allow_pickle=ref.allow_pickle, side=side)
+        faster(model, channels_last=channels_last, compile_mode=compile_mode)
+        model.max_batch = fitting(model) if max_batch is None else max_batch
+        return model
     except (RuntimeError, OSError) as error:
         raise ModelError(f"model {folder} cannot be loaded on {device}: {' '.join(str(error).split())[:300]}") from error
     finally:

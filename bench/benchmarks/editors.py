@@ -21,13 +21,16 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.benchmarks.measure import Cost, Outcome, answer, in_turn, measured, passes, table
 
-__all__ = ["add_arguments", "run"]
+if TYPE_CHECKING:
+    from bench.benchmarks.peers import Sweep
+
+__all__ = ["add_arguments", "counted", "our_job", "run"]
 
 OURS = "etabench"
 SWEEPS = ("diffedit", "sdedit", "imagic")
@@ -68,9 +71,8 @@ def run(given: argparse.Namespace) -> None:
 def _one_side(settings: dict[str, Any]) -> Outcome:
     os.environ["OMP_NUM_THREADS"] = str(settings["threads"])
     import torch
-    from PIL import Image
 
-    from bench.benchmarks.peers import PEERS, Sweep
+    from bench.benchmarks.peers import PEERS
     from bench.manifest import open_manifest
     from bench.spec import load_spec
 
@@ -82,7 +84,18 @@ def _one_side(settings: dict[str, Any]) -> Outcome:
     if settings["side"] == OURS:
         return Outcome({"sweep": _ours(samples, settings)})
     peer = PEERS[sweep][settings["side"]]
-    job = Sweep(
+    job = _work(samples, settings)
+    pipeline = peer.load(device)
+    _warm_up(pipeline.unet, pipeline.vae, device)
+    return Outcome({"sweep": counted(lambda: peer.run(pipeline, job), pipeline.unet, device)})
+
+
+def _work(samples: list[Any], settings: dict[str, Any]) -> Sweep:
+    from PIL import Image
+
+    from bench.benchmarks.peers import Sweep
+
+    return Sweep(
         pictures=tuple(Image.fromarray(sample.image) for sample in samples),
         source_texts=tuple(sample.source_text or "" for sample in samples),
         target_texts=tuple(sample.target_text for sample in samples),
@@ -91,34 +104,40 @@ def _one_side(settings: dict[str, Any]) -> Outcome:
         guidance=settings["guidance"],
         fit_steps=tuple(settings["fit_steps"]),
     )
-    pipeline = peer.load(device)
-    _warm_up(pipeline.unet, pipeline.vae, device)
-    return Outcome({"sweep": _counted(lambda: peer.run(pipeline, job), pipeline.unet, device)})
 
 
 def _ours(samples: list[Any], settings: dict[str, Any]) -> Cost:
-    from bench.registry import load_editor
     from bench.toybox.embedded import TOYBOX
     from editors.base import EditTask
     from editors.toolbox.diffusion import DiffusionModel
 
     model = DiffusionModel.load(TOYBOX / "generator", device=settings["device"])
-    overrides = {"steps": settings["steps"], "guidance": settings["guidance"]}
-    if settings["sweep"] == "imagic":
-        overrides |= dict(zip(("embedding_steps", "unet_steps"), settings["fit_steps"], strict=True))
-    cls = load_editor(settings["sweep"])
-    editor = cls(model, cls.resolve("paper", overrides))
     tasks = [EditTask(sample.image.copy(), sample.target_text, sample.source_text, seed=i) for i, sample in enumerate(samples)]
+    groups = [[task] for task in tasks] if settings["no_batch"] else [tasks]
+    job = our_job(model, settings["sweep"], groups, _work(samples, settings))
+    _warm_up(model.unet, model.vae, settings["device"])
+    return counted(job, model.unet, settings["device"])
+
+
+def our_job(model: Any, name: str, groups: Sequence[Sequence[Any]], work: Sweep) -> Callable[[], None]:
+    """Our side of a sweep over tasks, those of a group together."""
+    from bench.registry import load_editor
+
+    overrides: dict[str, Any] = {"steps": work.steps, "guidance": work.guidance}
+    if name == "imagic":
+        overrides |= dict(zip(("embedding_steps", "unet_steps"), work.fit_steps, strict=True))
+    cls = load_editor(name)
+    editor = cls(model, cls.resolve("paper", overrides))
 
     def job() -> None:
-        for together in [[task] for task in tasks] if settings["no_batch"] else [tasks]:
-            editor.render_many(editor.prepare_many(together), GRID)
+        for together in groups:
+            editor.render_many(editor.prepare_many(together), work.values)
 
-    _warm_up(model.unet, model.vae, settings["device"])
-    return _counted(job, model.unet, settings["device"])
+    return job
 
 
-def _counted(job: Callable[[], object], unet: Any, device: str) -> Cost:
+def counted(job: Callable[[], object], unet: Any, device: str) -> Cost:
+    """What a job took, with what it sent through the U-Net."""
     with passes(unet) as counts:
         cost = measured(job, device)
     return replace(cost, counts=counts)

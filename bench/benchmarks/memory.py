@@ -15,8 +15,9 @@ from typing import Any
 
 from bench.benchmarks.emulated import on_card, unavailable
 from bench.benchmarks.sizes import SIZES, model_of, task_of
+from bench.commands.room import WEIGHTS, write_measured
 
-__all__ = ["EDITORS", "PAGE", "add_arguments", "peaks", "run"]
+__all__ = ["EDITORS", "PAGE", "add_arguments", "peaks", "peaks_of", "run"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
 DTYPE = "float16"
@@ -37,7 +38,8 @@ EDITORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ledits_pp": ("ledits_pp", {}),
     "blended_diffusion": ("blended_diffusion", {}),
     "imagic": ("imagic", {}),
-    "imagic, LoRA": ("imagic", {"tune": "lora"}),
+    "imagic with 8-bit Adam": ("imagic", {"tune": "full_8bit"}),
+    "imagic with LoRA": ("imagic", {"tune": "lora"}),
 }
 """The rows: an editor, and parameters of it."""
 GIB = 2**30
@@ -70,11 +72,13 @@ def run(given: argparse.Namespace) -> None:
     }
     table = _table(found)
     print(table)
+    if given.table == PAGE:
+        write_measured(found)
     given.table.write_text(TEXT.format(table=table), encoding="utf-8")
 
 
 def _table(found: Mapping[str, Mapping[str, float]]) -> str:
-    rows = ["weights alone", *EDITORS]
+    rows = [WEIGHTS, *EDITORS]
     lines = [["", *found], ["---", *("--:" for _ in found)]]
     lines += [[row, *(f"{column[row]:.1f}" if row in column else "–" for column in found.values())] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -82,14 +86,18 @@ def _table(found: Mapping[str, Mapping[str, float]]) -> str:
 
 def peaks(card: Any, size: str, rows: Sequence[str]) -> dict[str, float]:
     """A job on a card: GiB at the peak of each row, and of the weights."""
+    return peaks_of(card, model_of(SIZES[size], DTYPE), task_of(SIZES[size].side), rows)
+
+
+def peaks_of(card: Any, model: Any, task: Any, rows: Sequence[str]) -> dict[str, float]:
+    """The same of a model that is on the card and all that is; ``card`` has ``clear()`` and ``peak``, in GiB, as an emulated one does."""
     import torch
 
     from bench import registry
     from bench.devices import deterministic
     from bench.toybox.embedded import with_ranker
 
-    model, task = model_of(SIZES[size], DTYPE), task_of(SIZES[size].side)
-    found = {"weights alone": torch.cuda.memory_allocated() / GIB}
+    found = {WEIGHTS: torch.cuda.memory_allocated() / GIB}
     for row in rows:
         name, own = EDITORS[row]
         cls = registry.load_editor(name)

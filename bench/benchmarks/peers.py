@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,11 +46,33 @@ class Peer:
         pipeline = getattr(diffusers, self.pipeline).from_pretrained(
             TOYBOX / "generator", safety_checker=None, requires_safety_checker=False, torch_dtype=torch.float32
         )
+        return self._ready(pipeline).to(device)
+
+    def over(self, model: Any) -> Any:
+        """The pipeline on the networks of a ``DiffusionModel``."""
+        import diffusers
+
+        cls, shared = getattr(diffusers, self.pipeline), model.backbone.loaded
+        others = dict.fromkeys(inspect.signature(cls).parameters.keys() & {"inverse_scheduler"})
+        pipeline = cls(
+            **shared,
+            scheduler=model.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+            **others,
+        )
+        return self._ready(pipeline)
+
+    @staticmethod
+    def _ready(pipeline: Any) -> Any:
+        import diffusers
+
         pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
         if hasattr(pipeline, "inverse_scheduler"):
             pipeline.inverse_scheduler = diffusers.DDIMInverseScheduler.from_config(pipeline.scheduler.config)
         pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(device)
+        return pipeline
 
 
 def _sdedit(pipeline: Any, sweep: Sweep) -> None:

@@ -113,8 +113,10 @@ SIZES: Mapping[str, Size] = {
 """Billions of weights, without text encoders: 0.9, 0.9, 2.6 and 11.9."""
 
 
-def model_of(size: Size, dtype: str) -> Any:
-    """A ``DiffusionModel`` of that size on the card, in ``dtype`` (a torch dtype's name)."""
+def model_of(size: Size, dtype: str, *, drawn: bool = False) -> Any:
+    """A ``DiffusionModel`` of that size on the card, in ``dtype`` (a torch dtype's name): its weights are whatever is in memory, or
+    ``drawn`` as networks draw them before they are trained, from the global generator.
+    """
     import torch
 
     from bench.toybox import embedded
@@ -124,12 +126,16 @@ def model_of(size: Size, dtype: str) -> Any:
     small = DiffusionModel.load(embedded.generator())
     tokenizer = copy.deepcopy(small.tokenizer)
     tokenizer.model_max_length = 77
-    with torch.device("meta"):
+    with torch.device("cuda" if drawn else "meta"):
         parts = size.parts(tokenizer)
-    on_card = {
-        name: part.to(getattr(torch, dtype)).to_empty(device="cuda") if isinstance(part, torch.nn.Module) else part
-        for name, part in parts.items()
-    }
+
+    def placed(part: Any) -> Any:
+        if not isinstance(part, torch.nn.Module):
+            return part
+        part = part.to(getattr(torch, dtype))
+        return part if drawn else part.to_empty(device="cuda")
+
+    on_card = {name: placed(part) for name, part in parts.items()}
     return DiffusionModel(BACKBONES[size.family](on_card, size.scheduler or small.scheduler.config), device="cuda")
 
 

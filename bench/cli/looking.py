@@ -77,11 +77,16 @@ def lint(
 
 
 @app.command()
-def doctor(as_json: Json = False) -> None:
-    """Say what is installed, which device there is, and which weights are present; exit 1 if something needed is missing."""
+def doctor(
+    gib: Annotated[
+        float | None, typer.Option(min=1, help="say what has room on a card of so many GiB, in place of those that are here")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is installed, which device and which weights there are, and what has room; exit 1 if something needed is missing."""
     from bench.commands import catalogue
 
-    rows = catalogue.health()
+    rows = catalogue.health(gib)
     console.print_rows(rows, as_json)
     if any(row["status"] == "missing" for row in rows):
         raise typer.Exit(1)

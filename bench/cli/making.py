@@ -11,7 +11,7 @@ import typer
 from bench.cli.app import Address, RunArgument, Scratch, Settings, SpecArgument, Trust, app, last_words, scratch_at, show_report
 from bench.commands import console
 
-__all__ = ["fetch", "import_", "report", "run", "score"]
+__all__ = ["fetch", "import_", "pack_units", "report", "run", "score"]
 
 INTERRUPTED = 130
 """Exit code, as shells have it for SIGINT."""
@@ -51,6 +51,7 @@ def run(
     executor: Annotated[Executor, typer.Option(help="where workers run")] = Executor.auto,
     address: Address = "",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads per worker; another number can change the last bits")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N, mps or auto; overrides the spec's")] = "",
     batch: Annotated[
         int | None, typer.Option(min=1, help="samples given at once to editors that can; overrides the spec's")
     ] = None,
@@ -69,7 +70,8 @@ def run(
     spec = spec or protocol
     if not spec:
         raise typer.BadParameter("give a spec, or --protocol NAME")
-    short = {"protocol": protocol or None, "limit": limit, "batch": batch, "on_error": "stop" if fail_on_error else None}
+    short = {"protocol": protocol or None, "limit": limit, "device": device or None, "batch": batch}
+    short |= {"on_error": "stop" if fail_on_error else None}
     asked = {key: f"{key}={value}" for key, value in short.items() if value is not None}
     overrides = [*([asked.pop("protocol")] if protocol else []), *(settings or []), *asked.values()]
     if dry_run:
@@ -204,6 +206,18 @@ def score(
     found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {url_of(run) or run}/scores{silent}"
     console.out.print(found, markup=False, soft_wrap=True)
     last_words([unscored(scores)], strict)
+
+
+@app.command()
+def pack_units(run: RunArgument) -> None:
+    """Move finished units from a folder each into a few large parquet files; a run reads both. A large run does so by itself."""
+    from bench.store import Run
+    from bench.store.packing import pack_units as pack_them
+
+    opened = Run.open(run)
+    with opened.hold(opened.spec, opened.plan):
+        packed = pack_them(opened)
+    console.out.print(str(packed), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from typing import Any
 
 import data_manifests
 from bench import environment, registry
+from bench.commands.room import room
 from bench.devices import best_dtype
 from bench.errors import EtabenchError
 from bench.spec import load_spec, shipped_specs
@@ -90,6 +91,12 @@ def _metric(name: str) -> dict[str, Any]:
     return {"name": name, "kind": "pair" if issubclass(cls, PairMetric) else "set", "summary": _summary(cls)}
 
 
+def _preset(cls: type[Any], preset: str) -> str:
+    """The parameters of a preset, and the knob values where they are its own."""
+    grid = {f"grid of {cls.knob.name}": list(cls.grids[preset])} if preset in cls.grids else {}
+    return ", ".join(f"{name} {value!r}" for name, value in {**cls.presets[preset], **grid}.items())
+
+
 def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
     """The row of ``name`` with what only a single thing has room for. Raises ``EtabenchError`` with a suggestion."""
     found = {row["name"]: row for row in rows}
@@ -100,7 +107,7 @@ def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
         cls = registry.load_editor(name)
         fields = {key: f"{field.description} (default {field.default!r})" for key, field in cls.Params.model_fields.items()}
         row |= {"version": cls.version, "summary": inspect.getdoc(cls) or "", "parameters": fields}
-        row["presets"] = {preset: ", ".join(f"{k} {v!r}" for k, v in given.items()) for preset, given in cls.presets.items()}
+        row["presets"] = {preset: _preset(cls, preset) for preset in cls.presets}
     if kind == "manifests":
         from bench.manifest.benchmarks import benchmarks
 
@@ -190,14 +197,19 @@ def specs() -> Rows:
     ]
 
 
-def health() -> Rows:
-    """Python, packages, extras, devices and embedded weights; status is ok, absent (optional) or missing (needed)."""
+def health(gib: float | None = None) -> Rows:
+    """Python, packages, extras, devices and embedded weights, and what has room on each device, or on one of `gib` GiB; status is ok,
+    absent (optional) or missing (needed).
+    """
     rows = [{"item": name, "status": "ok", "detail": version} for name, version in environment.versions().items()]
     have = {row["item"] for row in rows}
     needed = [name for name in environment.PACKAGES if name not in EXTRAS and name not in have]
     rows += [{"item": name, "status": "missing", "detail": "pip install -e ."} for name in needed]
     rows += [{"item": name, "status": "absent", "detail": f"only for {use}"} for name, use in EXTRAS.items() if name not in have]
-    rows.append({"item": "device", "status": "ok", "detail": _devices() or f"cpu, {os.cpu_count()} cores"})
+    cards = _cards()
+    rows.append({"item": "device", "status": "ok", "detail": ", ".join(cards) or f"cpu, {os.cpu_count()} cores"})
+    for size in sorted(set(cards.values()) if gib is None else {gib}):
+        rows += room(size)
     for name, there, folder in embedded.health():
         detail = str(folder) if there else f"{folder} lacks {embedded.NETWORKS[name]}: `make train-toybox`"
         rows.append({"item": f"{embedded.NAME} {name}", "status": "ok" if there else "missing", "detail": detail})
@@ -210,17 +222,20 @@ def health() -> Rows:
     return rows
 
 
-def _devices() -> str:
-    """The CUDA devices that torch sees; it is asked, which takes long, only where there is a driver to see any by."""
+def _cards() -> dict[str, float]:
+    """The CUDA devices that torch sees, described, and the GiB of each; it is asked, which takes long, only where there is a driver to
+    see any by.
+    """
     if not any(map(shutil.which, DRIVERS)):
-        return ""
+        return {}
     import torch
 
-    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    return ", ".join(
-        f"{card.name} ({card.total_memory / 2**30:.0f} GiB, dtype auto is {best_dtype(f'cuda:{number}')})"
-        for number, card in enumerate(cards)
-    )
+    found = {}
+    for number in range(torch.cuda.device_count()):
+        card = torch.cuda.get_device_properties(number)
+        gib, kind = card.total_memory / 2**30, f"compute capability {card.major}.{card.minor}"
+        found[f"cuda:{number} {card.name} ({gib:.0f} GiB, {kind}, dtype auto is {best_dtype(f'cuda:{number}')})"] = gib
+    return found
 
 
 def _summary(cls: type) -> str:

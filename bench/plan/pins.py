@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench import models, registry
-from bench.devices import AUTO_DTYPE, best_dtype, pick_device
+from bench.devices import AUTO, best_dtype, pick_device
 from bench.manifest.benchmarks import on_hub
 from bench.manifest.tables import hub_repository
 from bench.plan.entries import repositories_of, resolve_params
@@ -34,8 +34,8 @@ def pin(spec: Spec, known: Mapping[str, str] | None = None) -> tuple[Spec, dict[
             "model": _model(spec.model) if spec.model is not None and needed else spec.model,
             "editors": [_editor(item, embedded.on_toybox(spec)) for item in spec.editors],
         }
-    if spec.dtype == AUTO_DTYPE:
-        key = f"dtype {AUTO_DTYPE}"
+    if spec.dtype == AUTO:
+        key = f"dtype {AUTO}"
         changed["dtype"] = pins[key] = (known or {}).get(key) or best_dtype(pick_device(spec.device))
     return spec.model_copy(update=changed), pins
 

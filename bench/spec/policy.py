@@ -8,12 +8,13 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from bench.spec.values import Count
 from bench.suggest import kind_of
 
-__all__ = ["TAGS", "FailureBudget", "OnError", "Retries", "failures_allowed"]
+__all__ = ["TAGS", "BatchSize", "FailureBudget", "OnError", "Retries", "failures_allowed"]
 
-TAGS = ("<word>", "<mapping>")
-"""What pydantic adds to the place of a mistake in a value that may be a word or a mapping."""
+TAGS = ("<word>", "<mapping>", "<number>")
+"""What pydantic adds to the place of a mistake in a value that may be a word or something else."""
 MOST_RETRIES = 100
 
 
@@ -50,5 +51,9 @@ def _class_name(name: str) -> str:
 OnError: TypeAlias = Annotated[
     Annotated[Literal["continue", "stop"], Tag(TAGS[0])] | Annotated[FailureBudget, Tag(TAGS[1])],
     Discriminator(lambda given: TAGS[isinstance(given, Mapping | FailureBudget)]),
+]
+BatchSize: TypeAlias = Annotated[
+    Annotated[Literal["auto"], Tag(TAGS[0])] | Annotated[Count, Tag(TAGS[2])],
+    Discriminator(lambda given: TAGS[0 if isinstance(given, str) else 2]),
 ]
 Retries: TypeAlias = dict[Annotated[str, AfterValidator(_class_name)], Annotated[int, Field(ge=1, le=MOST_RETRIES)]]

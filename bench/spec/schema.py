@@ -11,8 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from bench import registry
 from bench.errors import SpecError
 from bench.spec.parts import AxesSpec, EditorSpec, ManifestRef, MetricSpec, ModelRef, ReferenceSpec, Strict
-from bench.spec.policy import OnError, Retries
-from bench.spec.protocols import expand_protocol
+from bench.spec.policy import BatchSize, OnError, Retries
+from bench.spec.protocols import expand_protocol, fill_given
 from bench.spec.text import expand_shorthands
 from bench.spec.values import Count, Name, Text
 
@@ -36,6 +36,9 @@ class Spec(Strict):
     protocol: Text | None = Field(
         default=None, description="a published protocol, which fills manifest, seeds, chain and metrics where they are left out"
     )
+    given: dict[str, Any] = Field(
+        default={}, description="what the protocol needs and only you have, such as a judge or the authors' prompt file"
+    )
     manifest: ManifestRef
     limit: Count | None = None
     samples: list[str] | None = Field(default=None, min_length=1)
@@ -48,12 +51,26 @@ class Spec(Strict):
     chain: Literal["truth", "own"] = Field(
         default="truth", description="what a later turn of a session edits: the true picture before it, or the editor's own"
     )
-    batch: Count = Field(default=1, description="samples a worker gives to an editor at once; rounding aside the same edits")
-    max_batch: Count = Field(default=64, description="items in one call of a network; halved where memory is out")
+    compile: Literal["default", "reduce-overhead"] | None = Field(
+        default=None, description="mode of torch.compile for the denoising network; reduce-overhead records CUDA graphs"
+    )
+    channels_last: bool = Field(default=False, description="weights of U-Net and VAE as tensor cores want them")
+    batch: BatchSize = Field(
+        default="auto",
+        description="samples a worker gives to an editor at once, rounding aside the same edits; auto is 1 on a CPU, "
+        "on a GPU as many as fill a call",
+    )
+    max_batch: BatchSize = Field(
+        default="auto",
+        description="items in one call of a network, halved where memory is out; auto is 64, on a GPU fewer where a measured call says so",
+    )
     on_error: OnError = Field(
         default="continue", description="or stop, {count: 10}, {share: 0.05}: failed units that stop no run"
     )
     retry: Retries = Field(default={}, description="class of an error, or Transport: how often such a unit is tried again")
+    pack_above: int = Field(
+        default=10_000, ge=0, description="pack finished units into shards whenever more of them have a folder; 0: never"
+    )
     unit_seconds: float | None = Field(default=None, gt=0, le=1e7, description="time limit of a unit; what takes longer fails")
     editors: list[EditorSpec] = Field(min_length=1)
     metrics: list[MetricSpec] = Field(min_length=1)
@@ -65,7 +82,7 @@ class Spec(Strict):
     @classmethod
     def _long_forms(cls, data: Any) -> Any:
         try:
-            return expand_protocol(expand_shorthands(data)) if isinstance(data, dict) else data
+            return fill_given(expand_protocol(expand_shorthands(data))) if isinstance(data, dict) else data
         except SpecError as error:
             raise ValueError(str(error)) from error
 

@@ -44,7 +44,7 @@ def drain(
     *,
     device: str | None = None,
     threads: int = 1,
-    batch: int | None = None,
+    batch: int | str | None = None,
     worker: str = "",
     stop: Callable[[], bool] = lambda: False,
     enough: Callable[[], bool] = lambda: False,

@@ -23,7 +23,7 @@ from bench.devices import deterministic, pick_device
 from bench.errors import EtabenchError, RunError, message_of
 from bench.plan import Entry, Plan
 from bench.store import Run
-from bench.workers.worker import Interrupted, Worker
+from bench.workers.worker import MOST_AT_ONCE, Interrupted, Worker
 
 if TYPE_CHECKING:
     from bench.manifest import Manifest
@@ -152,12 +152,12 @@ class _Stage:
         if not units:
             raise RunError("no sample has what it needs")
         with tempfile.TemporaryDirectory(prefix="etabench-") as folder:
-            some = units[: self.spec.batch]
+            some = units[:MOST_AT_ONCE]
             samples = tuple(self.plan.samples[unit.sample] for unit in some)
             worker = self._worker(folder, replace(self.plan, entries=(entry,), samples=samples))
             batch = [replace(unit, entry=0, sample=place) for place, unit in enumerate(some)][: worker.at_once(0)]
             worker.editor(0)
-            for sample in samples:
+            for sample in samples[: len(batch)]:
                 worker.run.keep(sample)  # once a run, however many editors
             began = self.clock()
             self.deadline = max(began + self.patience, self.grace)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from editors.base import Editor, EditTask
     from editors.toolbox.diffusion import DiffusionModel
 
-__all__ = ["Interrupted", "Made", "UnitCost", "Worker"]
+__all__ = ["MOST_AT_ONCE", "Interrupted", "Made", "UnitCost", "Worker"]
 
 Made = tuple[Record, dict[str, bytes]]
 """The record and the files of a unit."""
@@ -57,17 +57,21 @@ class UnitCost:
         )
 
 
+MOST_AT_ONCE = 32
+"""Units that `batch: auto` makes together at the most."""
+
+
 class Worker:
     """What units need: the manifest, the model and the editors, each opened when first asked for.
 
-    `batch` is the number of units that may be made together by editors that can.
+    `batch` is the number of units that may be made together by editors that can, or `auto`.
     """
 
-    def __init__(self, run: Run, device: str, threads: int, stop: Callable[[], bool], batch: int | None = None) -> None:
+    def __init__(self, run: Run, device: str, threads: int, stop: Callable[[], bool], batch: int | str | None = None) -> None:
         self.run, self.device, self.threads, self.stop = run, device, threads, stop
         self.batch = batch or run.spec.batch
         self._editors: dict[int, Editor[Any]] = {}
-        self.sample = lru_cache(maxsize=self.batch)(self._load)
+        self.sample = lru_cache(maxsize=MOST_AT_ONCE if isinstance(self.batch, str) else self.batch)(self._load)
 
     @cached_property
     def real(self) -> RealPictures:
@@ -77,7 +81,13 @@ class Worker:
     def model(self) -> DiffusionModel:
         spec, plan = self.run.spec, self.run.plan
         model = models.load(
-            models.reference(spec), device=self.device, dtype=plan.dtype, max_batch=spec.max_batch, side=spec.manifest.size
+            models.reference(spec),
+            device=self.device,
+            dtype=plan.dtype,
+            max_batch=None if isinstance(spec.max_batch, str) else spec.max_batch,
+            side=spec.manifest.size,
+            channels_last=spec.channels_last,
+            compile_mode=spec.compile,
         )
         if model.digest != plan.model:
             raise RunError(f"the model's weights changed since {self.run.path} was planned; `etabench run` plans it anew")
@@ -85,8 +95,18 @@ class Worker:
         return model
 
     def at_once(self, index: int) -> int:
-        """How many units of a plan entry are made together: 1 for an editor that would only loop over them."""
-        return self.batch if registry.load_editor(self.run.plan.entries[index].target).batches else 1
+        """How many units of a plan entry are made together: 1 for an editor that would only loop over them.
+
+        `auto` is 1 on a CPU, where nothing is gained, and on a GPU as many as fill one call with both predictions of all their values.
+        """
+        entry = self.run.plan.entries[index]
+        if not registry.load_editor(entry.target).batches:
+            return 1
+        if isinstance(self.batch, int):
+            return self.batch
+        if not (entry.needs_model and self.device.startswith("cuda")):
+            return 1
+        return min(MOST_AT_ONCE, max(1, self.model.max_batch // (2 * len(entry.values))))
 
     def editor(self, index: int) -> Editor[Any]:
         """The editor of a plan entry, bound to the model if it needs one."""
@@ -277,7 +297,7 @@ class Worker:
             facts=plain(editor.facts(state), "facts") | ({"prompt_tokens_cut": cut} if cut else {}) | halved,
             fair_play=plain(asdict(editor.fair_play()), "fair_play"),
             provenance=sample.provenance,
-            worker=self._about() | {"batch": cost.units},
+            worker=self._about() | {"batch": cost.units} | ({"max_batch": self.model.max_batch} if entry.needs_model else {}),
         )
         record.encoded()  # what it cannot hold is a failure of this unit
         return record, files | {names[name]: png_bytes(picture) for name, picture in pictures.items()}

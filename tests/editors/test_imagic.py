@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from diffusers.models import modeling_utils
 
-from editors import Cancelled, DiffusionModel, EditTask
+from editors import Cancelled, DiffusionModel, EditTask, MissingInput
 from editors.imagic import Imagic, interpolate
 
 
@@ -140,6 +141,63 @@ def test_where_there_is_no_room_even_so_it_fails(model: DiffusionModel, task: Ed
     monkeypatch.setattr(DiffusionModel, "denoising_loss", full)
     with pytest.raises(torch.OutOfMemoryError):
         make(model, embedding_steps=3).prepare(task)
+
+
+def test_adam_in_8_bits_keeps_small_moments_and_tunes_all_weights(
+    model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = pytest.importorskip(
+        "bitsandbytes.optim", reason="an extra of its own: wherever it is, diffusers imports it and it has its say"
+    )
+    made: list[Any] = []
+    whole = library.Adam8bit.__init__
+
+    def watch(self: Any, *given: Any, **options: Any) -> None:
+        made.append(self)
+        whole(self, *given, **options)
+
+    monkeypatch.setattr(library.Adam8bit, "__init__", watch)
+    state, plain = make(model, tune="full_8bit").prepare(task), make(model).prepare(task)
+    assert len(made) == 1, "the embedding is small, and has Adam's own"
+    assert torch.equal(state.e_opt, plain.e_opt)
+    assert state.trained_weights == plain.trained_weights
+    kept = {weight.numel() >= 4096: moments["state1"].dtype for weight, moments in made[0].state.items()}
+    assert kept == {True: torch.uint8, False: torch.float32}, "the library leaves small tensors as they are"
+    tuned, untuned = state.tuned.unet.state_dict(), model.unet.state_dict()
+    gap = sum(float((tuned[name] - t).abs().sum()) for name, t in plain.tuned.unet.state_dict().items())
+    moved = sum(float((untuned[name] - t).abs().sum()) for name, t in plain.tuned.unet.state_dict().items())
+    # rounding of the moments is a few per cent, and four steps hardly add it up
+    assert 0 < gap < 0.2 * moved
+    assert make(model, tune="full_8bit").facts(state)["tune"] == "full_8bit"
+
+
+def test_the_weights_alone_have_the_optimiser_of_8_bits(
+    model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    class Adam8bit(torch.optim.Adam):
+        def __init__(self, over: list[torch.Tensor], lr: float) -> None:
+            made.append(len(over))
+            super().__init__(over, lr=lr)
+
+    monkeypatch.setitem(sys.modules, "bitsandbytes", SimpleNamespace(optim=SimpleNamespace(Adam8bit=Adam8bit)))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", SimpleNamespace(Adam8bit=Adam8bit))
+    monkeypatch.setattr("editors.imagic.find_spec", lambda name: name)
+    state, plain = make(model, tune="full_8bit").prepare(task), make(model).prepare(task)
+    assert made == [len(list(model.unet.parameters()))]
+    assert all(
+        torch.equal(ours, its) for ours, its in zip(state.tuned.unet.parameters(), plain.tuned.unet.parameters(), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("tune", "extra"), [("lora", "peft"), ("full_8bit", "bitsandbytes")])
+def test_a_package_that_is_not_there_is_named(
+    model: DiffusionModel, tune: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("editors.imagic.find_spec", lambda name: None)
+    with pytest.raises(MissingInput, match=f"needs the package {extra}, which is not installed: pip install 'etabench"):
+        make(model, tune=tune)
 
 
 def test_one_fit_serves_every_eta(model: DiffusionModel, task: EditTask) -> None:

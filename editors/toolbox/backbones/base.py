@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from editors.task import FAMILIES
+from editors.toolbox.compiled import Compiled
 from editors.toolbox.schedule import Schedule
 
 __all__ = ["Backbone", "Part", "encoder", "factor_of", "network", "pooled", "tokenizer", "unpooled"]
@@ -79,6 +80,8 @@ class Backbone(ABC):
     ) -> None:
         """Take the loaded parts (None for one that is absent), the scheduler's configuration and ``model_index.json``."""
         self.loaded, self.index = dict(parts), dict(index or {})
+        self.compiled: Compiled | None = None
+        """The network as it is called where no gradient is kept; None is the network itself."""
         self.scheduler = self.noise_levels(scheduler_config)
         self.check()
 
@@ -95,13 +98,19 @@ class Backbone(ABC):
         return self.loaded[self.denoiser]
 
     @property
+    def called(self) -> Any:
+        """What ``evaluate`` calls: the network, or what it was compiled to where no gradient is kept."""
+        return self.network if self.compiled is None or torch.is_grad_enabled() else self.compiled
+
+    @property
     def networks(self) -> list[Any]:
         """All that has weights."""
         return [self.loaded[name] for name, part in self.parts.items() if part.stem and self.loaded.get(name) is not None]
 
     def replaced(self, *, network: Any = None, vae: Any = None) -> Backbone:
-        """The same with another network or autoencoder; the rest is shared."""
+        """The same with another network, which is not compiled, or autoencoder; the rest is shared."""
         other = copy.copy(self)
+        other.compiled = self.compiled if network is None else None
         other.loaded = self.loaded | {self.denoiser: network or self.network, "vae": vae or self.vae}
         return other
 

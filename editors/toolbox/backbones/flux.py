@@ -70,7 +70,7 @@ class Flux(FlowBackbone):
         sides = (torch.arange(side // 2, device=x.device, dtype=dtype) for side in (h, w))
         rows, columns = torch.meshgrid(*sides, indexing="ij")
         places = torch.stack([torch.zeros_like(rows), rows, columns], dim=-1).view(-1, 3)
-        output = self.network(
+        output = self.called(
             hidden_states=patches.to(dtype),
             timestep=timesteps.to(dtype) / 1000,
             guidance=guidance,

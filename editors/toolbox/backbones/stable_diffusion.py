@@ -76,5 +76,5 @@ class StableDiffusion(DiffusionBackbone):
 
     def evaluate(self, x: Tensor, timesteps: Tensor, context: Tensor, guidance: Tensor | None, **others: Any) -> Tensor:
         dtype = self.network.dtype
-        output: Tensor = self.network(x.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **others).sample
+        output: Tensor = self.called(x.to(dtype), timesteps, encoder_hidden_states=context.to(dtype), **others).sample
         return output.float()

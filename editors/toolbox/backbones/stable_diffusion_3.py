@@ -54,7 +54,7 @@ class StableDiffusion3(FlowBackbone):
     def evaluate(self, x: Tensor, timesteps: Tensor, context: Tensor, guidance: Tensor | None, **others: Any) -> Tensor:
         dtype = self.network.dtype
         hidden, vector = unpooled(context.to(dtype), self.network.config.pooled_projection_dim)
-        output: Tensor = self.network(
+        output: Tensor = self.called(
             hidden_states=x.to(dtype), timestep=timesteps, encoder_hidden_states=hidden, pooled_projections=vector, **others
         ).sample
         return output.float()

@@ -68,7 +68,7 @@ class StableDiffusionXL(DiffusionBackbone):
         height, width = (self.factor * side for side in x.shape[-2:])
         size = sent(torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype), x.device).expand(len(x), -1)
         conditions = {"text_embeds": vector, "time_ids": size}
-        output: Tensor = self.network(
+        output: Tensor = self.called(
             x.to(dtype), timesteps, encoder_hidden_states=hidden, added_cond_kwargs=conditions, **others
         ).sample
         return output.float()

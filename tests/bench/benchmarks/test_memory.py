@@ -13,6 +13,8 @@ from bench import registry
 from bench.benchmarks import memory
 from bench.benchmarks.emulated import on_card, unavailable
 from bench.benchmarks.sizes import SIZES
+from bench.commands.room import measured
+from editors.toolbox.speed import MEMORY_SHARE
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(unavailable()), reason=unavailable())]
 
@@ -33,6 +35,7 @@ def taken(card: Any) -> dict[str, Any]:
     from bench.benchmarks.sizes import SIZES, model_of, task_of
     from bench.devices import deterministic
     from bench.toybox.embedded import with_ranker
+    from editors.toolbox.speed import fitting
 
     model = model_of(SIZES["SD 1.5"], "float16")
     weights = torch.cuda.memory_allocated() / 2**30
@@ -59,6 +62,9 @@ def taken(card: Any) -> dict[str, Any]:
     found["imagic"] = peak_of(edit("imagic", 512, (1.0,), steps=1, embedding_steps=1, unet_steps=1))
     found["direct_inversion at 1024"] = peak_of(edit("direct_inversion", 1024, (0.5, 1.0), steps=2))
     found["ledits_pp at 1024"] = peak_of(edit("ledits_pp", 1024, (0.5, 1.0), steps=2))
+    free = torch.cuda.mem_get_info()[0] / 2**30
+    fit = fitting(model, 1024)
+    found["room"] = {"items": fit, "share": peak_of(lambda: model.predict(latents[:1].expand(fit, -1, -1, -1), 500, text)) / free}
     guided = edit("blended_diffusion", 512, (1.0,), steps=1, candidates=4)
     found["blended_diffusion"] = peak_of(guided)
     found["64 predictions"] = peak_of(lambda: model.predict(latents, 500, text))
@@ -100,8 +106,17 @@ def test_what_is_out_of_memory_is_done_in_halves(gib: dict[str, Any]) -> None:
     assert gib["64 predictions on 4"] < 4 - gib["weights"] < gib["64 predictions"]
 
 
+def test_one_measured_step_tells_how_many_items_have_room(gib: dict[str, Any]) -> None:
+    items, share = gib["room"]["items"], gib["room"]["share"]
+    assert 8 <= items <= 1024
+    assert items & (items - 1) == 0, "a power of two"
+    # what two items take also counts what one call takes whatever its items; the power below may be half of what fits
+    assert 0.3 * MEMORY_SHARE < share < MEMORY_SHARE
+
+
 def test_the_page_says_what_is_measured() -> None:
     table = page()
+    assert table == measured(), "what the page shows, `etabench doctor` tells"
     assert [name.split(",")[0] for name in table] == list(SIZES)
     for column, size in zip(table.values(), SIZES.values(), strict=True):
         fit = {row for row, (name, _) in memory.EDITORS.items() if not registry.load_editor(name).misfit(size.family)}

@@ -82,6 +82,7 @@ WORDS: dict[str, Check] = {
     "anyOf": of_any,
     "oneOf": of_one,
     "type": of_type,
+    "const": lambda value, schema, _: [] if value == schema["const"] else ["not the only choice"],
     "enum": lambda value, schema, _: [] if value in schema["enum"] else ["none of the choices"],
     "required": lambda value, schema, _: sorted(set(schema["required"]) - value.keys()) if isinstance(value, dict) else [],
     "properties": of_keys,

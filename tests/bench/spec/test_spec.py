@@ -146,6 +146,26 @@ def test_overrides(spec_file: Path, override: str, read: Any, expected: Any) -> 
     assert read(load_spec(spec_file, [override])) == expected
 
 
+@pytest.mark.parametrize(
+    ("override", "place"),
+    [("model.path=/models/one", {"path": "/models/one"}), ("model.hub=a/b", {"hub": "a/b"}), ("model.revision=main", None)],
+)
+def test_a_place_of_the_model_stands_for_the_one_of_the_file(tmp_path: Path, override: str, place: dict[str, str] | None) -> None:
+    for before in ("toybox", {"hub": "x/y", "revision": "v1", "allow_pickle": True}):
+        file = write(tmp_path, {"model": before})
+        if place is None and before == "toybox":
+            with pytest.raises(SpecError, match="revision applies to hub models only"):
+                load_spec(file, [override])
+            continue
+        model = load_spec(file, [override]).model
+        assert model is not None
+        found = model.model_dump(include={"name", "path", "hub", "revision"}, exclude_none=True)
+        assert found == (place or {"hub": "x/y", "revision": "main"})
+        assert model.allow_pickle == (before != "toybox")
+    later = load_spec(file, [override, "model.hub=b/c", "model.revision=v2"]).model if place else None
+    assert later is None or (later.name, later.path, later.hub, later.revision) == (None, None, "b/c", "v2")
+
+
 def test_later_overrides_win(spec_file: Path) -> None:
     assert load_spec(spec_file, ["limit=3", "limit=4"]).limit == 4
 
