@@ -84,6 +84,13 @@ def _overlaps(t: Tensor) -> bool:
     return any(stride == 0 and size > 1 for stride, size in zip(t.stride(), t.size(), strict=True))
 
 
+def _widened(x: Any, low: torch.dtype) -> Any:
+    """A tensor of dtype ``low``, or that dtype itself, as softmax's backward pass is told it, in float32; all else as it is."""
+    if isinstance(x, Tensor):
+        return x.float() if x.dtype == low else x
+    return torch.float32 if x is low else x
+
+
 def _batch_norm(*arguments: Any) -> tuple[Tensor, ...]:
     return (*aten.native_batch_norm.default(*arguments), torch.empty(0, dtype=torch.uint8))
 
@@ -114,7 +121,7 @@ def computed(call: Call) -> Any:
     statistics = ("native_group_norm_backward", "native_layer_norm_backward")  # theirs are float32 beside halves
     widened = low is not None and name in IN_FLOAT32 and (name in statistics or torch.float32 not in dtypes)
     if widened:
-        given = _mapped(lambda x: x.float() if isinstance(x, Tensor) and x.dtype == low else x, given)
+        given = _mapped(lambda x: _widened(x, low), given)
     new_args, new_kwargs = given
     if "device" in new_kwargs:
         new_kwargs["device"] = torch.device("cpu")
