@@ -60,6 +60,7 @@ def run(
     from bench.commands.fetch import bring, lacking, weights_lacking
     from bench.commands.outlook import ahead
     from bench.devices import pick_device
+    from bench.store.packing import packing_along
     from bench.workers.executors import execute
 
     resolved = anchored(spec, Path.cwd()) if isinstance(spec, Spec) else open_spec(spec, overrides, trust=trust)
@@ -73,9 +74,12 @@ def run(
     planned, manifest = plan(resolved, pins)
     changed = _changes(folder, planned, manifest)
     keys = {unit.key for unit in planned.units}
-    records = {record.key: record for record in folder.records(keys)}
-    worn = {key: file for key, record in records.items() if record.status == "done" and (file := folder.damaged(record))}
-    if scorable and (worn or keys - records.keys()):
+    there, worn = 0, dict[str, Path]()
+    for record in folder.records(keys):
+        there += 1
+        if record.status == "done" and (file := folder.damaged(record)):
+            worn[record.key] = file
+    if scorable and (worn or there < len(keys)):
         from bench.scoring import preflight
 
         bring(weights_lacking(resolved), progress)
@@ -86,16 +90,15 @@ def run(
     with folder.hold(resolved, planned):
         folder.clean()
         folder.settle(keys)
-        for record in list(folder.records(keys)):
-            if record.status == "failed" or (record.key in worn and folder.damaged(record)):
-                folder.discard(record.key)
+        made = folder.records(keys)
+        folder.discard(*[r.key for r in made if r.status == "failed" or (r.key in worn and folder.damaged(r))])
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
         folder.share_samples()
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
         with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
             for said in filter(None, (manifest.about, changed, _worn(worn, planned), *outlook)):
                 advance(0, said)
-            execute(folder, planned, options, advance)
+            execute(folder, planned, options, packing_along(folder, resolved.pack_above, advance))
     return folder
 
 
@@ -248,7 +251,7 @@ def pin(spec: Spec, folder: Run) -> tuple[Spec, dict[str, str]]:
     if spec.reference is not None and spec.reference.kind == "folder":
         folder_pictures(spec.reference.folder)
     try:
-        known = folder.plan.pins if (folder.path / "plan.json").is_file() else {}
+        known = folder.plan.pins if folder.plan_file.is_file() else {}
     except RunError:
         known = {}
     return pins.pin(spec, known)
@@ -281,7 +284,7 @@ def default_folder(spec: Spec) -> Path:
 
 def _changes(run: Run, planned: Plan, manifest: Manifest) -> str:
     """What is other than when the folder was planned last, in words. Raises RunError where it belongs to another manifest."""
-    if not (run.path / "plan.json").is_file():
+    if not run.plan_file.is_file():
         return ""
     try:
         before = run.plan

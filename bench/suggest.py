@@ -6,7 +6,7 @@ import difflib
 import reprlib
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "kind_of"]
+__all__ = ["did_you_mean", "kind_of", "shortened"]
 
 MOST = 60
 LONGEST = 60
@@ -52,3 +52,9 @@ def kind_of(value: object) -> str:
     if len(shown) > LONGEST:
         shown = f"{shown[: LONGEST - 3]}..."
     return f"{shown} ({_KINDS.get(type(value), type(value).__name__)})"
+
+
+def shortened(text: str, most: int = 4 * LONGEST) -> str:
+    """A text of a stranger's for a message: in one line, and what is longer than ``most`` letters without its middle, which nobody reads."""
+    half, text = most // 2 - 2, " ".join(text.split())
+    return text if len(text) <= most else f"{text[:half]}...{text[-half:]}"

@@ -142,6 +142,8 @@ class Editor(ABC, Generic[State]):
     """The class of its parameters; every field has a default and a description."""
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named parameter values; the name ``""`` always means the defaults of ``Params``."""
+    grids: ClassVar[Mapping[str, tuple[float, ...]]] = {}
+    """Knob values, ascending, of a curve in those presets that the knob's own grid does not suit."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         """Every editor's ``render`` and ``render_many`` refuse values out of bounds, by ``check_values``, before they begin."""

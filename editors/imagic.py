@@ -86,7 +86,8 @@ class Imagic(Editor[ImagicState]):
        embedding, with the U-Net frozen.
     2. Freeze e_opt and minimise the same loss over the U-Net.
     3. Sample from noise with e(eta) = eta e_tgt + (1 - eta) e_opt (Eq. 3) and guidance against the empty text. eta = 0
-       reconstructs the source; 0.6 to 0.8 is the useful range for most pictures.
+       reconstructs the source; 0.6 to 0.8 is the useful range for most pictures. The paper ends at 1, the target text itself; up
+       to 2 the embedding goes on along the same line, away from the source.
 
     The U-Net is tuned on a copy that the state owns: the shared model is never written to, whatever happens on the way.
     Timesteps and noise come from generators of the unit. Training is in float32 whatever the dtype of the weights; the tuned copy
@@ -106,10 +107,11 @@ class Imagic(Editor[ImagicState]):
     Presets: ``paper_sd`` (and ``paper``) has the values for Stable Diffusion, ``paper_imagen`` those for Imagen's base
     model, whose fine-tuning rate is not published: that of Stable Diffusion stands in. DDIM is the paper's sampler; its
     number of steps and the guidance scale are not given there, and are the usual 50 and 7.5. Stages for super-resolution
-    models do not apply to a latent model. ``lora`` has rank and rate of common LoRA training, published for no Imagic.
+    models do not apply to a latent model. ``toybox`` was chosen on scenes of its own, and its grid goes on to eta 2,
+    where a text follows more closely than at 1. ``lora`` has rank and rate of common LoRA training, published for no Imagic.
 
     The common pipeline implementation has other step counts and rates, extrapolates by default (eta 1.2), draws from
-    the global generator, and keeps the tuned weights for the next picture. Nothing of that is repeated.
+    the global generator, and keeps the tuned weights for the next picture. Nothing of that is repeated, but an eta beyond 1 may be asked for.
     """
 
     name = "imagic"
@@ -118,7 +120,7 @@ class Imagic(Editor[ImagicState]):
     knob = Knob(
         "eta",
         0.0,
-        1.0,
+        2.0,
         (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
         "weight of the target text's embedding against the optimised one",
     )
@@ -134,13 +136,14 @@ class Imagic(Editor[ImagicState]):
         "toybox": {
             "embedding_steps": 80,
             "embedding_lr": 1e-2,
-            "unet_steps": 120,
-            "unet_lr": 2e-4,
-            "draws": 4,
+            "unet_steps": 150,
+            "unet_lr": 1e-4,
+            "draws": 1,
             "steps": 25,
-            "guidance": 5.0,
+            "guidance": 3.0,
         },
     }
+    grids: ClassVar[Mapping[str, tuple[float, ...]]] = {"toybox": (0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)}
 
     def __init__(self, model: DiffusionModel | None, params: ImagicParams) -> None:
         super().__init__(model, params)

@@ -65,6 +65,7 @@ class PairBatch:
         truths: ground-truth edits, None where unknown.
         source_classes: classes of the sources, None where unknown; left out, all are unknown.
         target_classes: classes that the edits should have, likewise.
+        categories: kinds of edits, likewise.
 
     Raises:
         MetricError: the lists differ in length.
@@ -78,9 +79,10 @@ class PairBatch:
     truths: list[Image | None]
     source_classes: list[str | None] = field(default_factory=list)
     target_classes: list[str | None] = field(default_factory=list)
+    categories: list[str | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name in ("source_classes", "target_classes"):
+        for name in ("source_classes", "target_classes", "categories"):
             if not getattr(self, name):
                 object.__setattr__(self, name, [None] * len(self.edits))
         lengths = {name: len(rows) for name, rows in vars(self).items()}

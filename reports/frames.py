@@ -209,6 +209,9 @@ COLUMNS: dict[str, dict[str, str]] = {
         "low": "lower end of the 95 % interval",
         "high": "upper end of it",
         "n": "edits",
+        "change": "mean difference to the first turn of the same session and seed; 0 for a first turn",
+        "change_low": "lower end of its 95 % interval; NaN for a first turn",
+        "change_high": "upper end of it",
         "higher_is_better": "direction of the metric, empty where it has none",
     },
     "judges": {

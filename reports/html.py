@@ -27,6 +27,7 @@ _STYLES = ("style.css", "viewer/viewer.css")
 _SCRIPTS = ("script.js", *(f"viewer/{name}.js" for name in ("model", "list", "stage", "choice", "sample", "viewer")))
 _LOWER = (
     "protocol",
+    "turn_curves",
     "turns",
     "differences",
     "attainment",

@@ -22,6 +22,7 @@ from reports.style import Look, looks
 from reports.tables import Table, tables
 from reports.text import inert, printable
 from reports.tradeoff import distance_plane, tradeoff_plane
+from reports.turns import turn_panels
 from reports.viewer.columns import as_json, columns
 from reports.viewer.grid import Grid
 from reports.viewer.pictures import State, data_uris, put_pictures
@@ -38,6 +39,7 @@ FIGURES = (
     "cost",
     "masks",
     "metric_curves",
+    "turn_curves",
     "judges",
 )
 TABLES = ("protocol", "turns", "differences", "hypervolumes", "gains", "seeds", "coverage")
@@ -75,7 +77,7 @@ def _looks(data: ReportData) -> dict[str, Look]:
 
 
 def _draw(data: ReportData, look: dict[str, Look]) -> list[Drawing]:
-    """The figures of the page. What a run has not is said; judges are not part of most runs and not missed."""
+    """The figures of the page. What a run has not is said; judges and sessions are not part of most runs and not missed."""
     judges = [judges_figure(data)] if len(data.judges) else []
     if data.judges_only:
         return judges
@@ -89,6 +91,7 @@ def _draw(data: ReportData, look: dict[str, Look]) -> list[Drawing]:
         cost_panels(data, look),
         mask_dots(data, look),
         metric_panels(data, look),
+        *([turn_panels(data, look)] if len(data.turns) else []),
         *judges,
     ]
 

@@ -40,6 +40,7 @@ QUICK: Mapping[str, Any] = {
     "inner_steps": 2,
     "jump_length": 2,
     "jump_n_sample": 2,
+    "regularisation_steps": 1,
 }
 """Small values of the parameters that decide how long an edit takes, for every editor that has them."""
 
@@ -111,6 +112,10 @@ SPECIAL: Mapping[str, Mapping[str, Any]] = {
     },
     "flowedit": {"model": _flow_model},
     "rf_inversion": {
+        "model": _flow_model,
+        "skip": {"more_is_further_from_the_source": "the checkpoint is random, so what its flow leads to means nothing"},
+    },
+    "rf_solver": {
         "model": _flow_model,
         "skip": {"more_is_further_from_the_source": "the checkpoint is random, so what its flow leads to means nothing"},
     },

@@ -19,8 +19,9 @@ FILE = Path(__file__).parent / "baselines" / "identities.json"
 SPECS = ("ci", "demo", "imagic-fig9", "diffedit-tradeoff", "validate", "calibration")
 NEEDS_WEIGHTS = {
     *("aesthetic", "dino_image", "dino_structure", "dreamsim", "flexit_accuracy", "pickscore", "pie_bench_structure", "siglip"),
+    *("judge_prompts", "pyiqa"),
 }
-"""Metrics without a network of their own on ToyBox."""
+"""Metrics without a network, prompts or a measure of their own on ToyBox."""
 
 
 def units() -> dict[str, Any]:

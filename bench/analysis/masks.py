@@ -49,7 +49,7 @@ def mask_quality(run: Run, plan: Plan, records: Mapping[str, Record]) -> pd.Data
         wanted = run.keep(sample).get("mask")
         if record.facts.get("mask_from") == MADE_ELSEWHERE or wanted is None:
             continue
-        made, truth = _read(run.own(run.units / unit.key / record.pictures["mask"])), _read(run.own(wanted))
+        made, truth = _read(run.picture(record, record.pictures["mask"])), _read(run.own(wanted))
         if made is None or truth is None or made.shape != truth.shape:
             continue
         for measure, value in overlap(made, truth).items():

@@ -8,7 +8,7 @@ enters, and edits of one picture stay together whichever category they are in.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["by_protocol", "departures", "note", "protocol_in"]
 
-NETWORKS = frozenset({"net", "model", "pretrained", "weights", "quick_gelu"})
+NETWORKS = frozenset({"net", "model", "pretrained", "weights", "quick_gelu", "features"})
 """Parameters that say where a network lies; a run may have the same one from elsewhere."""
 NOWHERE = Interval(np.nan, np.nan, np.nan, 0, 0)
 
@@ -69,6 +69,10 @@ def departures(spec: Spec, plan: Plan) -> list[str]:
         found.append(f"seeds {', '.join(map(str, spec.seeds))} instead of {', '.join(map(str, protocol.seeds))}")
     if spec.chain != protocol.chain:
         found.append(f"turns from the {spec.chain} chain")
+    if protocol.reference and (spec.reference is None or spec.reference.kind not in ("manifest", "folder")):
+        found.append(
+            f"set metrics compare with {spec.reference.kind if spec.reference else 'truths'} instead of {protocol.reference}"
+        )
     beside = Counter(name for sample in plan.samples for name in sample.provenance)
     found += [f"{name} of {number} samples from a sidecar" for name, number in beside.items()]
     if spec.partial:
@@ -90,18 +94,20 @@ class _Run:
     """The scores of a run as a protocol asks for them."""
 
     def __init__(self, spec: Spec, plan: Plan, scores: Scores, protocol: Protocol) -> None:
-        self._plan, self._scores, self._protocol = plan, scores, protocol
+        self._plan, self._scores, self._protocol, self._given = plan, scores, protocol, spec.given
         self._items = [Asked(item.name, item.params) for item in spec.metrics]
         self._names = spec.table_names(_own_name)
         groups: Any = scores.pairs.groupby(["editor", "value", "metric"], sort=False)
         self._cells = {(str(editor), float(value), str(metric)): cell for (editor, value, metric), cell in groups}
+        sets: Any = scores.sets.to_dict("records")
+        self._sets = {(str(row["editor"]), float(row["value"]), str(row["metric"])): row for row in sets}
         self._followed = {sample.previous for sample in plan.samples}
         self._prints = dict(zip(scores.pairs["metric"], scores.pairs["fingerprint"], strict=True))
 
     def published(self, column: ProtocolColumn, editor: str, value: float) -> dict[str, Any]:
         """Metric, mean, interval, n, expected and reason of the published form."""
         metric, interval, reason = self._of(column.metric, column, editor, value)
-        expected = len(self._units(column, editor))
+        expected = len(self._units(column, editor, first_seed=(editor, value, metric) in self._sets))
         if column.metric and not reason and interval.n < expected:
             reason = f"{interval.n} of {expected} edits have a finite score"
         return {
@@ -121,15 +127,12 @@ class _Run:
         """Name in tables, mean with interval, and why there is none."""
         if asked is None:
             return "", NOWHERE, ""
+        asked = asked.filled(self._given)
         name = self._named(asked)
-        if not name:
-            return (
-                "",
-                NOWHERE,
-                f"the run does not score {asked.words}" if asked.registered else f"no metric {asked.name} is registered",
-            )
-        if name in self._scores.failed:
-            return name, NOWHERE, f"the metric failed: {self._scores.failed[name]}"
+        if reason := self._lacking(asked, name):
+            return name, NOWHERE, reason
+        if (editor, value, name) in self._sets:
+            return name, *self._of_set(column, self._sets[editor, value, name])
         cell = self._cells.get((editor, value, name))
         if cell is None:
             return name, NOWHERE, "not scored"
@@ -142,18 +145,39 @@ class _Run:
             scores, clusters = _moved(scores[finite], counted["category"].to_numpy()[finite]), clusters[finite]
         return name, _within(mean_interval(scores, clusters.tolist()), Range(low, high)), ""
 
+    def _lacking(self, asked: Asked, name: str) -> str:
+        """Why there are no scores of a metric of that name in tables, empty for one that the run has none of."""
+        if not asked.registered:
+            return f"no metric {asked.name} is registered"
+        if not name and asked.needs:
+            wanted = "; ".join(f"{need}: {self._protocol.needs[need]}" for need in asked.needs)
+            return f"it needs what only you have, `--set given.{asked.needs[0]}=...`: {wanted}"
+        if not name:
+            return f"the run does not score {asked.words}"
+        return f"the metric failed: {self._scores.failed[name]}" if name in self._scores.failed else ""
+
+    def _of_set(self, column: ProtocolColumn, row: Mapping[str, Any]) -> tuple[Interval, str]:
+        """The value of a set metric with its interval, and why there is none; it knows whole sets alone."""
+        if column.category or column.captions != "all" or self._protocol.samples != "all":
+            return NOWHERE, "a set metric has no value of a part of the samples"
+        n = int(row["n"])
+        interval = Interval(float(row["score"]), float(row["low"]), float(row["high"]), n, n)
+        return interval, "" if np.isfinite(interval.mean) else str(row["note"] or f"undefined for {n} edits")
+
     def _named(self, asked: Asked) -> str:
-        """What the run's tables call a metric of this name and these parameters, networks from elsewhere allowed; empty for none."""
+        """What the run's tables call a metric of this name and these parameters, empty for none; networks, and what nobody gave, may be
+        from elsewhere."""
         pairs = list(zip(self._items, self._names, strict=True))
+        free = NETWORKS | set(asked.open)
         exact = [name for item, name in pairs if item == asked]
-        alike = [name for item, name in pairs if item.name == asked.name and _told(item) == _told(asked)]
+        alike = [name for item, name in pairs if item.name == asked.name and _told(item, free) == _told(asked, free)]
         return next(iter(exact or alike), "")
 
-    def _units(self, column: ProtocolColumn, editor: str) -> set[str]:
-        """Keys of the planned units of an editor that a column is averaged over."""
+    def _units(self, column: ProtocolColumn, editor: str, *, first_seed: bool = False) -> set[str]:
+        """Keys of the planned units of an editor that a column is averaged over; sets hold those of the first seed alone."""
         counted = {place for place, sample in enumerate(self._plan.samples) if self._counts(column, sample)}
-        entries = self._plan.entries
-        return {unit.key for unit in self._plan.units if entries[unit.entry].label == editor and unit.sample in counted}
+        own = [unit for unit in self._plan.units if self._plan.entries[unit.entry].label == editor and unit.sample in counted]
+        return {unit.key for unit in own if not first_seed or unit.seed == self._plan.first_seed}
 
     def _counts(self, column: ProtocolColumn, sample: SampleInfo) -> bool:
         """Whether a column is averaged over a sample."""
@@ -182,8 +206,8 @@ def _scaled(prefix: str, interval: Interval, scale: float) -> Mapping[str, float
     return {f"{prefix}{name}": getattr(interval, name) * scale for name in ("mean", "low", "high")}
 
 
-def _told(asked: Asked) -> dict[str, Any]:
-    return {name: value for name, value in asked.params.items() if name not in NETWORKS}
+def _told(asked: Asked, free: Set[str]) -> dict[str, Any]:
+    return {name: value for name, value in asked.params.items() if name not in free}
 
 
 def _plainly(text: str | None) -> str:

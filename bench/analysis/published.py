@@ -245,7 +245,8 @@ class _Scored:
         if printed.column.why or point is not None:
             return printed.column.why
         rows = self._in_protocol(label, knob, printed.column)
-        return str(rows[0]["reason"]) if printed.protocol and rows else _absent(printed.column)
+        reason = str(rows[0]["reason"]) if printed.protocol and rows else ""
+        return reason or _absent(printed.column)
 
     def _in_protocol(self, label: str, knob: float, column: Column) -> list[dict[str, Any]]:
         table = self._by_protocol
@@ -255,12 +256,17 @@ class _Scored:
     def point(self, label: str, knob: float, printed: Printed) -> Mapping[str, Any] | None:
         """The run's mean for a printed value, by its protocol in printed units; None where it has none, or no value there."""
         column = printed.column
-        if printed.protocol:
-            return next((row for row in self._in_protocol(label, knob, column) if math.isfinite(row["mean"])), None)
         here = self._curves[(self._curves["editor"] == label) & (self._curves["value"] == knob)]
-        for row in here.to_dict("records"):
-            card = self._cards.get(row["fingerprint"], {})
-            asked = all(getattr(column, field) in card.get(field, "") for field in ("masking", "network"))
-            if card.get("name") == column.metric and asked and math.isfinite(row["mean"]):
-                return {str(key): value for key, value in row.items()}
-        return None
+        asked = [row for row in here.to_dict("records") if self._is(column, self._cards.get(row["fingerprint"], {}))]
+        if printed.protocol:
+            names = {row["metric"] for row in asked}
+            rows = [row for row in self._in_protocol(label, knob, column) if math.isfinite(row["mean"])]
+            return next((row for row in rows if row["metric"] in names), None)
+        found = (row for row in asked if math.isfinite(row["mean"]))
+        return next(({str(key): value for key, value in row.items()} for row in found), None)
+
+    @staticmethod
+    def _is(column: Column, card: Mapping[str, Any]) -> bool:
+        """Whether a card is that of what was printed."""
+        told = all(getattr(column, field) in card.get(field, "") for field in ("masking", "network"))
+        return told and card.get("name") == column.metric

@@ -13,6 +13,7 @@ edits that have both scores, as its n says. Beside each mean's own interval stan
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from bench.scoring import Scores
 from bench.scoring.axes import Axes, Axis
 from bench.scoring.tables import check_unmixed
 from bench.store import Record, Run
+from bench.store.record import NOTHING
 from reports.cells import finite
 from reports.frames import COLUMNS
 
@@ -35,8 +37,9 @@ __all__ = ["counts", "curves", "records_by_unit", "tradeoff", "units"]
 
 
 def records_by_unit(run: Run, plan: Plan) -> dict[str, Record]:
-    """The records of the plan's units that have one."""
-    return {record.key: record for record in run.records(dict.fromkeys(unit.key for unit in plan.units))}
+    """The records of the plan's units that have one, without their identities: the plan has these."""
+    found = run.records(dict.fromkeys(unit.key for unit in plan.units))
+    return {record.key: replace(record, identity=NOTHING) for record in found}
 
 
 def units(plan: Plan, records: Mapping[str, Record]) -> pd.DataFrame:

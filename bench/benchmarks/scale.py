@@ -1,4 +1,4 @@
-"""What the harness itself takes by the number of units: plan, run, status, resume, score and report of an editor that costs nothing.
+"""What the harness itself takes by the number of units: plan, run, status, resume, pack, score and report of an editor that costs nothing.
 
 Every step is a process of its own on one run folder, with one worker; pictures are 32 pixels a side, a unit has one edit, and a sample ten
 seeds. CPU seconds are the step's own, imports included; a machine with other work to do makes them larger, not their growth.
@@ -24,12 +24,13 @@ __all__ = ["PAGE", "STEPS", "Shift", "add_arguments", "measure", "prepared", "ru
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 SEEDS = 10
 SIDE = 32
-STEPS = ("plan", "run", "status", "resume", "score", "report")
+STEPS = ("plan", "run", "status", "resume", "pack", "score", "report")
 TEXT = """# Runs by their size
 
 CPU seconds and peak memory (MiB) of each step of a run of an editor that costs nothing, so of the harness itself: one worker, one edit of 32
 pixels a unit, ten seeds a sample, scored by PSNR and MSE. `resume` is `etabench run` on the finished folder. Written by
-`python -m bench.benchmarks scale`; imports are counted, and each step is a process of its own.
+`python -m bench.benchmarks scale`; imports are counted, and each step is a process of its own. `pack` moves the units into shards, as far as
+the run has not done so itself (`pack_above: 10000`), and what comes after reads them there.
 
 {table}
 
@@ -111,6 +112,7 @@ def _step(side: str, spec: str, folder: str) -> None:
     from bench import api
     from bench.commands.status import Watched
     from bench.store import Run
+    from bench.store.packing import pack_units
     from bench.workers.crew import Options
 
     match side:
@@ -120,6 +122,8 @@ def _step(side: str, spec: str, folder: str) -> None:
             api.run(spec, folder, options=Options(executor="inline"))
         case "status":
             Watched(Run.open(folder)).look()
+        case "pack":
+            pack_units(Run.open(folder))
         case "score":
             api.score(folder)
         case "report":

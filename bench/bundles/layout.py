@@ -1,7 +1,8 @@
 """What lies in a bundle: a zip archive of files of a run under the names they have there, and a list of them.
 
     bundle.json            schema, who packed it, and SHA-256 and size of every other file
-    spec.yaml environment.json manifest.json plan.json
+    spec.yaml environment.json manifest.json
+    plan.parquet           or plan.json, of a run that was planned before there were others
     scores/                the tables of the pictures that the run has, and the cards of their metrics
     units/<key>/           record.json and, where pictures are in, the edits and what else the editor drew
     samples/<digest>/      where pictures are in: source, truth and mask as editors and metrics saw them
@@ -22,11 +23,13 @@ from typing import Literal
 
 from bench.errors import BundleError
 
-__all__ = ["LISTING", "NEEDED", "TABLES", "FileEntry", "Listing", "is_picture", "members_of", "stored"]
+__all__ = ["LISTING", "NEEDED", "PLANS", "TABLES", "FileEntry", "Listing", "is_picture", "members_of", "stored"]
 
 LISTING = "bundle.json"
 TABLES = tuple(f"scores/{name}.parquet" for name in ("pairs", "sets", "set_pairs"))
-NEEDED = ("spec.yaml", "environment.json", "manifest.json", "plan.json", *TABLES, "scores/cards.json", "scores/failed.json")
+NEEDED = ("spec.yaml", "environment.json", "manifest.json", *TABLES, "scores/cards.json", "scores/failed.json")
+PLANS = ("plan.parquet", "plan.json")
+"""One of them is needed."""
 _SEVERAL = re.compile(
     r"units/[0-9a-f]{24}/(?:record\.json|[^./\\:\x00-\x1f\x7f][^/\\:\x00-\x1f\x7f]*\.png)"
     r"|samples/[0-9a-f]{16,24}/(?:(?:source|truth|mask)\.png|sha256\.json)"
@@ -82,6 +85,7 @@ def members_of(path: Path, archive: zipfile.ZipFile) -> Sequence[zipfile.ZipInfo
     if sum(head.file_size for head in heads) > path.stat().st_size:
         raise BundleError(f"{path}: its files are larger than it is; nothing of it is read")
     lacking = [name for name in (LISTING, *NEEDED) if name not in seen]
+    lacking += [] if seen.intersection(PLANS) else PLANS[:1]
     if lacking:
         raise BundleError(f"{path} is no bundle: no {', '.join(lacking)}; make one with `etabench pack RUN`")
     return heads
@@ -89,7 +93,7 @@ def members_of(path: Path, archive: zipfile.ZipFile) -> Sequence[zipfile.ZipInfo
 
 def _flaw(head: zipfile.ZipInfo) -> str:
     name = head.filename
-    if name not in (LISTING, *NEEDED) and not _SEVERAL.fullmatch(name):
+    if name not in (LISTING, *NEEDED, *PLANS) and not _SEVERAL.fullmatch(name):
         return "is no file of a bundle"
     if len(name.encode("utf-8", "replace")) > LONGEST:
         return f"has a name of more than {LONGEST} bytes"

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.bundles.layout import LISTING, MOST_BYTES, TABLES, Listing, is_picture, members_of
+from bench.bundles.layout import LISTING, MOST_BYTES, PLANS, TABLES, Listing, is_picture, members_of
 from bench.errors import BundleError, ManifestError, RunError
 from bench.store import Run
 from bench.store.shapes import read_as
@@ -116,7 +116,7 @@ def _check_tables(path: Path, folder: Path) -> None:
     import pyarrow.parquet as pq
     from pyarrow import ArrowException
 
-    for name in TABLES:
+    for name in (*TABLES, *(plan for plan in PLANS[:1] if (folder / plan).is_file())):
         try:
             head = pq.read_metadata(folder / name)
             size = sum(head.row_group(i).total_byte_size for i in range(head.num_row_groups))

@@ -66,7 +66,7 @@ def pack(run: Run, target: Path, *, pictures: bool = False) -> Packed:
 
 def _content(run: Run, scores: Scores, pictures: bool) -> Iterator[tuple[str, bytes]]:
     """The files of the bundle by name, always in one order."""
-    for name in ("spec.yaml", "environment.json", "manifest.json", "plan.json"):
+    for name in ("spec.yaml", "environment.json", "manifest.json", run.plan_file.name):
         yield name, _read(run, run.path / name)
     for name in ("pairs", "sets", "set_pairs"):
         buffer = io.BytesIO()
@@ -81,12 +81,19 @@ def _content(run: Run, scores: Scores, pictures: bool) -> Iterator[tuple[str, by
             yield f"units/{unit.key}/record.json", record.encoded()
             run.bring([record] if pictures else ())
             for file in sorted([*(edit.file for edit in record.edits), *record.pictures.values()]) if pictures else ():
-                yield f"units/{unit.key}/{file}", _read(run, run.units / unit.key / file)
+                yield f"units/{unit.key}/{file}", _picture(run, unit.key, file)
     if pictures:
         for sample in sorted(run.plan.samples, key=lambda sample: sample.digest):
             for path in sorted([*(kept := run.keep(sample)).values(), kept["source"].with_name("sha256.json")]):
                 if path.is_file():
                     yield f"samples/{path.parent.name}/{path.name}", _read(run, path)
+
+
+def _picture(run: Run, key: str, file: str) -> bytes:
+    try:
+        return run.kept.read(key, file)
+    except OSError as error:
+        raise _unreadable(run.kept.where(key, file), error) from error
 
 
 def _read(run: Run, path: Path) -> bytes:
@@ -95,6 +102,8 @@ def _read(run: Run, path: Path) -> bytes:
     try:
         return read_regular(run.own(path), MOST_BYTES)
     except OSError as error:
-        raise RunError(
-            f"{path} cannot be read ({error.strerror or error}); `etabench run` on the folder makes it anew"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> RunError:
+    return RunError(f"{path} cannot be read ({error.strerror or error}); `etabench run` on the folder makes it anew")

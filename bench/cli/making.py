@@ -11,7 +11,7 @@ import typer
 from bench.cli.app import Address, RunArgument, Scratch, Settings, SpecArgument, Trust, app, last_words, scratch_at, show_report
 from bench.commands import console
 
-__all__ = ["fetch", "import_", "report", "run", "score"]
+__all__ = ["fetch", "import_", "pack_units", "report", "run", "score"]
 
 INTERRUPTED = 130
 """Exit code, as shells have it for SIGINT."""
@@ -206,6 +206,18 @@ def score(
     found = f"{len(scores.pairs)} pair scores and {len(scores.sets)} set scores in {url_of(run) or run}/scores{silent}"
     console.out.print(found, markup=False, soft_wrap=True)
     last_words([unscored(scores)], strict)
+
+
+@app.command()
+def pack_units(run: RunArgument) -> None:
+    """Move finished units from a folder each into a few large parquet files; a run reads both. A large run does so by itself."""
+    from bench.store import Run
+    from bench.store.packing import pack_units as pack_them
+
+    opened = Run.open(run)
+    with opened.hold(opened.spec, opened.plan):
+        packed = pack_them(opened)
+    console.out.print(str(packed), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

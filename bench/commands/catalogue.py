@@ -91,6 +91,12 @@ def _metric(name: str) -> dict[str, Any]:
     return {"name": name, "kind": "pair" if issubclass(cls, PairMetric) else "set", "summary": _summary(cls)}
 
 
+def _preset(cls: type[Any], preset: str) -> str:
+    """The parameters of a preset, and the knob values where they are its own."""
+    grid = {f"grid of {cls.knob.name}": list(cls.grids[preset])} if preset in cls.grids else {}
+    return ", ".join(f"{name} {value!r}" for name, value in {**cls.presets[preset], **grid}.items())
+
+
 def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
     """The row of ``name`` with what only a single thing has room for. Raises ``EtabenchError`` with a suggestion."""
     found = {row["name"]: row for row in rows}
@@ -101,7 +107,7 @@ def one(kind: str, name: str, rows: Rows) -> dict[str, Any]:
         cls = registry.load_editor(name)
         fields = {key: f"{field.description} (default {field.default!r})" for key, field in cls.Params.model_fields.items()}
         row |= {"version": cls.version, "summary": inspect.getdoc(cls) or "", "parameters": fields}
-        row["presets"] = {preset: ", ".join(f"{k} {v!r}" for k, v in given.items()) for preset, given in cls.presets.items()}
+        row["presets"] = {preset: _preset(cls, preset) for preset in cls.presets}
     if kind == "manifests":
         from bench.manifest.benchmarks import benchmarks
 

@@ -105,7 +105,7 @@ def _write(run: Run, scratch: Path, folders: Sequence[str], link: bool) -> Expor
             if sample.digest not in copied:
                 copied[sample.digest] = f"{SOURCES}/{names.within(f'{SOURCES}/', sample.id, '.png')}"
                 _place(run, run.keep(sample)["source"], scratch / copied[sample.digest], link)
-            _place(run, run.edit_path(record, index), scratch / file, link, record.edits[index].sha256)
+            _place_edit(run, record, index, scratch / file, link)
             row = called | {"file": file, "source": copied[sample.digest], "knob": entry.knob}
             row |= {name: getattr(sample, name) or "" for name in ("source_text", "target_text", "category")}
             table.writerow([_cell(row[column]) for column in COLUMNS])
@@ -122,21 +122,37 @@ def _edits(run: Run) -> Iterator[tuple[Unit, Record, int]]:
             yield from ((unit, record, index) for index in range(len(record.edits)))
 
 
-def _place(run: Run, picture: Path, to: Path, link: bool, sha256: str = "") -> None:
-    """Bring a picture of the run, a PNG that lies in it, to a place that is free; of an edit only what its record says."""
+def _place_edit(run: Run, record: Record, index: int, to: Path, link: bool) -> None:
+    """Bring an edit of the run to a place that is free, if it is what its record says."""
+    edit = record.edits[index]
+    where = run.kept.where(record.key, edit.file)
+    try:
+        data = run.kept.read(record.key, edit.file)
+    except OSError as error:
+        raise RunError(f"{where} cannot be read ({error.strerror or error}); {run.kept.remedy(where)}") from error
+    if hashlib.sha256(data).hexdigest() != edit.sha256:
+        raise RunError(f"{where} differs from its record; {run.kept.remedy(where)}")
+    _put(data, where, to, run.edit_path(record, index) if link else None)
+
+
+def _place(run: Run, picture: Path, to: Path, link: bool) -> None:
+    """Bring a picture of the run, a PNG that lies in it, to a place that is free."""
     from editors.toolbox.files import MOST_BYTES, read_regular
 
     try:
         data = read_regular(run.own(picture), MOST_BYTES)
     except OSError as error:
         raise RunError(f"{picture} cannot be read ({error.strerror or error}); delete {picture.parent} and run again") from error
-    if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-        raise RunError(f"{picture} differs from its record; delete {picture.parent} and run again")
+    _put(data, picture, to, picture if link else None)
+
+
+def _put(data: bytes, picture: Path, to: Path, link: Path | None) -> None:
+    """Write the content of a picture of the run, or make a link to it."""
     if not data.startswith(b"\x89PNG"):
         raise RunError(f"{picture} is no PNG; delete {picture.parent} and run again")
     to.parent.mkdir(parents=True, exist_ok=True)
-    if link:
-        os.link(picture, to)
+    if link is not None:
+        os.link(link, to)
     else:
         with to.open("xb") as stream:
             stream.write(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.scoring import Scores
@@ -23,16 +22,13 @@ def gallery(run: Run, records: Mapping[str, Record], scores: Scores) -> tuple[li
     """
     from reports import EditRow, GalleryRow
 
-    def inside(path: Path) -> Path:
-        return run.own(path) if path.is_symlink() else path
-
     plan = run.plan
     heat, maps = _maps(run, scores)
     made: list[list[EditRow]] = [[] for _ in plan.samples]
     for unit in plan.units:
-        record, folder = records.get(unit.key), run.own(run.units / unit.key)
-        edits = [(edit.value, inside(folder / edit.file)) for edit in record.edits] if record else []
-        extras = {name: inside(folder / file) for name, file in record.pictures.items()} if record else {}
+        record = records.get(unit.key)
+        edits = [(edit.value, run.picture(record, edit.file)) for edit in record.edits] if record else []
+        extras = {name: run.picture(record, file) for name, file in record.pictures.items()} if record else {}
         digest = plan.samples[unit.sample].digest
         found = ((edit.value, maps.path(digest, edit.sha256)) for edit in record.edits) if record and maps else ()
         places = {value: path for value, path in found if path is not None}

@@ -27,7 +27,7 @@ def _meta(run: Run) -> dict[str, str]:
     spec, plan = run.spec, run.plan
     manifest = run.head
     model = (spec.model.name or spec.model.path or spec.model.hub) if spec.model else None
-    written = datetime.datetime.fromtimestamp((run.path / "plan.json").stat().st_mtime, tz=datetime.UTC)
+    written = datetime.datetime.fromtimestamp(run.plan_file.stat().st_mtime, tz=datetime.UTC)
     return {
         "date": written.strftime("%Y-%m-%d %H:%M UTC"),
         "spec": spec.description or spec.name,

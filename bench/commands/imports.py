@@ -266,7 +266,7 @@ def stage(layout: Layout, found: Delivered, run: Run) -> None:
     """
     note = {"layout": layout.name, "from": text_of(str(found.folder.resolve()))}
     before = run.path / NOTE
-    if (run.path / "plan.json").is_file() and not before.is_file():
+    if run.plan_file.is_file() and not before.is_file():
         raise RunError(f"{run.path} is a run that was not imported; choose another --out")
     if before.is_file() and _note(before) != note:
         raise RunError(f"{run.path} holds edits of another import ({before}); choose another --out")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from bench.analysis.untold import untold
 from bench.plan import Plan
 from bench.scoring import Scores
 from bench.store import Run, claims
+from bench.toybox.embedded import on_toybox
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +22,8 @@ MOST_NOTES = 6
 
 def notices(run: Run, scores: Scores, *, counts: pd.DataFrame, units: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
     """Sentences about a run. The tables are those of `bench.analysis.summary`, and of `bench.analysis.differences`."""
-    return [*_at_work(run), *_written_beside(run.plan), *_warnings(counts, units, scores, differences)]
+    blind = untold(run.plan, scores) if on_toybox(run.spec) else []
+    return [*_at_work(run), *_written_beside(run.plan), *_warnings(counts, units, scores, differences), *blind]
 
 
 def so_far(run: Run) -> str:

@@ -68,8 +68,7 @@ def _made_of(run: Run, width: float | None) -> str:
     for file in sorted(path for kind in ("*.parquet", "*.json") for path in run.scores.glob(kind)):
         total.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
     for unit in run.plan.units:
-        record = run.units / unit.key / "record.json"
-        total.update(f"{unit.key} {record.stat().st_mtime_ns if record.is_file() else 0}".encode())
+        total.update(f"{unit.key} {run.kept.stamp(unit.key)}".encode())
     for file in sorted(run.scores.glob("maps/*/*.png")):
         total.update(file.name.encode())
     return total.hexdigest()

@@ -83,7 +83,7 @@ class Watched:
     def look(self) -> Status:
         """The status now. Linear in the units; of those that were there before only the folder is looked at."""
         now, times = time.time(), list[float]()
-        known: dict[str, tuple[int, str]] = {}
+        known: dict[str, tuple[int, str]] = dict.fromkeys(self.run.kept.shards.keys() & self._keys, (0, "done"))
         for key, changed in self._changed():
             seen = self._known.get(key)
             known[key] = seen if seen is not None and seen[0] == changed else (changed, self._state(key))

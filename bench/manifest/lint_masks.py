@@ -45,6 +45,9 @@ def mask_oddities(file: PictureFile, header: Header, policy: Policy) -> Iterator
             yield "warning", f"{file.label} is black everywhere; nothing may be edited"
     elif mask.all():
         yield "info", f"{file.label} is white everywhere; scores of the background are undefined"
+    elif mask.size - mask.sum() == 1 and not (mask[0, 0] and mask[-1, -1]):
+        message = f"{file.label} marks every pixel but the {'first' if mask[-1, -1] else 'last'} one"
+        yield "warning", f"{message}, as where run lengths that count from 1 are read as if from 0, or the other way round"
     elif not mask[1:-1, 1:-1].any():
         message = f"{file.label} marks nothing but pixels of the outermost ring; the edit has no region"
         yield "warning", f"{message}, as where a reader adds the ring to a mask that is empty"

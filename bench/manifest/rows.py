@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path, PureWindowsPath
 
 from bench.manifest.pictures import Header, MaskChannel, PictureError, PictureFile, Policy, mask_levels, read_header
-from bench.suggest import did_you_mean, kind_of
+from bench.suggest import did_you_mean, kind_of, shortened
 from editors.toolbox.files import find_file
 
 __all__ = ["Examined", "Problem", "RawRow", "SampleRow", "Source", "examine", "sha256_of"]
@@ -153,7 +153,7 @@ class _Examiner:
         if self.row.problem:
             return Examined(self.row, None, place, [Problem("", self.row.problem)])
         for key in self.row.unknown:
-            self.problems.append(Problem(key, f"unknown field; {did_you_mean(key, self.source.columns.values())}"))
+            self.problems.append(Problem(shortened(key), f"unknown field; {did_you_mean(key, self.source.columns.values())}"))
         id_ = self._id(seen)
         if id_ is not None:
             place += f" (id '{id_}')"
@@ -192,7 +192,7 @@ class _Examiner:
         return self.policy.text(text) if text else None
 
     def _problem(self, name: str, message: str) -> None:
-        self.problems.append(Problem(self.source.columns.get(name, name), message))
+        self.problems.append(Problem(self.source.columns.get(name, name), shortened(message, 1000)))
 
     def _id(self, seen: dict[str, int]) -> str | None:
         value = self.row.values.get("id")

@@ -17,7 +17,7 @@ from bench.suggest import did_you_mean
 from editors.toolbox.files import cache_folder, expanded, text_of
 from editors.toolbox.hub import HubError, Repository, known_reason
 
-__all__ = ["hub_caches", "hub_repository", "read_columns", "read_hub", "read_parquet"]
+__all__ = ["content_of", "hub_caches", "hub_repository", "read_columns", "read_hub", "read_parquet"]
 
 _PICTURES = ("image", "mask", "truth")
 _TEDBENCH = {"original_image", "caption", "edited_image"}
@@ -74,16 +74,27 @@ def _regular(folder: Path, pattern: str) -> Iterator[Path]:
 def read_columns(
     where: str, columns: Mapping[str, str], *, split: str, subset: str | None = None, revision: str | None = None
 ) -> Iterator[dict[str, object]]:
-    """The rows of a dataset of the hub, or of a folder laid out like one, with ``columns``: a name of ours to one of theirs."""
+    """The rows of a dataset of the hub, or of a folder laid out like one, with ``columns``: a name of ours to one of theirs.
+
+    Such a folder holds parquet files, or pictures beside a ``metadata.jsonl`` or ``metadata.csv``.
+    """
     folder = Path(where)
-    local = sorted(_regular(folder, "*.parquet")) if folder.is_dir() else None
-    if local == []:
-        raise ManifestError(f"{where}: no parquet files in this folder")
+    local = sorted(_regular(folder, "*")) if folder.is_dir() else None
+    if local is not None and not any(file.suffix == ".parquet" or file.stem == "metadata" for file in local):
+        raise ManifestError(
+            f"{where}: no parquet files in this folder, and no metadata beside pictures; it holds {content_of(folder)}"
+        )
     table = _load(where, where, subset, revision=revision, split=split, local=local)
     for theirs in columns.values():
         if theirs not in table.column_names:
             raise ManifestError(f"{where}: no column '{theirs}'; it has {', '.join(table.column_names)}")
     yield from (dict(row.values) for row in _raw_rows(table, columns))
+
+
+def content_of(folder: Path) -> str:
+    """What a folder holds, in a few words: `a.json, b and 3 more`, or `nothing`."""
+    found = sorted(each.name for each in folder.iterdir())
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "") or "nothing"
 
 
 def _load(place: str, *args: Any, local: list[Path] | None, **kwargs: Any) -> Any:
@@ -114,13 +125,16 @@ def hub_caches() -> tuple[Path, ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
+    """Neither bars nor log: what ``datasets`` logs of a table that it cannot read stands in what it raises."""
     import datasets
 
-    shown = not datasets.are_progress_bars_disabled()
+    shown, told = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         yield
     finally:
+        datasets.logging.set_verbosity(told)
         if shown:
             datasets.enable_progress_bars()
 

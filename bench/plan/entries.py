@@ -118,7 +118,7 @@ def _entry(item: EditorSpec, on_toybox: bool) -> Entry:
         version=_version(target, cls),
         params=resolved.model_dump(mode="json"),
         knob=knob.name if knob else "",
-        values=_values(label, knob, item.grid),
+        values=_values(label, knob, cls.grids.get(item.preset) if item.grid is None else item.grid),
         anchor=bool(cls.anchor),
         needs=tuple(sorted(cls.needs)),
         needs_model=bool(cls.needs_model),

@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,11 @@ __all__ = ["Plan", "SampleInfo", "Unit", "make_plan", "unit_seed"]
 OF_UNITS = (
     *("description", "manifest", "limit", "samples", "model", "device", "seeds", "editors", "anchors"),
     *("compile", "channels_last", "batch", "max_batch"),
-    *("on_error", "retry", "unit_seconds"),
+    *("on_error", "retry", "unit_seconds", "pack_above"),
 )
 """Keys of a spec that are told by the units or change no number."""
+OWN = ("sample", "sample_id", "seed", "unit_seed")
+"""What of an identity every unit has for itself."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,13 @@ class SampleInfo:
     provenance: dict[str, str] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unit:
     """The grain of work: `entry` and `sample` index the plan; `missing` names inputs the editor needs and the sample lacks.
+
+    What its key hashes is kept in parts, since a plan may have a million units: `settings` is one mapping for all units of an editor,
+    `digest`, `sample_id`, `seed` and `unit_seed` are the unit's own, and `extra` is what few have: `real`, the digest of a picture that
+    is given to the editor, and `before`.
 
     A turn of a session that is edited from the editor's own pictures has in its identity, as `before`, the key of the unit that makes
     these; a first turn has not, and is the unit that it is without a chain.
@@ -69,20 +75,42 @@ class Unit:
     key: str
     entry: int
     sample: int
+    digest: str
+    sample_id: str
     seed: int
-    identity: dict[str, Any]
+    unit_seed: int
+    settings: dict[str, Any] = field(repr=False)
+    extra: dict[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that determines the result, which the key hashes."""
+        own = (self.digest, self.sample_id, self.seed, self.unit_seed)
+        return self.settings | dict(zip(OWN, own, strict=True)) | self.extra
 
     @property
     def before(self) -> str:
         """Key of the unit whose pictures this one edits; empty where it edits its sample's."""
-        return str(self.identity.get("before", ""))
+        return str(self.extra.get("before", ""))
+
+    @property
+    def whole(self) -> bool:
+        """Whether the key is that of the identity."""
+        return self.key == key_of(self.identity)
 
     @classmethod
-    def of(cls, entry: int, sample: int, identity: dict[str, Any], missing: tuple[str, ...] = ()) -> Unit:
-        """The unit with the key that its identity gives: 24 hex of the SHA-256 of canonical JSON."""
-        canonical = json.dumps(identity, sort_keys=True, allow_nan=False)
-        return cls(hashlib.sha256(canonical.encode()).hexdigest()[:24], entry, sample, identity["seed"], identity, missing)
+    def of(cls, entry: int, sample: int, settings: dict[str, Any], own: Mapping[str, Any], missing: tuple[str, ...] = ()) -> Unit:
+        """The unit with the key that its identity gives: the `settings` of its editor and its `own` part."""
+        extra = {name: value for name, value in own.items() if name not in OWN}
+        digest, sample_id, seed, seed_of_unit = (own[name] for name in OWN)
+        key = key_of({**settings, **own})
+        return cls(key, entry, sample, digest, sample_id, seed, seed_of_unit, settings, extra, missing)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """24 hex of the SHA-256 of canonical JSON."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True, allow_nan=False).encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True)
@@ -117,6 +145,14 @@ class Plan:
             found[sample.id] = 1 + found.get(sample.previous or "", 0)
         return found
 
+    @cached_property
+    def sessions(self) -> dict[str, str]:
+        """Sample id to the id of the first turn of its session; itself where there is no turn before it."""
+        found: dict[str, str] = {}
+        for sample in self.samples:
+            found[sample.id] = found.get(sample.previous or "", sample.id)
+        return found
+
     def origins(self, unit: Unit) -> dict[str, str]:
         """Where on the hub all that a unit reads is from, `owner/name@commit` by role; empty where nothing is."""
         entry = self.entries[unit.entry]
@@ -139,10 +175,6 @@ class Plan:
         }
         return {word: number for word, number in found.items() if number}
 
-    def as_dict(self) -> dict[str, Any]:
-        """The content of `plan.json`, which `Run.plan` reads back."""
-        return asdict(self)
-
 
 def make_plan(
     spec: Spec, manifest: Manifest, *, model: str, resolution: int | None, pins: Mapping[str, str] | None = None
@@ -157,9 +189,8 @@ def make_plan(
     _check_axes(spec)
     hub = _origins(spec)
     first = min(spec.seeds)
-    about = [
-        _about(entry, {"model": model, "resolution": resolution, "dtype": spec.dtype}, _kernels(spec), hub) for entry in entries
-    ]
+    networks = {"model": model, "resolution": resolution, "dtype": spec.dtype}
+    settings = [_settings(entry, networks, _kernels(spec), hub) for entry in entries]
     real = RealPictures(spec.reference, manifest, resolution)
     infos: list[SampleInfo] = []
     units: list[Unit] = []
@@ -169,8 +200,8 @@ def make_plan(
         infos.append(_info(sample))
         for index, entry in enumerate(entries):
             for seed in [first] if entry.deterministic else spec.seeds:
-                identity, missing = _identified(entry, sample, seed, about[index], real)
-                unit = Unit.of(index, position, identity | chain.before(sample, index, seed), missing)
+                own, missing = _identified(entry, sample, seed, real)
+                unit = Unit.of(index, position, settings[index], own | chain.before(sample, index, seed), missing)
                 chain.note(sample, index, seed, unit.key)
                 units.append(unit)
     parts = (tuple(entries), tuple(infos), tuple(units))
@@ -245,36 +276,36 @@ def _kernels(spec: Spec) -> dict[str, Any]:
     return {name: value for name in ("compile", "channels_last") if (value := getattr(spec, name))}
 
 
-def _about(entry: Entry, model: dict[str, Any], kernels: dict[str, Any], hub: dict[str, str]) -> dict[str, Any]:
-    """What of the set-up determines the results of an entry: digest of the model, resolution, dtype and unusual kernels if it uses one,
-    commits of the hub if there are any."""
+def _settings(entry: Entry, model: dict[str, Any], kernels: dict[str, Any], hub: dict[str, str]) -> dict[str, Any]:
+    """What of the identity all units of an entry share: its editor, digest of the model, resolution, dtype and unusual kernels if it uses
+    one, commits of the hub if there are any."""
     places = entry.hub | ({"model": hub["model"]} if entry.needs_model and "model" in hub else {})
-    return (model | kernels if entry.needs_model else dict.fromkeys(model)) | ({"hub": places} if places else {})
-
-
-def _identified(
-    entry: Entry, sample: Sample, seed: int, about: dict[str, Any], real: RealPictures
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """All that determines the result of a unit, and the inputs that are missing. `about` is what `_about` says of the entry."""
-    identity: dict[str, Any] = {
-        "sample": sample.digest,
-        "sample_id": sample.id,
+    return {
         "editor": entry.name,
         "version": entry.version,
         "params": entry.hashed_params,
         "values": list(entry.values),
+        **(model | kernels if entry.needs_model else dict.fromkeys(model)),
+        **({"hub": places} if places else {}),
+    }
+
+
+def _identified(entry: Entry, sample: Sample, seed: int, real: RealPictures) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What of the identity is a unit's own, and the inputs that are missing."""
+    own: dict[str, Any] = {
+        "sample": sample.digest,
+        "sample_id": sample.id,
         "seed": seed,
         "unit_seed": unit_seed(seed, sample.id, entry.name),
-        **about,
     }
     missing = [name for name in entry.needs if name != "real" and getattr(sample, name, None) is None]
     if "real" in entry.needs:
         try:
-            identity["real"] = pixel_hash(real.pick(sample, identity["unit_seed"]))
+            own["real"] = pixel_hash(real.pick(sample, own["unit_seed"]))
         except NoRealPicture:
-            identity["real"] = None
+            own["real"] = None
             missing.append("real")
-    return identity, tuple(missing)
+    return own, tuple(missing)
 
 
 def _info(sample: Sample) -> SampleInfo:

@@ -28,7 +28,7 @@ SAMPLES_KEPT = 16
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A run and its planned units that are done, in the plan's order: sample by sample."""
+    """A run and its planned units that are done, in the plan's order: sample by sample. Of their records only the files are kept."""
 
     run: Run
     units: list[tuple[Unit, Record]]
@@ -36,7 +36,7 @@ class Finished:
     @classmethod
     def of(cls, run: Run) -> Finished:
         """The finished part of `run`."""
-        records = {record.key: record for record in run.records(unit.key for unit in run.plan.units)}
+        records = {record.key: record.files_alone() for record in run.records(unit.key for unit in run.plan.units)}
         found = ((unit, records.get(unit.key)) for unit in run.plan.units)
         return cls(run, [(unit, record) for unit, record in found if record and record.status == "done"])
 
@@ -81,7 +81,7 @@ class Edit:
     record: Record
     index: int
 
-    @property
+    @cached_property
     def name(self) -> tuple[str, float]:
         """Key of the unit and knob value: what a score belongs to."""
         return self.record.key, self.record.edits[self.index].value

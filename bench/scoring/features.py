@@ -15,6 +15,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import ScoreError
@@ -32,6 +33,8 @@ __all__ = ["FeatureStore", "Shelf", "extraction", "text_key"]
 
 SECONDS_BETWEEN_SHARDS = 30.0
 ROWS_PER_SHARD = 8192
+SHARDS_IN_MEMORY = 2
+"""Readers come in the order in which features are made."""
 
 
 def text_key(text: str) -> str:
@@ -64,38 +67,42 @@ class FeatureStore:
 
 
 class Shelf:
-    """Features by content, of one extractor."""
+    """Features by content, of one extractor. Those that a shard holds are read from it when they are asked for."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._rows: dict[str, NDArray[Any]] = {}
+        self._width: int | None = None
+        self._places: dict[str, tuple[Path, int]] = {}
+        """Content to its shard and the row in it."""
         self._unsaved: dict[str, NDArray[Any]] = {}
         self._saved_at = time.monotonic()
+        self._shard = lru_cache(maxsize=SHARDS_IN_MEMORY)(_rows_of)
         for shard in sorted(folder.glob("*.safetensors")):
-            found = _read(shard)
-            if {row.shape for row in found.values()} <= {row.shape for row in list(self._rows.values())[:1] or found.values()}:
-                self._rows.update(found)
+            keys, width = _read(shard)
+            if keys and self._width in (None, width):
+                self._width = width
+                self._places.update((key, (shard, row)) for row, key in enumerate(keys))
 
     def __contains__(self, key: str) -> bool:
-        return key in self._rows
+        return key in self._places or key in self._unsaved
 
     def add(self, keys: Sequence[str], rows: NDArray[Any]) -> None:
         """Keep `rows` (n, d) under `keys`; now and then they go to the disk.
 
         Raises ScoreError where the extractor gave another number of rows, or of dimensions than before.
         """
-        known = next(iter(self._rows.values()), None)
-        if rows.ndim != 2 or len(rows) != len(keys) or (known is not None and rows.shape[1:] != known.shape):
-            before = "" if known is None else f", {known.shape[0]} dimensions before"
+        known = self._width
+        if rows.ndim != 2 or len(rows) != len(keys) or known not in (None, rows.shape[1]):
+            before = "" if known is None else f", {known} dimensions before"
             raise ScoreError(f"an extractor gave features of shape {rows.shape} for {len(keys)} inputs{before}")
+        self._width = rows.shape[1]
         self._unsaved.update(zip(keys, rows, strict=True))
-        self._rows.update(self._unsaved)
         if len(self._unsaved) >= ROWS_PER_SHARD or time.monotonic() - self._saved_at > SECONDS_BETWEEN_SHARDS:
             self.save()
 
     def fill(self, keys: Sequence[str], items: Sequence[Any], extract: Callable[[list[Any]], NDArray[Any]]) -> None:
         """Extract those of `items`, called `keys`, that are not known; each content once, all in one call."""
-        lacking = {key: item for key, item in zip(keys, items, strict=True) if key not in self._rows}
+        lacking = {key: item for key, item in zip(keys, items, strict=True) if key not in self}
         if lacking:
             self.add(list(lacking), extract(list(lacking.values())))
 
@@ -103,9 +110,20 @@ class Shelf:
         """Rows (n, d) in the order of `keys`; None gives a row of NaN. KeyError for a content that is not there."""
         import numpy as np
 
-        found = [None if key is None else self._rows[key] for key in keys]
-        width = next((len(row) for row in self._rows.values()), 1)
-        return np.stack([np.full(width, np.nan, dtype=np.float32) if row is None else row for row in found])
+        found = np.full((len(keys), self._width or 1), np.nan, dtype=np.float32)
+        packed: dict[Path, list[tuple[int, int]]] = {}
+        for place, key in enumerate(keys):
+            if key is None:
+                continue
+            if key in self._unsaved:
+                found[place] = self._unsaved[key]
+            else:
+                shard, row = self._places[key]
+                packed.setdefault(shard, []).append((place, row))
+        for shard, pairs in packed.items():
+            places, rows = zip(*pairs, strict=True)
+            found[list(places)] = self._shard(shard)[list(rows)]
+        return found
 
     def save(self) -> None:
         """Write what no shard holds yet."""
@@ -115,7 +133,9 @@ class Shelf:
         if self._unsaved:
             rows, keys = np.stack(list(self._unsaved.values())), json.dumps(list(self._unsaved))
             content = save({"rows": rows}, {"keys": keys, "sha256": _checksum(keys, rows)})
-            write_atomically(self._folder / f"{uuid.uuid4().hex[:16]}.safetensors", content)
+            shard = self._folder / f"{uuid.uuid4().hex[:16]}.safetensors"
+            write_atomically(shard, content)
+            self._places.update((key, (shard, row)) for row, key in enumerate(self._unsaved))
             self._unsaved = {}
         self._saved_at = time.monotonic()
 
@@ -146,17 +166,31 @@ def _checksum(keys: str, rows: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _read(shard: Path) -> dict[str, NDArray[Any]]:
-    """The rows of a shard; none where it is damaged or has no checksum, since features can always be made again."""
+def _read(shard: Path) -> tuple[list[str], int]:
+    """The contents in a shard, and the dimensions of their features; none where it is damaged or has no checksum, since features can always
+    be made again."""
     from safetensors import SafetensorError, safe_open
 
     try:
         if not shard.is_file():
-            return {}
+            return [], 0
         with safe_open(shard, framework="numpy") as file:
             about, rows = file.metadata(), file.get_tensor("rows")
-        if rows.ndim != 2 or about["sha256"] != _checksum(about["keys"], rows):
-            return {}
-        return dict(zip(json.loads(about["keys"]), rows, strict=True))
+        keys = json.loads(about["keys"])
+        if rows.ndim != 2 or about["sha256"] != _checksum(about["keys"], rows) or len(keys) != len(rows):
+            return [], 0
+        return keys, rows.shape[1]
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return {}
+        return [], 0
+
+
+def _rows_of(shard: Path) -> NDArray[Any]:
+    """The rows of a shard that was sound. Raises ScoreError where it is gone since."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(shard, framework="numpy") as file:
+            rows: NDArray[Any] = file.get_tensor("rows")
+            return rows
+    except (OSError, SafetensorError) as error:
+        raise ScoreError(f"{shard} is gone or damaged since scoring began; score again") from error

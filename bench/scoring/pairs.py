@@ -23,6 +23,7 @@ from bench.scoring.tables import (
     PAIR_KEY,
     UNANSWERED_COLUMNS,
     Scores,
+    append_table,
     frame,
     locked,
     merged,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["PairScoring", "is_judged", "reads_features"]
 
 SECONDS_BETWEEN_TABLES = 60.0
+ROWS_IN_MEMORY = 1 << 16
+"""New scores that are kept before they go to the disk."""
 ROWS_AT_A_TIME = 4096
 
 
@@ -64,7 +67,7 @@ class PairScoring:
             name: [edit for edit in finished.edits if not (self._scored(metric, edit) and self._has_map(name, edit))]
             for name, metric in metrics.items()
         }
-        self._fresh: list[dict[str, Any]] = []
+        self._fresh: list[tuple[Any, ...]] = []
         self._unanswered: list[dict[str, Any]] = []
         self._written_at = time.monotonic()
 
@@ -118,7 +121,7 @@ class PairScoring:
                 self._keep_mapped(name, metric, edits, self._maps)
             else:
                 self._keep(name, metric, edits, metric.score(_pairs(edits)))
-            if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES:
+            if time.monotonic() - self._written_at > SECONDS_BETWEEN_TABLES or len(self._fresh) >= ROWS_IN_MEMORY:
                 self.save()
 
         return take
@@ -150,8 +153,9 @@ class PairScoring:
         if scores.shape != (len(edits),):
             raise ScoreError(f"scores of shape {scores.shape} for {len(edits)} edits")
         about = {"metric": name, "fingerprint": metric.card.fingerprint}
-        rows = (_row(edit) | about | {"score": float(score)} for edit, score in zip(edits, scores, strict=True))
-        self._fresh.extend(rows)
+        for edit, score in zip(edits, scores, strict=True):
+            row = _row(edit) | about | {"score": float(score)}
+            self._fresh.append(tuple(row[name] for name in PAIR_COLUMNS))
 
     def _sources(self, metric: FeatureMetric, todo: Sequence[Edit]) -> dict[str, str]:
         """Sample id to the content key of its source, whose features the store has on return."""
@@ -206,10 +210,11 @@ class PairScoring:
         return frame(self._fresh, PAIR_COLUMNS)
 
     def save(self) -> None:
-        """Put what is new into the table, whatever else is there."""
+        """Append what is new to the table."""
         run = self._finished.run
-        with locked(run):
-            write_table(run, "pairs", merged(read_table(run, "pairs", anew=True), self._new(), PAIR_KEY))
+        if self._fresh:
+            with locked(run):
+                append_table(run, "pairs", self._new())
         self._fresh.clear()
         self._written_at = time.monotonic()
 
@@ -220,7 +225,9 @@ class PairScoring:
         """
         import pandas as pd
 
-        edits = frame([_row(edit) for edit in now.edits], PAIR_COLUMNS).drop(columns=["metric", "fingerprint", "score"])
+        about = [name for name in PAIR_COLUMNS if name not in ("metric", "fingerprint", "score")]
+        rows = (_row(edit) for edit in now.edits)
+        edits = frame([tuple(row[name] for name in about) for row in rows], about)
         known, parts = ["unit", "value", "inputs"], list[pd.DataFrame]()
         prints = {name: metric.card.fingerprint for name, metric in self._metrics.items()}
         for name, print_ in prints.items():
@@ -282,4 +289,5 @@ def _pairs(edits: Sequence[Edit]) -> PairBatch:
         truths=[sample.truth for sample in samples],
         source_classes=[sample.source_class for sample in samples],
         target_classes=[sample.target_class for sample in samples],
+        categories=[sample.category for sample in samples],
     )

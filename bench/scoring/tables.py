@@ -1,12 +1,12 @@
 """The score tables of a run: their columns, how they are read, merged and written, and the refusal to mix what cannot be compared.
 
-Whoever writes a table takes the lock, reads what is there, merges and writes, so that of two scorings neither loses what the other made.
+Whoever writes a table takes the lock, reads what is there, merges and writes, so that of two scorings neither loses what the other made. A
+scoring at work only appends, and merges once it is through.
 Of two rows with one key (`PAIR_KEY`, `SET_KEY`, `SET_PAIR_KEY`) the one that was computed last stands.
 """
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,9 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from bench.errors import RunError, ScoreError
-from bench.store import Run, write_atomically
+from bench.store import Run
+from bench.store.files import appearing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "SET_PAIR_KEY",
     "UNANSWERED_COLUMNS",
     "Scores",
+    "append_table",
     "check_unmixed",
     "frame",
     "locked",
@@ -111,7 +115,7 @@ class Scores:
         return self
 
 
-def frame(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> pd.DataFrame:
+def frame(rows: Sequence[dict[str, Any]] | Sequence[tuple[Any, ...]], columns: Sequence[str]) -> pd.DataFrame:
     """A frame of `rows` with exactly `columns` and the dtypes of the tables, empty or not."""
     import pandas as pd
 
@@ -124,32 +128,51 @@ def _typed(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def write_table(run: Run, name: str, table: pd.DataFrame) -> None:
-    """Write `scores/<name>.parquet` atomically."""
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_atomically(run.scores / f"{name}.parquet", buffer.getvalue())
+    """Write `scores/<name>.parquet` atomically, in the place of what was there and appended."""
+    _write(run.scores / f"{name}.parquet", table)
+    for part in _parts(run, name):
+        run.remove_file(part)
+
+
+def append_table(run: Run, name: str, table: pd.DataFrame) -> None:
+    """Add rows to a table as a file of their own, `scores/<name>.<number>.parquet`: nothing is read or written but they."""
+    parts = _parts(run, name)
+    number = int(parts[-1].name.split(".")[1]) + 1 if parts else 1
+    _write(run.scores / f"{name}.{number:06d}.parquet", table)
 
 
 def read_table(run: Run, name: str, *, anew: bool = False) -> pd.DataFrame:
-    """All rows of `scores/<name>.parquet`, none where there is no such file.
+    """All rows of `scores/<name>.parquet` and, after them, of what was appended to it; none where there is no such file.
 
-    Raises ScoreError where it is damaged; `anew` counts that as not there, for who makes it anew.
+    Raises ScoreError where one is damaged; `anew` counts that as not there, for who makes it anew.
     """
     import pandas as pd
 
-    path, columns = run.scores / f"{name}.parquet", COLUMNS[name]
-    try:
-        if path.is_file():
+    columns, found = COLUMNS[name], list[pd.DataFrame]()
+    whole = run.scores / f"{name}.parquet"
+    for path in (*([whole] if whole.is_file() else ()), *_parts(run, name)):
+        try:
             table = pd.read_parquet(path)
             if name == "pairs" and "inputs" not in table:
                 table["inputs"] = ""
             if name == "set_pairs" and "axes" not in table:
-                return frame([], columns)
-            return _checked(_typed(table[list(columns)]))
-    except Exception as error:
-        if not anew:
-            raise ScoreError(f"{path} is damaged ({type(error).__name__}); {_again(run)}") from error
-    return frame([], columns)
+                continue
+            found.append(_checked(_typed(table[list(columns)])))
+        except Exception as error:
+            if not anew:
+                raise ScoreError(f"{path} is damaged ({type(error).__name__}); {_again(run)}") from error
+    found = [table for table in found if len(table)] or found
+    return pd.concat(found, ignore_index=True) if len(found) > 1 else found[0] if found else frame([], columns)
+
+
+def _write(path: Path, table: pd.DataFrame) -> None:
+    with appearing(path) as scratch:
+        table.to_parquet(scratch, index=False)
+
+
+def _parts(run: Run, name: str) -> list[Path]:
+    """What was appended to a table, in that order."""
+    return sorted(run.scores.glob(f"{name}.[0-9][0-9][0-9][0-9][0-9][0-9].parquet"))
 
 
 def read_cards(run: Run, *, anew: bool = False) -> dict[str, dict[str, Any]]:
@@ -164,13 +187,23 @@ def read_failed(run: Run, *, anew: bool = False) -> dict[str, str]:
 
 
 class CardFields(BaseModel):
-    """What tables and reports read of a card; it may have more."""
+    """What a card holds (`metrics.card.Card`) and what stands beside it, as far as it is there; it may have more."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     name: str
     higher_is_better: bool | None
+    version: str = ""
+    network: str = ""
+    weights: str = ""
+    resolution: str = ""
+    resize: str = ""
+    value_range: str = ""
+    scale: str = ""
+    masking: str = ""
+    nan_rule: str = ""
     definition: str = ""
+    source: str = ""
     bounds: tuple[float | None, float | None] = (None, None)
     binary: bool = False
     spatial: bool = False

@@ -19,8 +19,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import ScoreError
+from bench.errors import ScoreError, message_of
 from bench.store import write_atomically
+from bench.suggest import kind_of, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +113,8 @@ def votes_frame(rows: Sequence[dict[str, Any]] | pd.DataFrame) -> pd.DataFrame:
                 table[name] = table[name].astype("int64")
             else:
                 table[name] = table[name].astype("object").where(table[name].notna(), "").map(str)
-        except (TypeError, ValueError) as error:
-            raise ScoreError(f"votes, column {name}: {error}") from error
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ScoreError(f"votes, column {name}: {shortened(message_of(error))}") from error
     _check(table)
     return table.reset_index(drop=True)
 
@@ -140,6 +141,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Raises ScoreError that names file, row and column where it cannot be read, lacks a column, or holds what is no vote.
     """
     import pandas as pd
+    from pyarrow import ArrowException
 
     from reports.text import computable
 
@@ -153,9 +155,9 @@ def read_table(path: Path) -> pd.DataFrame:
             table = pd.read_json(path, lines=True, dtype=False)
         else:
             raise ScoreError(f"{path}: expected a .parquet, .csv or .jsonl file of votes")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ArrowException) as error:
         raise ScoreError(
-            f"{path} cannot be read as votes: {error}; it must be a .parquet, .csv or .jsonl file of them"
+            f"{path} cannot be read as votes: {shortened(message_of(error))}; it must be a .parquet, .csv or .jsonl file of them"
         ) from error
     try:
         return votes_frame(table) if is_frame(table) else _checked(table)
@@ -209,7 +211,7 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
             found[name], right, meant = given.astype(str), there, "a name"
         if not right.all():
             row = int(np.flatnonzero(~right)[0])
-            raise ScoreError(f"row {row + 1}: {name}: expected {meant}, got {given[row] if there[row] else ''!r}")
+            raise ScoreError(f"row {row + 1}: {name}: expected {meant}, got {kind_of(given[row] if there[row] else '')}")
     return found
 
 
@@ -237,7 +239,7 @@ def _check(table: pd.DataFrame) -> None:
         wrong = table.index[~table[name].isin(allowed)]
         if len(wrong):
             words = ", ".join(word or "nothing" for word in allowed)
-            raise ScoreError(f"votes, row {wrong[0]}: {name} is {table[name][wrong[0]]!r}; it may be {words}")
+            raise ScoreError(f"votes, row {wrong[0]}: {name} is {kind_of(table[name][wrong[0]])}; it may be {words}")
     preference, failed = table["question"] == PREFERENCE, table["failure"] != ""
     rules = {
         "a preference needs first and second, two editors": preference

@@ -2,7 +2,9 @@
 
 A protocol is a file in `bench/specs/protocols`. It gives a spec its manifest, seeds, chain and metrics where the spec has none of its
 own, and says which printed column is which metric, over which samples it is averaged and how, and what the corrected form of it is. A
-column whose metric is not registered stays a column without values, with the reason.
+column whose metric is not registered stays a column without values, with the reason. So does one that needs what only its user has, a judge
+or a file that is not ours to pass on: parameters of a metric that stand as `{given: NAME}` come from the spec's key `given`, and under
+`needs` the protocol says what they are.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from bench.errors import SpecError
 from bench.spec.reader import read_yaml
 from bench.suggest import did_you_mean
 
-__all__ = ["Asked", "Protocol", "ProtocolColumn", "expand_protocol", "protocol_of", "protocols"]
+__all__ = ["Asked", "Protocol", "ProtocolColumn", "expand_protocol", "fill_given", "protocol_of", "protocols"]
 
 _FOLDER = Path(__file__).parent.parent / "specs" / "protocols"
 GIVEN = ("manifest", "seeds", "chain", "metrics")
@@ -40,9 +42,24 @@ class Asked:
         return self.name in registry.metrics()
 
     @property
+    def open(self) -> dict[str, str]:
+        """Its parameters that only the user of the protocol has: to the names under which a spec gives them."""
+        return {key: name for key, value in self.params.items() if (name := _given_name(value))}
+
+    @property
+    def needs(self) -> list[str]:
+        """What is not given, by those names."""
+        return list(dict.fromkeys(self.open.values()))
+
+    def filled(self, given: Mapping[str, Any]) -> Asked:
+        """With what is given in its place; what is not given stays as it is."""
+        return Asked(self.name, {key: given.get(_given_name(value), value) for key, value in self.params.items()})
+
+    @property
     def words(self) -> str:
-        """For a person: `psnr (region: background)`."""
-        params = ", ".join(f"{name}: {value}" for name, value in self.params.items())
+        """For a person: `psnr (region: background)`; what is to be given stands in angle brackets."""
+        said = {key: f"<{name}>" if (name := _given_name(value)) else value for key, value in self.params.items()}
+        params = ", ".join(f"{name}: {value}" for name, value in said.items())
         return f"{self.name} ({params})" if params else self.name
 
     def as_item(self) -> dict[str, Any]:
@@ -88,12 +105,16 @@ class Protocol:
     """`categories`: of the means of the categories, each counting once."""
     beside: tuple[Asked, ...] = ()
     """Metrics that are scored too, though nobody printed them."""
+    needs: Mapping[str, str] = field(default_factory=dict)
+    """What only its user has, in words, by the name that a spec gives it under."""
+    reference: str = ""
+    """The real pictures that its set metrics compare with, in words; a spec names them as `reference: {kind: manifest or folder, ...}`."""
     unverified: Mapping[str, str] = field(default_factory=dict)
     """What of it was not seen at its source."""
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
-        """Every metric that it asks for and that is registered, once, as a spec has them."""
+        """Every metric that it asks for and that is registered, once, as a spec has them; what is to be given stands as `{given: NAME}`."""
         columns = [each for column in self.columns for each in (column.metric, column.corrected) if each]
         items = [each.as_item() for each in (*self.beside, *columns) if each.registered]
         return [item for number, item in enumerate(items) if item not in items[:number]]
@@ -116,6 +137,8 @@ class Protocol:
             "chain": self.chain,
             "where they part": self.parts,
             "columns": columns,
+            **({"give it, as given.NAME": dict(self.needs)} if self.needs else {}),
+            **({"reference": self.reference} if self.reference else {}),
             "unverified": dict(self.unverified),
         }
 
@@ -154,6 +177,35 @@ def expand_protocol(raw: dict[str, Any]) -> dict[str, Any]:
     data.setdefault("chain", protocol.chain)
     data.setdefault("metrics", protocol.metrics)
     return data
+
+
+def fill_given(raw: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a spec's plain data with what it gives in the place of every `{given: NAME}`; metrics of which something is not given are
+    left out. Raises SpecError for a name that the protocol does not ask for."""
+    given = raw.get("given") or {}
+    if not isinstance(given, dict) or not isinstance(raw.get("metrics"), list):
+        return raw
+    name = raw.get("protocol")
+    known = protocol_of(name).needs if isinstance(name, str) else {}
+    for each in given:
+        if each not in known:
+            raise SpecError(
+                f"given.{each}: " + (did_you_mean(each, known) if known else "no protocol of this spec asks for anything")
+            )
+    kept = []
+    for item in raw["metrics"]:
+        params = item.get("params") if isinstance(item, dict) else None
+        asked = Asked(str(item.get("name")), params) if isinstance(params, dict) else None
+        if asked is None or not asked.needs:  # the schema says what is wrong with others
+            kept.append(item)
+        elif not set(asked.needs) - given.keys():
+            kept.append(item | {"params": dict(asked.filled(given).params)})
+    return raw | {"metrics": kept}
+
+
+def _given_name(value: object) -> str:
+    """The name in `{given: NAME}`; empty for any other parameter."""
+    return str(value["given"]) if isinstance(value, dict) and value.keys() == {"given"} else ""
 
 
 def _protocol(name: str, raw: Mapping[str, Any]) -> Protocol:

@@ -12,7 +12,7 @@ from bench import registry
 from bench.errors import SpecError
 from bench.spec.parts import AxesSpec, EditorSpec, ManifestRef, MetricSpec, ModelRef, ReferenceSpec, Strict
 from bench.spec.policy import BatchSize, OnError, Retries
-from bench.spec.protocols import expand_protocol
+from bench.spec.protocols import expand_protocol, fill_given
 from bench.spec.text import expand_shorthands
 from bench.spec.values import Count, Name, Text
 
@@ -35,6 +35,9 @@ class Spec(Strict):
     description: str = ""
     protocol: Text | None = Field(
         default=None, description="a published protocol, which fills manifest, seeds, chain and metrics where they are left out"
+    )
+    given: dict[str, Any] = Field(
+        default={}, description="what the protocol needs and only you have, such as a judge or the authors' prompt file"
     )
     manifest: ManifestRef
     limit: Count | None = None
@@ -65,6 +68,9 @@ class Spec(Strict):
         default="continue", description="or stop, {count: 10}, {share: 0.05}: failed units that stop no run"
     )
     retry: Retries = Field(default={}, description="class of an error, or Transport: how often such a unit is tried again")
+    pack_above: int = Field(
+        default=10_000, ge=0, description="pack finished units into shards whenever more of them have a folder; 0: never"
+    )
     unit_seconds: float | None = Field(default=None, gt=0, le=1e7, description="time limit of a unit; what takes longer fails")
     editors: list[EditorSpec] = Field(min_length=1)
     metrics: list[MetricSpec] = Field(min_length=1)
@@ -76,7 +82,7 @@ class Spec(Strict):
     @classmethod
     def _long_forms(cls, data: Any) -> Any:
         try:
-            return expand_protocol(expand_shorthands(data)) if isinstance(data, dict) else data
+            return fill_given(expand_protocol(expand_shorthands(data))) if isinstance(data, dict) else data
         except SpecError as error:
             raise ValueError(str(error)) from error
 

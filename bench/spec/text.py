@@ -104,8 +104,9 @@ def _key(node: Any, part: str, place: tuple[str | int, ...], override: str) -> A
 def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     """``raw`` (changed in place, shorthands already expanded) with the relative paths it holds seen from ``folder``.
 
-    These are the manifest, the model's folder, the reference manifest or folder, editors and metrics given as ``file.py:Class``, and among
-    their parameters ``path`` and whatever begins with ``./``, ``../`` or ``~/``, after a scheme such as ``local-dir:`` or not.
+    These are the manifest, the model's folder, the reference manifest or folder, what is given to a protocol, editors and metrics given as
+    ``file.py:Class``, and among their parameters ``path`` and whatever begins with ``./``, ``../`` or ``~/``, after a scheme such as
+    ``local-dir:`` or not.
     """
     manifest, model, reference = (raw.get(key) for key in ("manifest", "model", "reference"))
     if isinstance(manifest, dict):
@@ -124,6 +125,9 @@ def anchor_paths(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(given, str) and ("path" in manifest_shorthand(given) or is_there(folder / given)):
             _anchor(reference, "manifest", folder)
         _anchor(reference, "folder", folder)
+    given = raw.get("given")
+    if isinstance(given, dict):
+        raw["given"] = {key: _given(key, value, folder) for key, value in given.items()}
     for plugin in _mappings(raw.get("editors")) + _mappings(raw.get("metrics")):
         if isinstance(plugin.get("name"), str) and is_file_target(plugin["name"]):
             _anchor(plugin, "name", folder)
@@ -141,6 +145,12 @@ def _anchored(key: str, value: Any, folder: Path) -> Any:
         return value
     scheme, path = found.groups("") if found else ("", value)
     return f"{scheme}{_seen_from(folder, path)}"
+
+
+def _given(key: str, value: Any, folder: Path) -> Any:
+    """What is given to a protocol, absolute if it is the path of something that is there, however it begins."""
+    there = isinstance(value, str) and bool(value) and is_there(folder / value)
+    return str(_seen_from(folder, value)) if there else _anchored(key, value, folder)
 
 
 def _mappings(value: Any) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,18 @@ from bench.errors import RunError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TEMPORARY", "create_file", "json_bytes", "own", "png_bytes", "remove_folder", "write_atomically", "write_flushed"]
+__all__ = [
+    "TEMPORARY",
+    "appearing",
+    "create_file",
+    "flush_folder",
+    "json_bytes",
+    "own",
+    "png_bytes",
+    "remove_folder",
+    "write_atomically",
+    "write_flushed",
+]
 
 TEMPORARY = ".tmp-"
 """How names begin that a reader must not look at."""
@@ -49,15 +61,34 @@ def own(folder: Path, path: Path) -> Path:
     return path
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds either what it held before or all of `data`."""
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A scratch file for the block to write, which then is flushed and becomes `path`; where the block raises it goes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f"{TEMPORARY}{path.name}-{uuid.uuid4().hex[:8]}")
     try:
-        write_flushed(scratch, data)
+        yield scratch
+        with scratch.open("rb+") as file:
+            os.fsync(file.fileno())
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either what it held before or all of `data`."""
+    with appearing(path) as scratch:
+        scratch.write_bytes(data)
+
+
+def flush_folder(path: Path) -> None:
+    """Wait until the disk has the names in a folder, on systems where that can be asked for."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_flushed(path: Path, data: bytes) -> None:

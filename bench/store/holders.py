@@ -59,6 +59,6 @@ def _alone(run: Path, holders: Folder) -> Iterator[None]:
 
 def _sweep(run: Path) -> None:
     """Remove what dead commands were writing; no other command may be at work. What workers write, see `Run.clean`."""
-    for place in ("", "scores/", "scores/features/*/", "scores/maps/*/", "report/"):
+    for place in ("", "scores/", "scores/features/*/", "scores/maps/*/", "report/", "shards/"):
         for path in run.glob(f"{place}{TEMPORARY}*"):
             path.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from bench.store.files import json_bytes
@@ -10,9 +10,11 @@ from bench.store.files import json_bytes
 __all__ = ["SCHEMA", "EditFile", "Record"]
 
 SCHEMA = 1
+NOTHING: dict[str, Any] = {}
+"""One for all records that have been told nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EditFile:
     """One edit of a unit: the knob value, the PNG's name in the unit's folder, and the SHA-256 of its bytes."""
 
@@ -21,7 +23,7 @@ class EditFile:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Record:
     """What happened to one unit: `record.json`.
 
@@ -51,6 +53,13 @@ class Record:
     provenance: dict[str, str] = field(default_factory=dict)
     worker: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
+
+    def files_alone(self) -> Record:
+        """The record with its status and its files, which is what scoring needs of a hundred thousand."""
+        record = replace(self, identity=NOTHING, pictures=self.pictures or NOTHING, retries=())
+        return replace(
+            record, hub=NOTHING, seconds=NOTHING, peak_memory=NOTHING, facts=NOTHING, fair_play=NOTHING, worker=NOTHING
+        )
 
     def encoded(self) -> bytes:
         """The content of `record.json`. Raises ValueError or TypeError for what JSON or UTF-8 cannot hold."""

@@ -3,8 +3,9 @@
     spec.yaml         the resolved spec, itself a runnable spec; spec.given.yaml is the text as given
     environment.json  versions, commit, device
     manifest.json     name, content hash, policy and ids of the manifest
-    plan.json         the units that the spec asks for
+    plan.parquet      the units that the spec asks for; plan.json in runs of before
     units/<key>/      one PNG per knob value, pictures, record.json; the key hashes all that determines the result
+    shards/           packed units, see `bench.store.shards`; unpacked/ has copies of pictures that something needed as files
     claims/<key>      who works on a unit now
     logs/             what each worker did, one line of JSON an event
     holders/          which commands work on the run now, and on which plan: all on the same
@@ -19,10 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import shutil
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -34,11 +33,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bench import trust
 from bench.errors import RunError, SpecError
 from bench.store import claims, copies, holders
-from bench.store.files import TEMPORARY, json_bytes, own, remove_folder, write_atomically, write_flushed
+from bench.store.files import TEMPORARY, json_bytes, own, remove_folder, write_atomically
 from bench.store.mirror import mirror_of
 from bench.store.notes import Folder, notes_in
 from bench.store.record import Record
-from bench.store.shapes import Head, flaw_of_plan, flaw_of_record, read_as
+from bench.store.shapes import Head, flaw_of_plan, read_as
+from bench.store.units import Units
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,7 @@ __all__ = ["Run"]
 
 T = TypeVar("T")
 MANY = 1000
+PLAN, PLAN_OF_BEFORE = "plan.parquet", "plan.json"
 OWN = frozenset({"claims", "finished", "holders", "logs", "samples", "scores", "units"})
 """Folders that a run at a URL may have before it has a plan."""
 SECONDS_BETWEEN_TRIES = 0.5
@@ -66,7 +67,7 @@ class Run:
       continues the run; a worker claims, commits and reads; scoring and reports write below `scores/` and `report/` only.
     - `spec`, `plan` and `manifest` are read when they are first asked for and stay what they were, whatever another process writes.
     - A unit's folder appears whole, by a rename, and is never written to again: of two commits of one unit the first wins. Whoever reads a
-      record may read its files.
+      record may read its files; a packing by whomever only moves them (`kept` finds both forms).
     - A claim is a promise about time, not a lock: two workers can in rare races hold one, and then make the same unit twice.
     - Of a run at a URL `path` is the folder of this machine; claims and holders lie there alone, units and samples there and here. What is
       needed of other files is brought by `refresh` and sent by `share`. `mirror` is None where a run is a folder.
@@ -77,6 +78,7 @@ class Run:
         self.mirror = mirror_of(path)
         self.path = Path(path) if self.mirror is None else self.mirror.folder
         self.units = self.path / "units"
+        self.kept = Units(self.path)
         self.claims: Folder = self.path / "claims" if self.mirror is None else self.mirror.claims
         self.holders: Folder = self.path / "holders" if self.mirror is None else self.mirror.holders
         self.logs = self.path / "logs"
@@ -102,7 +104,7 @@ class Run:
         run = cls(path)
         if run.mirror is not None:
             run.refresh()
-            if not (run.path / "plan.json").is_file() and run.mirror.objects.top() - OWN:
+            if not run.plan_file.is_file() and run.mirror.objects.top() - OWN:
                 raise RunError(f"{run.name} has content but is not a run (no plan): choose another with --out")
             run.mirror.objects.demand_claims()
             run.mirror.remember()
@@ -110,9 +112,9 @@ class Run:
             return run
         if run.path.exists() and not run.path.is_dir():
             raise RunError(f"{run.path} is a file; a run needs a folder: choose another with --out")
-        ours = run.units.is_dir() or (run.path / "plan.json").is_file()
+        ours = run.units.is_dir() or run.plan_file.is_file()
         if run.path.is_dir() and any(run.path.iterdir()) and not ours:
-            raise RunError(f"{run.path} has content but is not a run folder (no units/, no plan.json): choose another with --out")
+            raise RunError(f"{run.path} has content but is not a run folder (no units/, no {PLAN}): choose another with --out")
         run.units.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -123,12 +125,12 @@ class Run:
         if run.mirror is not None:
             run.mirror.remember()
             run.refresh()
-        missing = [name for name in ("spec.yaml", "manifest.json", "plan.json") if not (run.path / name).is_file()]
+        missing = [name for name in ("spec.yaml", "manifest.json", run.plan_file.name) if not (run.path / name).is_file()]
         if missing:
             raise RunError(
                 f"{run.name} is not a run folder: no {', '.join(missing)}; make one with `etabench run SPEC --out {run.name}`"
             )
-        for name in ("units", "claims", "holders", "logs", "samples", "scores", "report"):
+        for name in ("units", "shards", "claims", "holders", "logs", "samples", "scores", "report"):
             run.own(run.path / name)
         return run
 
@@ -145,12 +147,18 @@ class Run:
     @cached_property
     def plan(self) -> Plan:
         """What the spec asks for, unit by unit. Raises RunError where it cannot be read or is no plan."""
-        from bench.plan import Plan
+        from bench.store.plans import read_plan
 
-        plan = self.read("plan.json", Plan)
+        plan = read_plan(self.plan_file, self._anew)
         if flaw := flaw_of_plan(plan):
-            raise RunError(f"{self.path / 'plan.json'}: {flaw}; {self._anew}")
+            raise RunError(f"{self.plan_file}: {flaw}; {self._anew}")
         return plan
+
+    @property
+    def plan_file(self) -> Path:
+        """Where the plan is, or would be: `plan.parquet`, in runs of before `plan.json`."""
+        new, old = self.path / PLAN, self.path / PLAN_OF_BEFORE
+        return old if old.is_file() and not new.is_file() else new
 
     @property
     def head(self) -> Head:
@@ -245,13 +253,16 @@ class Run:
         """
         import yaml
 
+        from bench.store.plans import write_plan
+
         text = yaml.safe_dump(spec.resolved(), sort_keys=False, allow_unicode=True)
         write_atomically(self.path / "spec.yaml", text.encode())
         if given:
             write_atomically(self.path / "spec.given.yaml", given)
         head = Head(manifest.name, manifest.content_hash, manifest.policy, tuple(manifest.ids), manifest.about)
         self.write_json("manifest.json", asdict(head))
-        self.write_json("plan.json", plan.as_dict())
+        write_plan(self.path / PLAN, plan)
+        (self.path / PLAN_OF_BEFORE).unlink(missing_ok=True)
         self.share()
         trust.let_in(trust.code_of_spec(spec))
         self.__dict__.update(spec=spec, plan=plan, manifest=manifest)
@@ -274,23 +285,25 @@ class Run:
         if self.mirror is not None:
             self.mirror.files.send(name)
 
+    def remove_file(self, path: Path) -> None:
+        """Remove a file of the run beside its units, here and at a URL there."""
+        path.unlink(missing_ok=True)
+        if self.mirror is not None:
+            self.mirror.objects.delete([path.relative_to(self.path).as_posix()])
+
     def record(self, key: str) -> Record | None:
         """The record of a unit, or None while it has none (or an unsound one, which the next run replaces)."""
         if self.mirror is not None:
             self.mirror.fetch([key])
-        try:
-            record = read_as(self.units / key / "record.json", Record, "")
-        except RunError:
-            return None
-        return None if flaw_of_record(record, key) else record
+        return self.kept.record(key)
 
     def records(self, keys: Iterable[str]) -> Iterator[Record]:
-        """Records of those of `keys` that have one. Of many keys the folder is listed, which is cheaper than to ask for each."""
+        """Records of those of `keys` that have one. Of many keys all that are there are listed, which is cheaper than to ask for each."""
         asked = list(keys)
         if self.mirror is not None:
             self.mirror.fetch(asked)
         if len(asked) > MANY:
-            there = {path.name for path in os.scandir(self.units)} if self.units.is_dir() else set()
+            there = self.kept.keys()
             asked = [key for key in asked if key in there]
         for key in asked:
             if (record := self.record(key)) is not None:
@@ -331,26 +344,18 @@ class Run:
 
     def commit(self, record: Record, files: Mapping[str, bytes] | None = None) -> None:
         """Write a unit's folder (record and `files` by name) and rename it into place; of two commits the first wins."""
-        scratch = self.units / f"{TEMPORARY}{record.key}-{uuid.uuid4().hex[:8]}"
-        try:
-            scratch.mkdir(parents=True)
-            for name, data in {**(files or {}), "record.json": record.encoded()}.items():
-                write_flushed(scratch / name, data)
-            if self.record(record.key) is None:
-                remove_folder(self.units / record.key)
-                scratch.rename(self.units / record.key)
-                if self.mirror is not None:
-                    self.mirror.give(record)
-        except OSError as error:
-            if self.record(record.key) is None:
-                raise RunError(f"could not write unit {record.key} to {self.units}: {error}") from error
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        if self.kept.commit(record, files or {}, lambda: self.record(record.key) is not None) and self.mirror is not None:
+            self.mirror.give(record)
+
+    def picture(self, record: Record, file: str) -> Path:
+        """The path of a picture of a unit, which is in the folder of this machine then; of a packed unit that of a copy, made if need be. It is
+        not there where the picture is gone."""
+        self.bring([record])
+        return self.own(self.kept.path(record.key, file))
 
     def edit_path(self, record: Record, index: int) -> Path:
-        """Path of the unit's `index`-th edit, which is in the folder of this machine then."""
-        self.bring([record])
-        return self.units / record.key / record.edits[index].file
+        """The path of the unit's `index`-th edit, as `picture` gives it."""
+        return self.picture(record, record.edits[index].file)
 
     def read_edit(self, record: Record, index: int) -> NDArray[np.uint8]:
         """The edit as uint8 (H, W, 3); RunError where the file is gone or differs from its record."""
@@ -358,29 +363,27 @@ class Run:
         from PIL import Image
 
         data = self.edit_bytes(record, index)
+        where = self.kept.where(record.key, record.edits[index].file)
         if data is None:
-            raise RunError(
-                f"{self.edit_path(record, index)} is gone or differs from its record; `etabench run` on the folder makes it anew"
-            )
+            raise RunError(f"{where} is gone or differs from its record; `etabench run` on the folder makes it anew")
         try:
             with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
                 return np.asarray(picture.convert("RGB"))
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            path = self.edit_path(record, index)
-            raise RunError(
-                f"{path} cannot be decoded, though it is what its record says; delete {path.parent} and run again"
-            ) from error
+            raise RunError(f"{where} cannot be decoded, though it is what its record says; {self.kept.remedy(where)}") from error
 
     def damaged(self, record: Record) -> Path | None:
-        """The first picture of a unit that is gone or, if it is an edit, differs from its record; None where all is as it was committed.
+        """The first picture of a unit that is gone or, if it is an edit, differs from its record (of a packed unit the shard); None where
+        all is as it was committed.
 
         Reads every byte of the edits and decodes none. Pictures of a run at a URL are looked at once they were brought.
         """
         if self.mirror is not None and not self.mirror.has_pictures(record):
             return None
-        wrong = (self.edit_path(record, index) for index in range(len(record.edits)) if self.edit_bytes(record, index) is None)
-        gone = (path for name in record.pictures.values() if not (path := self.units / record.key / name).is_file())
-        return next(chain(wrong, gone), None)
+        wrong = (edit.file for index, edit in enumerate(record.edits) if self.edit_bytes(record, index) is None)
+        gone = (name for name in record.pictures.values() if not self.kept.has(record.key, name))
+        first = next(chain(wrong, gone), None)
+        return None if first is None else self.kept.where(record.key, first)
 
     def bring(self, records: Iterable[Record]) -> None:
         """Have the pictures of units in the folder of this machine."""
@@ -389,20 +392,20 @@ class Run:
 
     def edit_bytes(self, record: Record, index: int) -> bytes | None:
         """The file of an edit; None where it is gone, lies outside the run, is no PNG, or is not the one that was committed."""
-        from editors.toolbox.files import MOST_BYTES, read_regular
-
+        self.bring([record])
         try:
-            data = read_regular(self.own(self.edit_path(record, index)), MOST_BYTES)
+            data = self.kept.read(record.key, record.edits[index].file)
         except (OSError, RunError):
             return None
         return data if data.startswith(b"\x89PNG") and hashlib.sha256(data).hexdigest() == record.edits[index].sha256 else None
 
-    def discard(self, key: str) -> None:
-        """Remove a unit, its folder in one step: it is renamed first."""
+    def discard(self, *keys: str) -> None:
+        """Forget units, so that they are made anew."""
         if self.mirror is None:
-            remove_folder(self.units / key)
+            self.kept.discard(*keys)
         else:
-            self.mirror.discard(key)
+            for key in keys:
+                self.mirror.discard(key)
 
     def clean(self) -> None:
         """Remove what dead workers left: temporary folders and void claims. What a live worker holds stays, and so does word of a death

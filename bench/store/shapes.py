@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
     from bench.plan import Plan
 
-__all__ = ["Head", "flaw_of_plan", "flaw_of_record", "read_as"]
+__all__ = ["MOST_BYTES", "Head", "check_regular", "flaw_of_plan", "flaw_of_record", "parsed_as", "read_as", "reason_of"]
 
 T = TypeVar("T")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
+LONGEST_REASON = 300
 MOST_BYTES = 2**30
 """A run of a million units has a plan of this size; what is larger is no file of a run."""
 HEX = re.compile(r"[0-9a-f]{16,64}")
@@ -53,26 +54,45 @@ def read_as(path: Path, shape: type[T], advice: str) -> T:
 
     Raises RunError with `advice` where it is absent, no regular file, too large, damaged or of another shape.
     """
+    try:
+        check_regular(path)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({reason_of(error)}); {advice}") from error
+    return parsed_as(path, data, shape, advice)
+
+
+def parsed_as(path: Path, data: bytes, shape: type[T], advice: str) -> T:
+    """JSON that stands in the file `path` as `shape`. Raises RunError as `read_as` does."""
     from pydantic import BaseModel, ValidationError
 
     from bench.spec.messages import one_line
 
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("not a regular file")
-        if about.st_size > MOST_BYTES:
-            raise ValueError(f"{about.st_size} bytes; a file of a run has {MOST_BYTES} at most")
-        data = path.read_bytes()
         json.loads(data, parse_float=_finite, parse_constant=_refuse)
         content: T = _adapter(shape).validate_json(data, strict=True)
         return content
     except ValidationError as error:
         model: Any = shape if BaseModel in getattr(shape, "__mro__", ()) else BaseModel
         raise RunError(f"{one_line(error, model, str(path), {})}; {advice}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror or type(error).__name__ if isinstance(error, OSError) else str(error)
-        raise RunError(f"{path} cannot be read ({reason}); {advice}") from error
+    except (ValueError, RecursionError) as error:
+        raise RunError(f"{path} cannot be read ({reason_of(error)}); {advice}") from error
+
+
+def check_regular(path: Path, most: int = MOST_BYTES) -> None:
+    """Raise OSError where a file is absent, ValueError where it is no regular file or larger than `most` bytes."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("not a regular file")
+    if about.st_size > most:
+        raise ValueError(f"{about.st_size} bytes; a file of a run has {most} at most")
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a file cannot be read, in a phrase."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split())[:LONGEST_REASON] if isinstance(error, ValueError) else type(error).__name__
 
 
 def flaw_of_plan(plan: Plan) -> str:
@@ -87,8 +107,6 @@ def flaw_of_record(record: Record, key: str) -> str:
 
 def _flaws_of_plan(plan: Plan) -> Iterator[str]:
     """Only the first counts: what is looked at later relies on what was looked at before."""
-    from bench.plan import Unit
-
     yield from (f"{name}: empty" for name in ("entries", "samples", "units") if not getattr(plan, name))
     for place, entry in enumerate(plan.entries):
         if not entry.values or list(entry.values) != sorted(set(entry.values)):
@@ -99,11 +117,10 @@ def _flaws_of_plan(plan: Plan) -> Iterator[str]:
     for place, unit in enumerate(plan.units):
         if not (0 <= unit.entry < len(plan.entries) and 0 <= unit.sample < len(plan.samples)):
             yield f"units[{place}]: no entry {unit.entry} or no sample {unit.sample}"
-        sample, told = plan.samples[unit.sample], unit.identity
-        same = told.get("sample") == sample.digest and told.get("sample_id") == sample.id and told.get("seed") == unit.seed
-        if not same or not isinstance(told.get("unit_seed"), int):
+        sample = plan.samples[unit.sample]
+        if (unit.digest, unit.sample_id) != (sample.digest, sample.id) or not isinstance(unit.unit_seed, int):
             yield f"units[{place}].identity: not that of sample {sample.id!r} and seed {unit.seed}"
-        if Unit.of(unit.entry, unit.sample, told, unit.missing).key != unit.key:
+        if not unit.whole:
             yield f"units[{place}].key: {kind_of(unit.key)} is not the hash of its identity"
 
 

@@ -16,8 +16,9 @@ from bench import registry
 from bench.scoring.axes import Axis
 from bench.toybox.embedded import TOYBOX
 from bench.toybox.evaluate import classify
-from bench.toybox.manifests import SceneEdit, edits
+from bench.toybox.manifests import CATEGORIES, SceneEdit, edits
 from bench.toybox.stages.features import HEADS, labels_of
+from bench.toybox.telling import told
 from bench.toybox.world import render
 from editors import DiffusionModel, EditTask, Image
 from editors.toolbox.diffusion import derive_seed
@@ -47,9 +48,27 @@ class Measured:
         total = weights.sum(axis=1, keepdims=True)
         return weights @ self.fidelity / total, weights @ self.clip / total
 
+    def success_at(self, fidelity: Floats, weights: Floats) -> Floats:
+        """Share of the scenes, weighted (r, n), that succeed where their mean fidelity is ``fidelity`` (r,): (r,).
 
+        Read off the mean curve, joined by straight lines; a curve that does not come so far counts with its nearer end.
+        """
+        means, shares = self.means(weights)[0], weights @ self.success / weights.sum(axis=1, keepdims=True)
+        order = np.argsort(means, axis=1)
+        rows = zip(fidelity, *(np.take_along_axis(each, order, axis=1) for each in (means, shares)), strict=True)
+        return np.array([np.interp(*row) for row in rows])
+
+    def up_to(self, values: int) -> Measured:
+        """The same at the first ``values`` knob values."""
+        return Measured(self.clip[:, :values], self.fidelity[:, :values], self.success[:, :values])
+
+
+@dataclass(frozen=True)
 class Laboratory:
     """The ToyBox networks, loaded when first needed, and what one does with them."""
+
+    seed: int = SEED
+    """Of all units."""
 
     @cached_property
     def model(self) -> DiffusionModel:
@@ -83,9 +102,24 @@ class Laboratory:
         for number, scene in enumerate(scenes):
             source = render(scene.source).image
             shape = mask(scene) if mask else None
-            task = EditTask(source.copy(), scene.target.caption, scene.source.caption, shape, seed=derive_seed(SEED, str(number)))
+            task = EditTask(
+                source.copy(), scene.target.caption, scene.source.caption, shape, seed=derive_seed(self.seed, str(number))
+            )
             edits = [edit for edit in editor.render(editor.prepare(task), values) if edit is not None]
             rows.append(self._score(scene, source, edits))
+        return self._measured(rows)
+
+    def ends(self, scenes: Sequence[SceneEdit]) -> Measured:
+        """Scores of what an edit starts from and of what it should be: source and ground truth, k = 2."""
+        pictures = [[render(side).image for side in (scene.source, scene.target)] for scene in scenes]
+        return self._measured([self._score(scene, pair[0], pair) for scene, pair in zip(scenes, pictures, strict=True)])
+
+    def told(self, scenes: Sequence[SceneEdit]) -> list[SceneEdit]:
+        """Those of the scenes whose truth the judge tells from the source."""
+        found = told(*self.ends(scenes).clip.T)
+        return [scene for scene, each in zip(scenes, found, strict=True) if each]
+
+    def _measured(self, rows: Sequence[tuple[Floats, Floats, NDArray[np.bool_]]]) -> Measured:
         clip, lpips, success = (np.array(column) for column in zip(*rows, strict=True))
         fidelity = Axis(self.lpips.name, bool(self.lpips.card.higher_is_better), self.lpips.bounds)
         return Measured(clip, fidelity.position(lpips), success)
@@ -100,8 +134,8 @@ class Laboratory:
         return self.clip.score(batch), self.lpips.score(batch), np.logical_and.reduce(right)
 
 
-def scenes(count: int, *categories: str) -> list[SceneEdit]:
+def scenes(count: int, *categories: str, seed: int = SEED) -> list[SceneEdit]:
     """``count`` edits of some categories, or of all."""
-    wanted = categories or ("object", "state", "background", "colour", "add", "remove")
-    found = [edit for edit in edits(count * 6 // len(wanted) + 6, SEED) if edit.category in wanted]
+    wanted = categories or tuple(CATEGORIES)
+    found = [edit for edit in edits(count * 6 // len(wanted) + 6, seed) if edit.category in wanted]
     return found[:count]

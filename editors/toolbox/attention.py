@@ -18,7 +18,6 @@ What common implementations do otherwise, and this one does not:
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -32,6 +31,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from editors.base import EditorError, SamplingParams
 from editors.toolbox.diffusion import DiffusionModel
+from editors.toolbox.injection import twin
 from editors.toolbox.limits import sent
 from editors.toolbox.schedule import Schedule, share_of_steps
 
@@ -43,6 +43,7 @@ __all__ = [
     "align",
     "attention_maps",
     "decode_beside_source",
+    "rewired",
     "with_attention",
     "with_mutual_self_attention",
 ]
@@ -181,13 +182,12 @@ def with_attention(
     Raises ``EditorError`` where the U-Net has attention of another kind than Stable Diffusion's.
     """
     processor = _Attention(change, wants, model.device.type != "cpu" if fused is None else fused)
-    return _rewired(model, lambda name: processor)
+    return rewired(model, lambda name: processor)
 
 
-def _rewired(model: DiffusionModel, processor_of: Callable[[str], Any]) -> DiffusionModel:
+def rewired(model: DiffusionModel, processor_of: Callable[[str], Any]) -> DiffusionModel:
     """The model with another U-Net over the same weight tensors, whose attention layers have the processors of their names."""
-    weights = {id(tensor): tensor for tensor in (*model.unet.parameters(), *model.unet.buffers())}
-    unet = copy.deepcopy(model.unet, weights)
+    unet = twin(model)
     for name in unet.attn_processors:
         layer = unet.get_submodule(name.removesuffix(".processor"))
         plain = layer.group_norm is None and layer.spatial_norm is None and layer.added_kv_proj_dim is None
@@ -233,7 +233,7 @@ def with_mutual_self_attention(model: DiffusionModel, free_layers: float) -> tup
     ordered = sorted(layers, key=lambda name: parts.index(name.partition(".")[0]))  # of a part they are in order
     governed = set(ordered[share_of_steps(free_layers, len(ordered)) :])
     control, plain = MutualSelfAttention(), MutualSelfAttention()
-    return _rewired(model, lambda name: control if name in governed else plain), control
+    return rewired(model, lambda name: control if name in governed else plain), control
 
 
 def attention_maps(model: DiffusionModel, cells: int) -> tuple[DiffusionModel, list[Tensor], set[int]]:

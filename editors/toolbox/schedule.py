@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
@@ -31,6 +32,7 @@ __all__ = [
     "flow_scheduler",
     "noise_scheduler",
     "posterior",
+    "posterior_inverse",
     "share_of_steps",
 ]
 
@@ -126,11 +128,15 @@ class DiffusionSchedule(Schedule):
         """The levels of ``steps`` DDIM steps. Raises ``EditorError`` where the checkpoint has no such schedule."""
         try:
             scheduler.set_timesteps(steps)
-            times = sorted(int(t) for t in scheduler.timesteps)
-            alphas = [float(scheduler.final_alpha_cumprod), *(float(scheduler.alphas_cumprod[t]) for t in times)]
+            return cls.at(scheduler, sorted(int(t) for t in scheduler.timesteps))
         except (ValueError, IndexError) as error:
             trained = scheduler.config.num_train_timesteps
             raise EditorError(f"steps: {steps} steps do not fit a schedule of {trained} timesteps ({error})") from None
+
+    @classmethod
+    def at(cls, scheduler: DDIMScheduler, times: Sequence[int]) -> DiffusionSchedule:
+        """The levels at given timesteps, ascending, each below the number that the model was trained on."""
+        alphas = [float(scheduler.final_alpha_cumprod), *(float(scheduler.alphas_cumprod[t]) for t in times)]
         return cls(tuple(times), tuple(alphas), scheduler.config.prediction_type == "v_prediction")
 
     @property
@@ -233,6 +239,13 @@ def posterior(schedule: DiffusionSchedule, x: Tensor, output: Tensor, level: int
     variance = (1 - alpha) * (1 - there) / (1 - here)
     mean = math.sqrt(there) * (1 - alpha) / (1 - here) * x0 + math.sqrt(alpha) * (1 - there) / (1 - here) * x
     return mean, variance
+
+
+def posterior_inverse(schedule: DiffusionSchedule, mean: Tensor, output: Tensor, level: int) -> Tensor:
+    """From level k - 1 to k: the x whose ``posterior`` has that mean, given the U-Net's output at level k, in which it is linear."""
+    offset, _ = posterior(schedule, torch.zeros_like(mean), output, level)
+    slope, _ = posterior(schedule, torch.ones_like(mean), torch.zeros_like(mean), level)
+    return (mean - offset) / slope
 
 
 def diffuse(schedule: DiffusionSchedule, x: Tensor, noise: Tensor, level: int) -> Tensor:

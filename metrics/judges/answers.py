@@ -34,6 +34,7 @@ FAILURES: Mapping[str, str] = {
     "over_budget": "the budget of calls was spent",
     "too_few": "fewer valid answers than asked for",
     "split": "no answer has a majority",
+    "unasked": "there is no question for this kind of edit",
 }
 """Kinds of failure and what they mean."""
 PASSING = frozenset({"timed_out", "transport", "drifted", "over_budget"})

@@ -1,4 +1,4 @@
-"""A judged score as a metric with a card: three forms of one class.
+"""A judged score as a metric with a card: forms of one class.
 
 `judge` says who judges; several make a panel:
 
@@ -12,22 +12,26 @@ score there, so that the edit counts as missing and not as one that the metric l
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metrics.base import Bounds, Card, Embedded, MetricError, PairBatch, PairMetric
+from metrics.judges.answers import Failure
 from metrics.judges.forms import QUESTIONS, RUBRIC, VIE, Form, question_list
 from metrics.judges.opening import JudgeSpec, open_judges
-from metrics.judges.panel import Panel, Verdict
+from metrics.judges.panel import Panel, Row, Verdict
 from metrics.judges.parsing import VERSION
+from metrics.judges.published import published_forms
 from metrics.networks.images import check_images
 
-__all__ = ["JudgeCard", "JudgedMetric", "JudgedQuestions", "JudgedRubric", "JudgedVIE"]
+__all__ = ["JudgeCard", "JudgedMetric", "JudgedPrompts", "JudgedQuestions", "JudgedRubric", "JudgedVIE"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class JudgedMetric(PairMetric):
     reads = frozenset({"sources", "target_texts"})
     embedded: ClassVar[Embedded] = {"judge": "judge"}
     source: ClassVar[str]
+    wording: ClassVar[str] = "this project's own wording"
     card: JudgeCard
 
     def __init__(
@@ -96,7 +101,7 @@ class JudgedMetric(PairMetric):
             masking="whole picture",
             nan_rule="no verdict: too few valid answers, or no majority",
             higher_is_better=True,
-            definition=f"A judge's answers to {self.form.name} in this project's own wording.",
+            definition=f"A judge's answers to {self.form.name} in {self.wording}.",
             source=self.source,
             judges="; ".join(f"{each.name} @ {each.snapshot}" for each in judges),
             prompt=self.form.digest,
@@ -113,6 +118,10 @@ class JudgedMetric(PairMetric):
         edits, sources = check_images(batch.edits, "edits"), check_images(batch.sources, "sources")
         rows = zip(batch.target_texts, edits, sources, strict=True)
         shown = [(text, {"edit": edit, "source": source}) for text, edit, source in rows]
+        return self._said(shown, batch, before)
+
+    def _said(self, shown: Sequence[Row], batch: PairBatch, before: int) -> list[Verdict]:
+        """The verdicts on rows, all by the one form."""
         return self.panel.verdicts(self.form, shown, before=before)
 
     def score(self, batch: PairBatch) -> NDArray[np.float64]:
@@ -216,3 +225,59 @@ class JudgedQuestions(JudgedMetric):
 
     def _form(self) -> Form:
         return self._questions
+
+
+class JudgedPrompts(JudgedMetric):
+    """A benchmark's own questions, from a file of its authors' words that you have; higher is better.
+
+    Args:
+        judge: who judges, or a list of judges: folder:PATH or {server: URL, model: NAME}.
+        form: viescore or imgedit, see `metrics.judges.published`: what the file holds, how replies are read and made one number.
+        prompts: path of the JSON file.
+        part: of viescore: overall, sc or pq.
+        repeats: how often each is asked, with seeds that rise by one.
+        aggregate: mean, median or majority of the valid answers.
+        least: valid answers that a score needs; None is more than half of all.
+        device: torch device of local judges.
+
+    Raises:
+        MetricError: a judge cannot be opened, the file is not of that form, or a number cannot be.
+    """
+
+    name: ClassVar[str] = "judge_prompts"
+    reads = frozenset({"sources", "target_texts", "categories"})
+    source = "the authors' words, by the digest of the prompt; VIEScore arXiv 2312.14867, ImgEdit arXiv 2505.20275"
+    wording = "its authors' wording, from a file"
+
+    def __init__(
+        self,
+        judge: JudgeSpec | Sequence[JudgeSpec],
+        form: str,
+        prompts: str,
+        part: str = "overall",
+        *,
+        repeats: int = 1,
+        aggregate: str = "mean",
+        least: int | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self._kind, self._forms = form, published_forms(form, Path(prompts), part)
+        super().__init__(judge, repeats=repeats, aggregate=aggregate, least=least, device=device)
+
+    def _form(self) -> Form:
+        first = next(iter(self._forms.values()))
+        if len(self._forms) == 1:
+            return first
+        return replace(first, name=self._kind, asks=tuple(ask for form in self._forms.values() for ask in form.asks))
+
+    def _said(self, shown: Sequence[Row], batch: PairBatch, before: int) -> list[Verdict]:
+        """The verdicts on rows, by the form of each kind of edits."""
+        forms = [self._forms.get("") or self._forms.get(category or "") for category in batch.categories]
+        found = [Verdict(math.nan, Failure("unasked", f"of category {category}")) for category in batch.categories]
+        for form in dict.fromkeys(each for each in forms if each):
+            places = [place for place, own in enumerate(forms) if own == form]
+            for place, verdict in zip(
+                places, self.panel.verdicts(form, [shown[each] for each in places], before=before), strict=True
+            ):
+                found[place] = verdict
+        return found

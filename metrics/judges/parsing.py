@@ -10,6 +10,7 @@ from typing import Any
 
 from metrics.judges.answers import Failure, Reply
 from metrics.judges.forms import Answers, Ask
+from metrics.judges.published import PublishedAsk
 
 __all__ = ["VERSION", "read"]
 
@@ -29,10 +30,14 @@ def read(ask: Ask, reply: Reply) -> Answers | Failure:
     """
     if reply.failure is not None:
         return reply.failure
-    objects = list(_objects(reply.text))
+    return _as_published(ask, reply.text) if isinstance(ask, PublishedAsk) else _as_asked(ask, reply.text)
+
+
+def _as_asked(ask: Ask, text: str) -> Answers | Failure:
+    """What the last JSON object says."""
+    objects = list(_objects(text))
     if not objects:
-        kind = "refused" if _DECLINED.search(reply.text) else "unparsable"
-        return Failure(kind, f"no JSON object in {reply.text[:120]!r}")
+        return _nothing("no JSON object", text)
     last = objects[-1]
     if "refused" in last:
         return Failure("refused", str(last["refused"]))
@@ -45,6 +50,27 @@ def read(ask: Ask, reply: Reply) -> Answers | Failure:
             return Failure("unparsable", f"{name} is {json.dumps(last[name])[:80]}, expected {_expected(ask)}")
         found[name] = answer
     return found
+
+
+def _as_published(ask: PublishedAsk, text: str) -> Answers | Failure:
+    """The numbers of a reply in the form that the authors ask for: as many as there are answers, all of the scale."""
+    if ask.reply == "lines":
+        lines = [line.strip().split(": ") for line in text.splitlines()]
+        given: list[Any] = [line[1] for line in lines if len(line) == 2 and line[1].isdecimal()]
+    else:
+        lists = [found["score"] for found in _objects(text) if isinstance(found.get("score"), list)]
+        given = lists[-1] if lists else []
+    if not given:
+        return _nothing("no score", text)
+    numbers = [_number(each, ask) for each in given]
+    known = [each for each in numbers if each is not None]
+    if len(known) < len(numbers) or len(known) != len(ask.answers):
+        return Failure("unparsable", f"scores are {given!s:.80}, expected {len(ask.answers)}, each {_expected(ask)}")
+    return dict(zip(ask.answers, known, strict=True))
+
+
+def _nothing(what: str, text: str) -> Failure:
+    return Failure("refused" if _DECLINED.search(text) else "unparsable", f"{what} in {text[:120]!r}")
 
 
 def _objects(text: str) -> Iterator[dict[str, Any]]:

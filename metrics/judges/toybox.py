@@ -71,8 +71,9 @@ class SceneJudge(Judge):
 
     def _answer(self, question: Question, views: Mapping[str, _View]) -> dict[str, Any]:
         about, target = question.ask.name, self._scenes.get(question.text)
-        if about == "quality":
-            return _graded(0, 10, naturalness=views["edit"].likeness, artifacts=views["edit"].clarity)
+        if about in ("quality", "PQ"):
+            quality = _graded(0, 10, naturalness=views["edit"].likeness, artifacts=views["edit"].clarity)
+            return quality if about == "quality" else {"score": list(quality.values())}
         if target is None:
             return {"refused": f"the text is no caption of the {len(self._scenes)} that I know"}
         if about == "preference":
@@ -83,6 +84,7 @@ class SceneJudge(Judge):
             return {"answer": "yes" if best == target[PARTS.index(about)] else "no", "reason": f"I see {best}"}
         graded = {
             "consistency": _graded(0, 10, success=success, restraint=restraint),
+            "SC": {"score": list(_graded(0, 10, success=success, restraint=restraint).values())},
             "rubric": _graded(1, 5, compliance=success, quality=views["edit"].likeness, coherence=restraint),
             "kept": {"answer": "yes" if restraint >= FEWEST else "no"},
         }

@@ -259,7 +259,7 @@ def test_the_gate_never_takes_a_malformed_file_for_a_regression(
         code, _, err = etabench("check", run, "--baseline", file)
         assert (code, err.count("\n"), "Traceback" in err) == (2, 1, False), err
     file.write_text(json.dumps(whole))
-    for name in ("plan.json", "scores/pairs.parquet", "scores/cards.json"):
+    for name in ("plan.parquet", "scores/pairs.parquet", "scores/cards.json"):
         kept = (run / name).read_bytes()
         (run / name).write_bytes(b"[1, 2")
         code, _, err = etabench("check", run, "--baseline", file)
@@ -316,6 +316,7 @@ def test_one_editor_or_metric_is_shown_whole(etabench: Callable[..., Outcome]) -
     assert code == 0
     assert "  guidance: classifier-free guidance scale" in out
     assert "  toybox: " in out
+    assert "grid of eta [0.0, 0.5" in etabench("list", "editors", "imagic")[1]
     facts = json.loads(etabench("list", "metrics", "lpips", "--json")[1])
     assert "net: 'str' = 'alex'" in facts["parameters"]
     code, _, err = etabench("list", "editors", "sdedi")
@@ -396,7 +397,7 @@ def test_a_pipe_that_nobody_reads_any_more_is_no_fault() -> None:
 def test_a_table_that_is_piped_is_not_cut() -> None:
     command = [sys.executable, "-m", "bench.cli", "list", "specs"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": ""}).stdout
-    row = next(line for line in shown.splitlines() if line.startswith("tedbench"))
+    row = next(line for line in shown.splitlines() if line.split()[:1] == ["tedbench"])
     assert row.rstrip().endswith(str(Path("bench/specs/tedbench.yaml"))), "the whole path, on the row's own line"
 
 

@@ -137,7 +137,7 @@ def test_the_commands_take_a_url(
     assert json.loads(out)["done"] == 3, err
     code, out, err = etabench("report", url)
     assert code == 0, err
-    assert (tmp_path / "store" / "run" / "plan.json").is_file()
+    assert (tmp_path / "store" / "run" / "plan.parquet").is_file()
     assert list(scratch.iterdir())
     code, _, err = etabench("run", spec_file(), "--out", "nowhere://bucket/run")
     assert code == 2

@@ -191,7 +191,7 @@ def test_a_wrong_folder_is_one_line(
 def test_a_run_of_something_else_is_left_alone(tedbench: Path, theirs: Path, tmp_path: Path) -> None:
     found, layout = looked_for("tedbench", tedbench, theirs), LAYOUTS["tedbench"]
     run = Run.create(tmp_path / "own")
-    (run.path / "plan.json").write_text("{}")
+    (run.path / "plan.parquet").write_text("{}")
     with pytest.raises(RunError, match="is a run that was not imported; choose another --out"):
         stage(layout, found, run)
     other = Run.create(tmp_path / "other")

@@ -97,6 +97,16 @@ def test_overrides_win_over_the_preset_and_the_preset_over_the_defaults() -> Non
     assert params.model_dump() == {**Imagic.Params().model_dump(), **Imagic.presets["toybox"], "draws": 2}
 
 
+@pytest.mark.parametrize("editor", ALL, ids=lambda e: e.name)
+def test_grids_of_presets_ascend_within_the_knob(editor: type[Editor]) -> None:
+    assert editor.grids.keys() <= editor.presets.keys()
+    for preset, grid in editor.grids.items():
+        knob = editor.knob_of(editor.resolve(preset))
+        assert knob is not None
+        assert list(grid) == sorted(set(grid))
+        assert knob.low <= grid[0] < grid[-1] <= knob.high
+
+
 def test_wrong_names_and_values_say_what_is_wrong_and_what_there_is() -> None:
     with pytest.raises(EditorError, match=r"diffedit: unknown preset 'papr'; did you mean 'paper'"):
         DiffEdit.resolve("papr")

@@ -67,6 +67,13 @@ class Negative(Fade):
         return [np.where(value > 0.5, 255 - state[0], state[0]).astype(np.uint8) for value in values]
 
 
+class Early(Fade):
+    """Has a preset with a grid of its own."""
+
+    name = "early"
+    grids: ClassVar[Mapping[str, tuple[float, ...]]] = {"loud": (0.0, 0.25)}
+
+
 class NeedsMask(Fade):
     name = "needs_mask"
     needs = frozenset({"mask"})

@@ -10,6 +10,7 @@ from numbers in the middle of the scale.
     busy      429 with Retry-After 0      later       429 that wants an hour       down       503
     html      a page instead of JSON      key         401 that says the key back   nomodel    404
     moved     a redirect elsewhere        dated       429 that names a date of the past
+    say:...   the words after the colon
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
                 told.at_once -= 1
 
     def _answer(self, told: JudgeServer, body: dict[str, Any], what: str) -> None:
-        right = json.dumps(proper(body))
+        right = what.removeprefix("say:") if what.startswith("say:") else json.dumps(proper(body))
         texts = {
             "decline": "I'm sorry, but I cannot evaluate these pictures.",
             "rubbish": "The edit is quite good, I would say 7 out of 10.",

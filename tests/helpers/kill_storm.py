@@ -80,7 +80,7 @@ class Storm:
 
     def _disturb(self, command: str, workers: int) -> None:
         """Start a command and kill one of its processes, if it is still at work then."""
-        if command != "run" and not (self._run / "plan.json").is_file():
+        if command != "run" and not (self._run / "plan.parquet").is_file():
             command = "run"
         process = subprocess.Popen(
             self._command(command, self._run, workers),

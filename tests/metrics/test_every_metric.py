@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 import re
 import shutil
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from metrics.base import FeatureSet, MetricError, PairBatch, PairMetric, SetMetric
 from metrics.toolbox.given import members_of
 
-POINTS = [point for point in entry_points(group="etabench.metrics") if point.name != "dreamsim"]  # its package is not here
+POINTS = [point for point in entry_points(group="etabench.metrics") if point.name not in ("dreamsim", "pyiqa")]
+"""All but two whose packages are not here."""
 PAIRS, SETS = ([point for point in POINTS if issubclass(point.load(), kind)] for kind in (PairMetric, SetMetric))
 REGIONAL = [point for point in PAIRS if "region" in inspect.signature(point.load()).parameters]
 PACKAGED = [point for point in PAIRS if point.load().__name__.endswith("LPIPS")]
@@ -60,9 +62,12 @@ def build(
     sigmoid_folder: Path,
     transformers_clip: Path,
     aesthetic_head: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Build:
     """Make a metric on tiny networks; the same one for the same wish."""
     made: dict[str, Any] = {}
+    prompts = tmp_path_factory.mktemp("prompts") / "prompts.json"
+    prompts.write_text(json.dumps({"SC": "Two scores for <instruction>.", "PQ": "Two scores."}))
 
     def make(point: EntryPoint, **parameters: Any) -> Any:
         wish = f"{point.name} {sorted(parameters.items())}"
@@ -78,6 +83,7 @@ def build(
         networks |= {"aesthetic": {"head": str(aesthetic_head)}}.get(point.name, {})
         networks |= {"siglip": {"model": f"local-dir:{sigmoid_folder}"}}.get(point.name, {})
         networks |= {"pickscore": {"model": f"folder:{transformers_clip}", "processor": ""}}.get(point.name, {})
+        networks |= {"judge_prompts": {"form": "viescore", "prompts": str(prompts)}}.get(point.name, {})
         usual = networks | {"batch_size": 2}
         taken = {name: value for name, value in usual.items() if name in inspect.signature(kind).parameters}
         return kind(**taken | parameters)

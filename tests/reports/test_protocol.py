@@ -14,6 +14,7 @@ from reports.data import ReportData
 from reports.names import metric_names
 from reports.protocol import protocol_table, turns_table
 from reports.style import looks
+from reports.turns import turn_panels
 
 LOOK = looks(["alpha"], ["copy"])
 
@@ -32,8 +33,8 @@ def printed(data: ReportData) -> ReportData:
     ]
     turns = [
         {"editor": "alpha", "value": 0.5, "metric": "clip", "turn": turn, "mean": mean, "low": mean - 1, "high": mean + 1, "n": n}
-        | {"higher_is_better": True}
-        for turn, mean, n in ((1, 30.0, 5), (2, 28.0, 3))
+        | {"higher_is_better": True, "change": change, "change_low": change - spread, "change_high": change + spread}
+        for turn, mean, n, change, spread in ((1, 30.0, 5, 0.0, np.nan), (2, 28.0, 3, -1.5, 0.5))
     ]
     note = "mine; mean over samples; where published and corrected part: nowhere"
     return replace(data, protocol=pd.DataFrame(rows), protocol_note=note, turns=pd.DataFrame(turns), own_chain=True)
@@ -65,6 +66,24 @@ def test_turns_are_columns(printed: ReportData) -> None:
     assert "the true picture of the turn before. Metrics" in turns_table(replace(printed, own_chain=False), LOOK, {}).lead
 
 
+def test_turns_are_drawn_as_changes_since_the_first(printed: ReportData) -> None:
+    drawing = turn_panels(printed, LOOK)
+    assert drawing.figure is not None
+    (ax,) = drawing.figure.axes
+    (line,) = [each for each in ax.lines if list(each.get_xdata()) == [1, 2]]
+    assert list(line.get_ydata()) == [0.0, -1.5]
+    (band,) = [each for each in ax.collections if str(each.get_gid()).startswith("band-only-")]
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (-2.0, 0.0)
+    assert "its own picture of the turn before" in drawing.caption
+    assert "the true picture" in turn_panels(replace(printed, own_chain=False), LOOK).caption
+
+
+def test_sessions_without_a_comparable_later_turn_have_no_figure(printed: ReportData) -> None:
+    alone = printed.turns.assign(change=[0.0, np.nan])
+    assert "first and of a later turn" in turn_panels(replace(printed, turns=alone), LOOK).absent
+
+
 def test_a_run_without_protocol_and_sessions_has_neither(data: ReportData) -> None:
     assert not protocol_table(data, LOOK).lines
     assert not turns_table(data, LOOK, metric_names(data)).lines
@@ -76,3 +95,8 @@ def test_both_are_on_the_page_with_their_files(printed: ReportData, tmp_path: Pa
     assert "Turn by turn" in page
     assert len(pd.read_csv(tmp_path / "report" / "protocol.csv")) == 3
     assert len(pd.read_csv(tmp_path / "report" / "turns.csv")) == 2
+    assert "What is lost from turn to turn" in page
+    assert pd.read_csv(tmp_path / "report" / "turn_curves.csv")["change"].tolist() == [0.0, -1.5]
+    again = write_report(tmp_path / "report", replace(printed, turns=printed.turns[:0])).read_text(encoding="utf-8")
+    assert "from turn to turn" not in again
+    assert not (tmp_path / "report" / "turn_curves.csv").exists()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 
 from bench.errors import ManifestError
 from bench.manifest.benchmarks.base import Benchmark, Card, Copy
@@ -19,7 +21,7 @@ from bench.manifest.rows import RawRow, Source
 from bench.manifest.tables import hub_caches
 from bench.spec import MANIFEST_FIELDS, ManifestRef
 from bench.suggest import did_you_mean
-from editors.toolbox.files import expanded
+from editors.toolbox.files import expanded, find_file
 
 __all__ = ["Benchmark", "Card", "benchmarks", "on_hub", "read_benchmark"]
 
@@ -66,7 +68,8 @@ def read_benchmark(ref: ManifestRef, *, partial: bool = False) -> Source:
 def on_hub(ref: ManifestRef) -> ManifestRef:
     """The reference with the id of the data set on the hub, where it names a benchmark that is read from there."""
     known = benchmarks().get(ref.benchmark or "")
-    return ref.model_copy(update={"hub": known.card.hub}) if known and known.card.hub and ref.root is None else ref
+    hub = known.card.hub_of(ref.split) if known and ref.root is None else ""
+    return ref.model_copy(update={"hub": hub}) if hub else ref
 
 
 def _copy(ref: ManifestRef, card: Card) -> Copy:
@@ -74,12 +77,13 @@ def _copy(ref: ManifestRef, card: Card) -> Copy:
     if split not in card.splits:
         raise ManifestError(f"{ref.benchmark}: no split '{split}'; it has {', '.join(card.splits)}")
     if ref.root is None:
-        if not card.hub:
+        if not card.hub_of(split):
             raise ManifestError(f"{ref.benchmark}: give root, the folder of your copy; it is to be had from {card.where}")
         return Copy(on_hub(ref), split, None)
     root = expanded(ref.root)
     if not root.is_dir():
-        raise ManifestError(f"{root}: no such folder; root is the unpacked copy of {ref.benchmark}, from {card.where}")
+        what = "a file" if root.is_file() else "no such folder"
+        raise ManifestError(f"{root}: {what}; root is the folder of the unpacked copy of {ref.benchmark}, from {card.where}")
     return Copy(ref, split, root)
 
 
@@ -94,8 +98,32 @@ def _count(card: Card, copy: Copy, rows: list[RawRow], place: str, partial: bool
         if whole is not None and (here > whole or (here < whole and not partial)):
             advice = "set limit to take what is there" if here < whole else "another version of the set?"
             raise ManifestError(f"{place}: {copy.ref.benchmark} {copy.split} has {whole} {what}, found {here}; {advice}")
+    if copy.root and not partial:
+        _check_unpacked(copy.root, rows, place)
     words = [f"{here} of {whole or 'an unknown number of'} {what}" for what, (here, whole) in found.items()]
     return f"{card.title}, {copy.split}: {', '.join(words)}; {card.licence}"
+
+
+def _check_unpacked(root: Path, rows: list[RawRow], place: str) -> None:
+    """Raises ManifestError that counts the pictures which rows name by path and which are not there."""
+    named = [row.values.get(field) for row in rows for field in ("image", "mask", "truth")]
+    files = [each for each in dict.fromkeys(_path(root, picture) for picture in named) if each]
+    gone = [file for file in files if not file.is_file()]
+    if gone:
+        first = gone[0].relative_to(root) if gone[0].is_relative_to(root) else gone[0]
+        raise ManifestError(
+            f"{place}: expected {len(files)} picture files, found {len(files) - len(gone)}; {first} is the first that is not there; "
+            "is the copy unpacked whole?"
+        )
+
+
+def _path(root: Path, picture: object) -> Path | None:
+    """Where a picture that is given by its path lies; None for one whose path is no path, which is said of its row."""
+    if isinstance(picture, PictureFile):
+        return picture.path
+    with suppress(OSError, ValueError, RuntimeError):
+        return find_file(root, picture) if isinstance(picture, str) and picture else None
+    return None
 
 
 def _stands_in(card: Card, split: str) -> bool:

@@ -10,10 +10,23 @@ from typing import Any, ClassVar
 
 from bench.spec import ManifestRef
 
-__all__ = ["Benchmark", "Card", "Copy", "Split", "Values"]
+__all__ = ["Benchmark", "Card", "Copy", "Split", "Values", "lacking"]
 
 Values = Mapping[str, object]
 """One row under our field names (`bench.spec.MANIFEST_FIELDS`): texts, labels, and pictures as paths or `PictureFile`s."""
+
+
+LACKING: Mapping[str, str] = {
+    "source_text": "editors that invert with a source caption need one from elsewhere",
+    "mask": "editors that need one draw it themselves or are left out",
+    "truth": "no ground-truth edits",
+}
+"""What the absence of a field means, where a card says no more of it."""
+
+
+def lacking(*fields: str, **own: str) -> dict[str, str]:
+    """What a card says that its set lacks: `fields` in the usual words, others in words of their own."""
+    return {field: LACKING[field] for field in fields} | own
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,10 @@ class Split:
     rows: int | None
     pictures: int | None = None
     """Distinct source pictures."""
+    hub: str = ""
+    """Id of the data set on the hub, where every split is one of its own."""
+    within: str = ""
+    """What the data set calls it, where that is another name than ours."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +68,11 @@ class Card:
     """Known faults of the data and of the published scorer."""
     unverified: Mapping[str, str] = field(default_factory=dict)
     """Our field, or part of this card, to what about it was not seen at its source; all else is certain."""
+
+    def hub_of(self, split: str | None) -> str:
+        """Id of the data set on the hub that a split is read from, the first where none is asked for; empty where it is not."""
+        known = self.splits.get(split or next(iter(self.splits)))
+        return (known.hub if known else "") or self.hub
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data, every field `certain` or `unverified`."""

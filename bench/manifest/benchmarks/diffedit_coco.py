@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import entries_of, read_json
-from bench.suggest import kind_of
 
 __all__ = ["DiffEditCoco"]
 
@@ -38,7 +38,7 @@ class DiffEditCoco(Benchmark):
         made_by="captions by people, pairs by BISON's authors",
         cluster="source picture",
         source="binary-image-selection 16e3437",
-        lacks={"mask": "editors that need one draw it themselves or are left out", "truth": "no ground-truth edits"},
+        lacks=lacking("mask", "truth"),
         faults=(
             "DiffEdit's own list was never published: 272 queries are spoken of, and the rule that gives them is a reading of the paper",
         ),
@@ -49,29 +49,23 @@ class DiffEditCoco(Benchmark):
     )
 
     def rows(self, copy: Copy) -> Iterator[Values]:
-        file, content = read_json(
-            copy, dict, "bison_annotations.cocoval2014.json", "annotations/bison_annotations.cocoval2014.json"
-        )
-        where, captions = read_json(copy, dict, "captions_val2014.json", "annotations/captions_val2014.json")
-        texts: dict[object, str] = {}
-        of: dict[object, list[str]] = {}
-        for _, caption in entries_of(where, _numbered(where, captions.get("annotations")), "id", "image_id", "caption"):
-            texts[caption["id"]] = str(caption["caption"]).strip()
-            of.setdefault(caption["image_id"], []).append(texts[caption["id"]])
-        fields = ("bison_id", "true_image_id", "caption_id", "image_candidates")
-        for key, query in entries_of(file, _numbered(file, content.get("data")), *fields):
+        name = "bison_annotations.cocoval2014.json"
+        file, content = read_json(copy, dict, name, f"annotations/{name}")
+        where, listed = read_json(copy, dict, "captions_val2014.json", "annotations/captions_val2014.json")
+        captions: dict[object, dict[object, str]] = defaultdict(dict)
+        for _, caption in entries_of(where, listed.get("annotations"), "id", "image_id", "caption"):
+            captions[caption["image_id"]][caption["id"]] = str(caption["caption"]).strip()
+        fields = "bison_id", "true_image_id", "caption_id", "image_candidates"
+        for key, query in entries_of(file, content.get("data"), *fields):
+            target = captions[query["true_image_id"]].get(query["caption_id"])
             near = [each for each in query["image_candidates"] if each["image_id"] != query["true_image_id"]]
-            if len(near) != 1 or query["caption_id"] not in texts:
+            if len(near) != 1 or target is None:
                 raise ManifestError(f"{file} '{key}': expected two candidates and a caption that {where.name} has")
-            target = texts[query["caption_id"]]
-            source = min(of.get(near[0]["image_id"], [""]), key=lambda text: changed_share(text, target))
+            texts = captions[near[0]["image_id"]].values()
+            source = min(texts, key=lambda text: changed_share(text, target), default="")
             if copy.split == "all" or changed_share(source, target) <= CHANGED:
-                yield {
-                    "id": str(query["bison_id"]),
-                    "image": f"val2014/{near[0]['image_filename']}",
-                    "source_text": source or None,
-                    "target_text": target,
-                }
+                image = f"val2014/{near[0]['image_filename']}"
+                yield {"id": str(query["bison_id"]), "image": image, "source_text": source or None, "target_text": target}
 
 
 def changed_share(before: str, after: str) -> float:
@@ -79,9 +73,3 @@ def changed_share(before: str, after: str) -> float:
     one, other = (text.lower().rstrip(".").split() for text in (before, after))
     kept = sum(block.size for block in SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks())
     return 1 - kept / max(len(one), len(other), 1)
-
-
-def _numbered(file: object, items: object) -> dict[str, object]:
-    if not isinstance(items, list):
-        raise ManifestError(f"{file}: expected a list of entries, got {kind_of(items)}")
-    return {str(number): item for number, item in enumerate(items, 1)}

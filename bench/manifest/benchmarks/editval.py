@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import read_json
 from bench.suggest import kind_of
 
@@ -37,11 +37,11 @@ class EditVal(Benchmark):
         made_by="the authors",
         cluster="source picture: 91 hold all 646 edits",
         source="editval_code affe95b",
-        lacks={
-            "instruction": "the authors' prompts per method were not seen",
-            "mask": "editors that need one draw it themselves or are left out",
-            "truth": "no ground-truth edits",
-        },
+        lacks=lacking(
+            "mask",
+            "truth",
+            instruction="the authors' prompts per method were not seen",
+        ),
         faults=("an edit is named edited/<attribute>/<id>/<to>.png by its authors, so two edits of one value share a file",),
         unverified={"target_text": "the wording is ours", "source_text": "the wording is ours"},
     )

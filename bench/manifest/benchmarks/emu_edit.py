@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
-from bench.manifest.benchmarks.layout import table
+from bench.manifest.benchmarks.base import Card, Split, lacking
+from bench.manifest.benchmarks.layout import Tabular
 
 __all__ = ["EmuEdit"]
 
 
-class EmuEdit(Benchmark):
+class EmuEdit(Tabular):
     """Instructions of seven tasks with captions of source and edit."""
 
     name = "emu-edit"
@@ -31,16 +29,13 @@ class EmuEdit(Benchmark):
         cluster="source picture",
         source="card of the data set; facts on its companion facebook/emu_edit_test_set_generations",
         hub="facebook/emu_edit_test_set",
-        lacks={
-            "truth": "no ground-truth edits: L1, DINO and CLIP-I of the paper compare with the source",
-            "mask": "editors that need one draw it themselves or are left out",
-        },
+        lacks=lacking(
+            "mask",
+            truth="no ground-truth edits: L1, DINO and CLIP-I of the paper compare with the source",
+        ),
         faults=(
             "the companion set of generations has its splits swapped: its validation has 3589 rows, its test 2022",
             "some captions are equal, empty or placeholders; published tables drop such rows (ICEdit) or keep them (OmniGen)",
         ),
         unverified={"licence": "seen on the card of the generations", "cluster": "the column hash may name the picture"},
     )
-
-    def rows(self, copy: Copy) -> Iterator[Values]:
-        yield from table(copy, self.card.fields)

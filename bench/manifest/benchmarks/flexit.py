@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import read_csv
 
 __all__ = ["FlexIT"]
@@ -36,7 +36,7 @@ class FlexIT(Benchmark):
         made_by="classes of ImageNet, grouped by the authors",
         cluster="target class: four queries share each",
         source="SemanticImageTranslation 7aece38",
-        lacks={"mask": "editors that need one draw it themselves or are left out", "truth": "no ground-truth edits"},
+        lacks=lacking("mask", "truth"),
         faults=("the first column of the file, numbers from 6 to 13647, is no id: the authors' code does not read it",),
     )
 

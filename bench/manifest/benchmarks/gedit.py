@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import STANDS_IN, table
 
 __all__ = ["GEditBench"]
@@ -33,11 +33,7 @@ class GEditBench(Benchmark):
         cluster="source picture, which an English and a Chinese row share",
         source="Step1X-Edit 570eba6 and the card of the data set",
         hub="stepfun-ai/GEdit-Bench",
-        lacks={
-            "source_text": "editors that invert with a source caption need one from elsewhere",
-            "truth": "no ground-truth edits",
-            "mask": "editors that need one draw it themselves or are left out",
-        },
+        lacks=lacking("source_text", "truth", "mask"),
         faults=(
             "the official scorer skips edits that are missing: a model that refuses is scored on the rest",
             "its statistics offer the language zh while the data say cn, so nothing is selected",

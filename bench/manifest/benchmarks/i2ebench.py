@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import STANDS_IN, entries_of, read_json
+from bench.manifest.tables import content_of
 
 __all__ = ["I2EBench"]
 
@@ -32,11 +33,11 @@ class I2EBench(Benchmark):
         made_by="original wordings by people, diverse ones by a language model",
         cluster="source picture",
         source="I2EBench 7de50e3",
-        lacks={
-            "source_text": "editors that invert with a source caption need one from elsewhere",
-            "truth": "eight low-level dimensions have gt/, which is not read",
-            "mask": "one dimension has mask/, which is not read",
-        },
+        lacks=lacking(
+            "source_text",
+            truth="eight low-level dimensions have gt/, which is not read",
+            mask="one dimension has mask/, which is not read",
+        ),
         faults=(
             "labels are not always right: items 24 to 30 of background replacement say desert in one wording and snow in the other",
             "an unchanged picture passes about half of some dimensions' questions",
@@ -48,7 +49,7 @@ class I2EBench(Benchmark):
         base = copy.folder / "EditData" if (copy.folder / "EditData").is_dir() else copy.folder
         folders = [each for each in sorted(base.iterdir()) if (each / f"{each.name}.json").is_file()]
         if not folders:
-            raise ManifestError(f"{base}: expected <dimension>/<dimension>.json of {self.name}, found none")
+            raise ManifestError(f"{base}: expected <dimension>/<dimension>.json of {self.name}, found {content_of(base)}")
         wording = WORDINGS[copy.split]
         for folder in folders:
             inside = folder.relative_to(copy.folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import STANDS_IN, entries_of, read_json
 
 __all__ = ["ImgEditBench"]
@@ -31,11 +31,7 @@ class ImgEditBench(Benchmark):
         made_by="instructions by the authors",
         cluster="source picture: 171 stand behind 737 edits",
         source="ImgEdit 547185d",
-        lacks={
-            "source_text": "editors that invert with a source caption need one from elsewhere",
-            "truth": "no ground-truth edits",
-            "mask": "editors that need one draw it themselves or are left out",
-        },
+        lacks=lacking("source_text", "truth", "mask"),
         faults=(
             "a score of a sample is the mean of as many 'name: digit' lines as the judge happened to write",
             "the script's judge is gpt-4o, the paper's table says GPT-4.1",

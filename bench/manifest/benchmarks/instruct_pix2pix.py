@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import entries_of, read_json
 from bench.suggest import kind_of
 
 __all__ = ["InstructPix2PixEvaluation"]
 
-SHARE = 0.9 + 0.05
-"""Of the folders in seeds.json that are for training and validation."""
-DRAWN = 5000
+SHARE, DRAWN = 0.9 + 0.05, 5000
+"""Of the folders in seeds.json those for training and validation, and how many of the rest are drawn."""
 
 
 class InstructPix2PixEvaluation(Benchmark):
@@ -40,7 +39,7 @@ class InstructPix2PixEvaluation(Benchmark):
         made_by="captions by a language model, pictures by Stable Diffusion and Prompt-to-Prompt",
         cluster="folder: the seeds of one share captions",
         source="instruct-pix2pix 0dffd1e, edit_dataset.py and metrics/compute_metrics.py",
-        lacks={"mask": "editors that need one draw it themselves or are left out"},
+        lacks=lacking("mask"),
         faults=(
             "the published curve was computed on pixels in [-1, 1] where CLIP's preprocessing expects [0, 1]",
             "the script's default is 50 steps, its command line passes 100",
@@ -54,19 +53,18 @@ class InstructPix2PixEvaluation(Benchmark):
 
     def rows(self, copy: Copy) -> Iterator[Values]:
         file, seeds = read_json(copy, list, "seeds.json")
-        chosen = seeds[int(SHARE * len(seeds)) :]
-        if copy.split == "drawn":
-            chosen = [chosen[place] for place in _permutation(len(chosen))[:DRAWN]]
-        for entry in chosen:
+        last = seeds[int(SHARE * len(seeds)) :]
+        for place in _permutation(len(last))[:DRAWN] if copy.split == "drawn" else range(len(last)):
+            entry = last[place]
             if not (isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], list) and entry[1]):
                 raise ManifestError(f"{file}: expected pairs of a folder and its seeds, got {kind_of(entry)}")
-            folder, seed = str(entry[0]), entry[1][0]
+            folder, first = str(entry[0]), f"{entry[0]}/{entry[1][0]}"
             where, prompt = read_json(copy, dict, f"{folder}/prompt.json")
-            _, texts = next(entries_of(where, {folder: prompt}, "input", "edit", "output"))
+            ((_, texts),) = entries_of(where, {folder: prompt}, "input", "edit", "output")
             yield {
-                "id": f"{folder}/{seed}",
-                "image": f"{folder}/{seed}_0.jpg",
-                "truth": f"{folder}/{seed}_1.jpg",
+                "id": first,
+                "image": f"{first}_0.jpg",
+                "truth": f"{first}_1.jpg",
                 "source_text": texts["input"],
                 "target_text": texts["output"],
                 "instruction": texts["edit"],
@@ -76,7 +74,6 @@ class InstructPix2PixEvaluation(Benchmark):
 
 def _permutation(number: int) -> list[int]:
     """As the authors' script shuffles: torch's generator of seed 0."""
-    import torch
+    from torch import Generator, randperm
 
-    order: list[int] = torch.randperm(number, generator=torch.Generator().manual_seed(0)).tolist()
-    return order
+    return [int(place) for place in randperm(number, generator=Generator().manual_seed(0))]

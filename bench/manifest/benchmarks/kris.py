@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import STANDS_IN, entries_of, read_json
+from bench.manifest.tables import content_of
 
 __all__ = ["KrisBench"]
 
@@ -30,11 +31,11 @@ class KrisBench(Benchmark):
         made_by="instructions and explanations by the authors",
         cluster="item",
         source="Kris_Bench 2114fec, read in stored files",
-        lacks={
-            "source_text": "editors that invert with a source caption need one from elsewhere",
-            "truth": "gt_img is there for some items only and is not read",
-            "mask": "editors that need one draw it themselves or are left out",
-        },
+        lacks=lacking(
+            "source_text",
+            "mask",
+            truth="gt_img is there for some items only and is not read",
+        ),
         faults=(
             "1267 items are published in all; how many have several pictures is not said",
             "the official scripts read keys that the files do not have, so that their judge sees no instruction",
@@ -46,7 +47,9 @@ class KrisBench(Benchmark):
     def rows(self, copy: Copy) -> Iterator[Values]:
         folders = sorted(file.parent for file in copy.folder.rglob("annotation.json"))
         if not folders:
-            raise ManifestError(f"{copy.folder}: expected folders with annotation.json of {self.name}, found none")
+            raise ManifestError(
+                f"{copy.folder}: expected folders with annotation.json of {self.name}, found {content_of(copy.folder)}"
+            )
         for folder in folders:
             inside = folder.relative_to(copy.folder)
             file, content = read_json(copy, dict, (inside / "annotation.json").as_posix())

@@ -14,18 +14,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Copy, Values
+from bench.manifest.benchmarks.base import Benchmark, Copy, Values
 from bench.manifest.pictures import PictureFile, read_header, read_rgb
-from bench.manifest.tables import read_columns
+from bench.manifest.tables import content_of, read_columns
 from bench.suggest import kind_of
 from editors.toolbox.files import MOST_BYTES, read_regular
 
-__all__ = ["STANDS_IN", "brought_to", "entries_of", "mask_file", "read_csv", "read_json", "read_text", "run_lengths", "table"]
+__all__ = [
+    "STANDS_IN",
+    "Tabular",
+    "brought_to",
+    "coded_mask",
+    "entries_of",
+    "inside",
+    "read_csv",
+    "read_json",
+    "read_text",
+    "run_lengths",
+    "table",
+    "turn_of",
+]
 
 STANDS_IN = (
     "the instruction, which stands in: the set has no caption of the edit, and a CLIP score against an order is not the field's"
 )
 """What a card says of target_text where a set has instructions alone."""
+CODED_FOR = 512
+"""Pixels on a side that masks in run lengths are coded for."""
 
 
 Kind = TypeVar("Kind", list[Any], dict[str, Any])
@@ -43,9 +58,11 @@ def read_text(copy: Copy, *names: str) -> tuple[Path, str]:
                 return file, read_regular(file, MOST_BYTES).decode("utf-8-sig")
             except (OSError, UnicodeDecodeError) as error:
                 raise ManifestError(f"{file}: cannot be read as UTF-8 text: {error}") from error
-    found = sorted(each.name for each in copy.folder.iterdir())
-    held = ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "") or "nothing"
-    raise ManifestError(f"{copy.folder}: expected {' or '.join(names)} of {copy.ref.benchmark}, found {held}")
+    near = [file for name in names for file in (*copy.folder.glob(f"*/{name}"), copy.folder.parent / name) if file.is_file()]
+    advice = f"; root={near[0].parent} has {near[0].name}" if near else ""
+    raise ManifestError(
+        f"{copy.folder}: expected {' or '.join(names)} of {copy.ref.benchmark}, found {content_of(copy.folder)}{advice}"
+    )
 
 
 def read_json(copy: Copy, kind: type[Kind], *names: str) -> tuple[Path, Kind]:
@@ -81,15 +98,48 @@ def table(copy: Copy, columns: Mapping[str, str], split: str | None = None, subs
     yield from read_columns(where, columns, split=split or copy.split, subset=subset, revision=copy.ref.revision)
 
 
-def entries_of(file: Path, content: dict[str, Any], *fields: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Key and entry of a JSON mapping whose entries have `fields`. Raises ManifestError that names file, key and field."""
-    for key, entry in content.items():
+class Tabular(Benchmark):
+    """A set whose table has one row a sample: the card's fields are its columns, the instruction stands in where the card says so,
+    and rows without an id are numbered."""
+
+    def rows(self, copy: Copy) -> Iterator[Values]:
+        columns = {ours: theirs for ours, theirs in self.card.fields.items() if theirs != STANDS_IN}
+        within = self.card.splits[copy.split].within
+        for number, row in enumerate(table(copy, columns, split=within or None), 1):
+            own = {} if "target_text" in columns else {"target_text": row["instruction"]}
+            yield {"id": f"{number:06d}", **own, **row}
+
+
+def entries_of(file: Path | str, content: object, *fields: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and entry of a JSON mapping, or number from 1 and entry of a list, whose entries have `fields`.
+
+    Raises ManifestError that names file, key and field.
+    """
+    items = {str(number): entry for number, entry in enumerate(content, 1)} if isinstance(content, list) else content
+    if not isinstance(items, dict):
+        raise ManifestError(f"{file}: expected entries with {', '.join(fields)}, got {kind_of(content)}")
+    for key, entry in items.items():
         if not isinstance(entry, dict):
             raise ManifestError(f"{file} '{key}': expected {', '.join(fields)}, got {kind_of(entry)}")
         absent = [field for field in fields if field not in entry]
         if absent:
             raise ManifestError(f"{file} '{key}': no {', '.join(absent)}; it has {', '.join(entry)}")
         yield key, entry
+
+
+def inside(copy: Copy, path: str) -> PictureFile:
+    """The picture of a path that stays in the set's folder. Raises ManifestError where it does not."""
+    found = (copy.folder / path).resolve()
+    if not found.is_relative_to(copy.folder.resolve()):
+        raise ManifestError(f"{copy.folder}: {path} leaves the folder")
+    return PictureFile(path, path=found)
+
+
+def turn_of(session: object, turn: object) -> dict[str, object]:
+    """What tells a turn, numbered from 1, of a session: id, category, cluster, and the id of the turn before, None for a first."""
+    before = int(str(turn)) - 1
+    previous = f"{session}-{before}" if before else None
+    return {"id": f"{session}-{turn}", "category": f"turn {turn}", "cluster": session, "previous": previous}
 
 
 def brought_to(picture: PictureFile, other: PictureFile) -> PictureFile:
@@ -125,8 +175,13 @@ def run_lengths(code: str | Sequence[object], height: int, width: int, *, base: 
     return (np.cumsum(edges[:-1]) > 0).reshape(height, width)
 
 
-def mask_file(mask: NDArray[np.bool_], label: str) -> PictureFile:
-    """A mask (height, width), True where the edit may happen, as a picture; plain PGM, whose bytes no library's version moves."""
-    height, width = mask.shape
-    content = f"P5 {width} {height} 255\n".encode() + (mask.astype(np.uint8) * 255).tobytes()
-    return PictureFile(label, fetch=lambda: content)
+def coded_mask(code: str | Sequence[object], *, base: int, place: str, ring: bool = False) -> PictureFile:
+    """The mask that run lengths over 512 x 512 pixels code, as a picture; `ring` adds the border pixels, whatever they say.
+
+    Plain PGM, whose bytes no library's version moves. Raises ManifestError that names `place`, whose last word is the label.
+    """
+    mask = run_lengths(code, CODED_FOR, CODED_FOR, base=base, place=place)
+    if ring:
+        mask[[0, -1], :] = mask[:, [0, -1]] = True
+    content = f"P5 {CODED_FOR} {CODED_FOR} 255\n".encode() + (mask.astype(np.uint8) * 255).tobytes()
+    return PictureFile(place.rpartition(" ")[2], fetch=lambda: content)

@@ -4,29 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
-from bench.manifest.benchmarks.layout import mask_file, read_json, run_lengths
-from bench.suggest import kind_of
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
+from bench.manifest.benchmarks.layout import coded_mask, entries_of, read_json
+from bench.manifest.benchmarks.pie_bench_types import TYPES, category_of
 
 __all__ = ["PieBench"]
-
-SIZE = 512
-"""Pixels on a side that masks are coded for."""
-TYPES = (
-    "random",
-    "change object",
-    "add object",
-    "delete object",
-    "change attribute content",
-    "change attribute pose",
-    "change attribute colour",
-    "change attribute material",
-    "change background",
-    "change style",
-)
 
 
 class PieBench(Benchmark):
@@ -56,32 +39,32 @@ class PieBench(Benchmark):
         made_by="captions by BLIP, changed and masked by people; half of the pictures are generated",
         cluster="picture",
         source="PnPInversion 07f97f4, README and evaluation/",
-        lacks={"truth": "no ground-truth edits: metrics against a truth cannot be had"},
+        lacks=lacking("truth"),
         faults=(
             "brackets in captions mark the changed words; the official scorer strips them, many others did not (CLIP scores 0.7 to 0.85 lower)",
             "where a mask covers the whole picture the official scores of the background are the text nan",
             "mapping_file_ti2i_benchmark.json holds 55 further items, which are no part of the 700",
         ),
-        unverified={"category": "the names of the ten types are ours; their numbers are the set's", "made_by": "from the paper"},
+        unverified={"category": "the words of types 2 to 8, which follow the list of the README", "made_by": "from the paper"},
     )
 
     def rows(self, copy: Copy) -> Iterator[Values]:
-        file, entries = read_json(copy, dict, "mapping_file.json")
-        for key, entry in entries.items():
-            place = f"{file} '{key}'"
-            if not isinstance(entry, dict) or str(entry.get("editing_type_id")) not in map(str, range(len(TYPES))):
-                raise ManifestError(f"{place}: expected an entry with an editing_type_id of 0 to 9, got {kind_of(entry)}")
+        file, content = read_json(copy, dict, "mapping_file.json")
+        fields = "image_path", "original_prompt", "editing_prompt", "editing_type_id", "mask"
+        for key, entry in entries_of(file, content, *fields):
+            kind = {str(number): folder for number, folder in enumerate(TYPES)}.get(str(entry["editing_type_id"]))
+            if kind is None:
+                raise ManifestError(f"{file} '{key}': editing_type_id: expected 0 to 9, got {entry['editing_type_id']!r:.20}")
             words = str(entry.get("blended_word") or "").split()
-            mask = run_lengths(entry.get("mask") or (), SIZE, SIZE, base=0, place=f"{place}: mask")
-            mask[[0, -1], :] = mask[:, [0, -1]] = True
+            source, target = words if len(words) == 2 else (None, None)
             yield {
                 "id": key,
-                "image": f"annotation_images/{entry.get('image_path')}",
-                "source_text": entry.get("original_prompt"),
-                "target_text": entry.get("editing_prompt"),
+                "image": f"annotation_images/{entry['image_path']}",
+                "source_text": entry["original_prompt"],
+                "target_text": entry["editing_prompt"],
                 "instruction": entry.get("editing_instruction"),
-                "mask": mask_file(np.asarray(mask), "mask"),
-                "source_class": words[0] if len(words) == 2 else None,
-                "target_class": words[1] if len(words) == 2 else None,
-                "category": TYPES[int(entry["editing_type_id"])],
+                "mask": coded_mask(entry["mask"] or (), base=0, ring=True, place=f"{file} '{key}': mask"),
+                "source_class": source,
+                "target_class": target,
+                "category": category_of(kind),
             }

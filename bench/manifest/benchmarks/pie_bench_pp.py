@@ -6,25 +6,11 @@ import json
 from collections.abc import Iterator
 
 from bench.errors import ManifestError
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
-from bench.manifest.benchmarks.layout import mask_file, run_lengths, table
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
+from bench.manifest.benchmarks.layout import coded_mask, table
+from bench.manifest.benchmarks.pie_bench_types import TYPES, category_of
 
 __all__ = ["PieBenchPP"]
-
-SIZE = 512
-"""Pixels on a side that masks are coded for."""
-CONFIGS = (
-    "0_random_140",
-    "1_change_object_80",
-    "2_add_object_80",
-    "3_delete_object_80",
-    "4_change_attribute_content_40",
-    "5_change_attribute_pose_40",
-    "6_change_attribute_color_40",
-    "7_change_attribute_material_40",
-    "8_change_background_80",
-    "9_change_style_80",
-)
 
 
 class PieBenchPP(Benchmark):
@@ -51,7 +37,7 @@ class PieBenchPP(Benchmark):
         cluster="picture",
         source="card of the data set and the authors' page; three consumers' code",
         hub="UB-CVML-Group/PIE_Bench_pp",
-        lacks={"instruction": "the set has none", "truth": "no ground-truth edits"},
+        lacks=lacking("truth", instruction="the set has none"),
         faults=(
             "not all pictures are 512 px: masks are coded for 512, so such a sample is refused by name rather than masked wrongly",
         ),
@@ -63,25 +49,17 @@ class PieBenchPP(Benchmark):
     )
 
     def rows(self, copy: Copy) -> Iterator[Values]:
-        columns = {
-            "id": "id",
-            "image": "image",
-            "source_text": "source_prompt",
-            "target_text": "target_prompt",
-            "code": "mask",
-            "blended": "blended_words",
-        }
-        for config in CONFIGS:
-            for row in table(copy, columns, subset=config):
-                values = dict(row)
-                place = f"{copy.ref.benchmark} {config} '{values['id']}'"
-                mask = run_lengths(str(values.pop("code") or ""), SIZE, SIZE, base=0, place=f"{place}: mask")
-                source, target = _pair(values.pop("blended"), place)
-                yield values | {
-                    "mask": mask_file(mask, "mask"),
+        texts = {"id": "id", "image": "image", "source_text": "source_prompt", "target_text": "target_prompt"}
+        for config in TYPES:
+            for row in table(copy, texts | {"code": "mask", "blended": "blended_words"}, subset=config):
+                code, blended = (row[name] for name in ("code", "blended"))
+                place = f"{copy.ref.benchmark} {config} '{row['id']}'"
+                source, target = _pair(blended, place)
+                yield {name: row[name] for name in texts} | {
+                    "mask": coded_mask(str(code or ""), base=0, place=f"{place}: mask"),
                     "source_class": source,
                     "target_class": target,
-                    "category": config.split("_", 1)[1].rpartition("_")[0].replace("_", " "),
+                    "category": category_of(config),
                 }
 
 

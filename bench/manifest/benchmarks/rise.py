@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import STANDS_IN, entries_of, read_json
 
 __all__ = ["RiseBench"]
@@ -29,11 +29,11 @@ class RiseBench(Benchmark):
         made_by="instructions and references by the authors",
         cluster="item",
         source="RISEBench 5f22651; the hub's file as third parties read it",
-        lacks={
-            "source_text": "editors that invert with a source caption need one from elsewhere",
-            "truth": "references are texts or pictures of another size and are not read",
-            "mask": "editors that need one draw it themselves or are left out",
-        },
+        lacks=lacking(
+            "source_text",
+            "mask",
+            truth="references are texts or pictures of another size and are not read",
+        ),
         faults=(
             "data_total.json of the repository holds 64 items without columns that the scorer needs: it is not this set",
             "published results were written anew on 2026-04-23, after a mended script, under the same name",
@@ -45,8 +45,7 @@ class RiseBench(Benchmark):
     def rows(self, copy: Copy) -> Iterator[Values]:
         file, content = read_json(copy, list, "datav2_total_w_subtask.json")
         folder = "data/" if (copy.folder / "data").is_dir() else ""
-        entries = {str(number): entry for number, entry in enumerate(content, 1)}
-        for _, entry in entries_of(file, entries, "index", "image", "instruction", "category"):
+        for _, entry in entries_of(file, content, "index", "image", "instruction", "category"):
             yield {
                 "id": str(entry["index"]),
                 "image": f"{folder}{entry['image']}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values
+from bench.manifest.benchmarks.base import Benchmark, Card, Copy, Split, Values, lacking
 from bench.manifest.benchmarks.layout import read_csv
 
 __all__ = ["TEdBenchPP"]
@@ -24,11 +24,11 @@ class TEdBenchPP(Benchmark):
         made_by="texts by TEdBench's and LEDITS++'s authors",
         cluster="source picture: 40 hold all edits",
         source="the data set's file tree; columns as a consumer of it reads them",
-        lacks={
-            "source_text": "editors that invert with a source caption need one from elsewhere",
-            "mask": "editors that need one draw it themselves or are left out",
-            "truth": "LEdits++/ holds outputs of LEDITS++, which are no ground truth",
-        },
+        lacks=lacking(
+            "source_text",
+            "mask",
+            truth="LEdits++/ holds outputs of LEDITS++, which are no ground truth",
+        ),
         faults=(
             "the paper speaks of 120 entries, the upload of 101 files holds 99 outputs and 40 sources: see how many rows yours has",
         ),

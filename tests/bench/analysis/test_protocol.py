@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from benchmark_copies import write_json, write_picture
 from fixtures_manifest import row, write_folder
+from judge_server import MODEL, judge_server
 
 from bench import api
 from bench.analysis.protocol import by_protocol, departures, note
@@ -162,5 +165,85 @@ def test_turns_are_told_apart(scored: Laid) -> None:
         3: pytest.approx(found["sample-2"]),
     }
     assert own["n"].to_dict() == {1: 3, 2: 1, 3: 1}
+    first = found["sample-0"]  # the other first turns belong to no session
+    assert own["change"].to_dict() == {
+        1: 0.0,
+        2: pytest.approx(found["sample-1"] - first),
+        3: pytest.approx(found["sample-2"] - first),
+    }
     flat = replace(plan, samples=tuple(replace(sample, previous=None) for sample in plan.samples))
     assert len(turns(flat, scores, {"copy": 0.0})) == 0
+
+
+def test_what_nobody_gave_is_the_reason_of_a_column_and_a_run_may_have_it_by_itself(
+    scored: Laid, laid: Callable[..., pd.DataFrame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked("psnr", {"region": {"given": "where"}})
+    table = laid(a_protocol(replace(PSNR, metric=asked), needs={"where": "the part that counts"}))
+    assert table.loc["PSNR", "metric"] == "psnr", "the run's own, whatever its region"
+    unscored = Asked("ssim", {"region": {"given": "where"}})
+    table = laid(a_protocol(replace(PSNR, metric=unscored), needs={"where": "the part that counts"}))
+    assert table.loc["PSNR", "reason"] == "it needs what only you have, `--set given.where=...`: where: the part that counts"
+    assert np.isnan(table.loc["PSNR", "mean"])
+    spec = scored[0].model_copy(update={"given": {"where": "edited"}})
+    monkeypatch.setattr("bench.analysis.protocol.protocol_of", lambda name: a_protocol(replace(PSNR, metric=asked)))
+    given = by_protocol(spec.model_copy(update={"protocol": "mine"}), *scored[1:]).set_index("column")
+    assert given.loc["PSNR", "reason"] == "the run does not score psnr (region: edited)"
+
+
+def test_a_set_metric_is_a_column_of_whole_sets(scored: Laid, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, plan, scores = scored
+    row = {"editor": "copy", "knob": None, "value": 0.0, "metric": "csfid", "score": 27.5, "low": 20.0, "high": 40.0, "n": 5}
+    sets = pd.DataFrame([row | {"fingerprint": "f", "per_class": 1.0, "inputs": "", "note": None}])
+    whole = ProtocolColumn("CSFID", "lower", Asked("csfid"), scale=2.0)
+    protocol = a_protocol(whole, replace(whole, name="some", category="other"), reference="training pictures")
+    monkeypatch.setattr("bench.analysis.protocol.protocol_of", lambda name: protocol)
+    item = spec.metrics[0].model_copy(update={"name": "csfid"})
+    spec = spec.model_copy(update={"protocol": "mine", "metrics": [*spec.metrics, item]})
+    table = by_protocol(spec, plan, replace(scores, sets=sets)).set_index("column")
+    assert table.loc["CSFID", ["mean", "low", "high", "n", "expected", "reason"]].tolist() == [55.0, 40.0, 80.0, 5, 5, ""]
+    assert "no value of a part" in table.loc["some", "reason"]
+    assert "set metrics compare with truths instead of training pictures" in departures(spec, plan)
+    table = by_protocol(spec, plan, replace(scores, sets=sets.assign(score=np.nan, note="too few"))).set_index("column")
+    assert table.loc["CSFID", "reason"] == "too few"
+
+
+@pytest.mark.slow
+def test_an_edit_is_judged_in_the_authors_words_for_its_type_and_averaged_as_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    kinds = {"1": "add", "2": "add", "3": "style"}
+    for number, key in enumerate(kinds):
+        write_picture(tmp_path / f"copy/{key}.png", number)
+    entries = {key: {"id": f"{key}.png", "prompt": f"edit {key}", "edit_type": kind} for key, kind in kinds.items()}
+    write_json(tmp_path / "copy/basic_edit.json", entries)
+    write_json(tmp_path / "prompts.json", {"add": "Grade <edit_prompt>", "style": "Grade the style of <edit_prompt>"})
+    replies = [f"say:Compliance: {grade}\nNaturalness: {grade}\nPhysics: 3" for grade in (1, 4, 5)]
+    with judge_server(*replies) as server:
+        judge = {"server": server.url, "model": MODEL, "retries": 0, "concurrency": 1}
+        content = {
+            "name": "test",
+            "protocol": "imgedit-bench",
+            "given": {"judge": judge, "prompts": str(tmp_path / "prompts.json")},
+            "manifest": {"root": str(tmp_path / "copy"), "size": 40},
+            "limit": 3,
+            "device": "cpu",
+            "editors": ["copy"],
+            "metrics": [
+                {
+                    "name": "judge_prompts",
+                    "params": {"form": "imgedit", "judge": judge, "prompts": str(tmp_path / "prompts.json")},
+                }
+            ],
+        }
+        run = api.run(Spec.model_validate(content), tmp_path / "run", scorable=False)
+        scores = api.score(run)
+    asked = [body["messages"][0]["content"][-1]["text"] for body in server.requests]
+    assert sorted(asked) == ["Grade edit 1", "Grade edit 2", "Grade the style of edit 3"]
+    table = by_protocol(run.spec, run.plan, scores).set_index("column")
+    first, second, third = (2 * grade / 3 + 1 for grade in (1, 4, 5))
+    assert table.loc["add", "mean"] == pytest.approx((first + second) / 2)
+    assert table.loc["style", "mean"] == pytest.approx(third)
+    assert table.loc["overall", "mean"] == pytest.approx(((first + second) / 2 + third) / 2), "each type counts once"
+    assert table.loc["overall [own wording]", "reason"].startswith("the run does not score judge_rubric")

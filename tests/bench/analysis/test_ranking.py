@@ -31,7 +31,8 @@ EASY, HARD = slice(0, 4), slice(4, 8)
 def planned(*labels: str, samples: int = 8) -> Plan:
     """Editors with one knob value and the anchors, on eight samples."""
     plan = plan_of(*(entry(label, (0.5,)) for label in labels), samples=samples)
-    of = [Unit.of(e, s, {"seed": 0, "editor": e, "sample": s}) for e in range(len(labels)) for s in range(samples)]
+    own = [{"sample": str(number), "sample_id": str(number), "seed": 0, "unit_seed": 0} for number in range(samples)]
+    of = [Unit.of(e, s, {"editor": e}, own[s]) for e in range(len(labels)) for s in range(samples)]
     return replace(plan, units=tuple(of))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_specs import SpecMaker, editor, metric
+from plan_files import changed_plan
 
 from bench import api, registry
 from bench.bundles.layout import LISTING, FileEntry, Listing, stored
@@ -72,6 +73,10 @@ def in_json(name: str, change: Callable[[Any], None]) -> Callable[[str, bytes], 
         return json.dumps(content).encode()
 
     return changed
+
+
+def in_plan(change: Callable[[Any], None]) -> Callable[[str, bytes], bytes]:
+    return lambda member, data: changed_plan(data, change) if member == "plan.parquet" else data
 
 
 def told(found: Verification) -> dict[str, str]:
@@ -239,17 +244,17 @@ def test_a_card_that_is_not_that_of_its_fingerprint_is_found(run: Run) -> None:
 
 def test_a_plan_without_the_hard_samples_is_found(run: Run) -> None:
     def easier(plan: dict[str, Any]) -> None:
-        plan["units"] = [unit for unit in plan["units"] if unit["sample"] != 0]
+        plan["samples"][0]["units"] = []
 
-    said = contradicted(verify(forged(run, in_json("plan.json", easier), pictures=False)))
+    said = contradicted(verify(forged(run, in_plan(easier), pictures=False)))
     assert "not one unit for every editor, sample and seed" in said
 
 
 def test_a_unit_whose_key_is_not_the_hash_of_its_identity_is_found(run: Run) -> None:
     def renamed(plan: dict[str, Any]) -> None:
-        plan["units"][0]["identity"]["params"]["gain"] = 5.0
+        plan["settings"][0]["params"]["gain"] = 5.0
 
-    assert "is not the hash of its identity" in contradicted(verify(forged(run, in_json("plan.json", renamed), pictures=False)))
+    assert "is not the hash of its identity" in contradicted(verify(forged(run, in_plan(renamed), pictures=False)))
 
 
 def test_a_record_of_another_unit_is_found(run: Run) -> None:
@@ -280,7 +285,7 @@ def test_samples_of_a_manifest_that_comes_with_the_package_are_held_against_it(t
     def moved(plan: dict[str, Any]) -> None:
         plan["samples"][1]["source_id"] = "0" * 16
 
-    assert "is not that of toybox-mini" in contradicted(verify(forged(made, in_json("plan.json", moved), pictures=False)))
+    assert "is not that of toybox-mini" in contradicted(verify(forged(made, in_plan(moved), pictures=False)))
 
 
 def test_the_same_draw_looks_at_the_same_units(run: Run) -> None:

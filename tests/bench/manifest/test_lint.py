@@ -321,3 +321,15 @@ def test_a_mask_of_the_border_alone(tmp_path: Path) -> None:
     findings = lint(target)
     assert "marks nothing but pixels of the outermost ring" in one(findings, 1, "mask", "warning")
     assert not any("ring" in message for message in found(findings, 2, "mask", "warning"))
+
+
+def test_run_lengths_of_the_wrong_base_show_by_the_area(tmp_path: Path) -> None:
+    target = write_folder(tmp_path / "m", [row(0), row(1), row(2)])
+    for number, place in ((0, (0, 0)), (1, (39, 39)), (2, (20, 20))):
+        levels = np.full((40, 40), 255, dtype=np.uint8)
+        levels[place] = 0
+        Image.fromarray(levels).save(target / f"{number}-mask.png")
+    findings = lint(target)
+    for line, pixel in ((1, "first"), (2, "last")):
+        assert f"marks every pixel but the {pixel} one, as where run lengths" in one(findings, line, "mask", "warning")
+    assert not any("run lengths" in message for message in found(findings, 3, "mask", "warning"))

@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from fake_specs import HERE, SpecMaker, editor, metric
+from plan_files import as_json
 
 from bench.commands.outlook import outlooks
 from bench.errors import RegistryError, SpecError
@@ -18,8 +20,8 @@ from bench.plan import Plan, make_plan
 from bench.plan.plan import unit_seed
 from bench.spec import Spec
 from bench.store import Record, Run
-from bench.store.files import json_bytes
-from bench.store.shapes import flaw_of_plan, read_as
+from bench.store.plans import read_plan, write_plan
+from bench.store.shapes import flaw_of_plan
 from bench.toybox import embedded
 
 
@@ -43,12 +45,32 @@ def test_a_unit_is_a_sample_an_editor_and_a_seed_with_all_its_knob_values(make_s
     assert len(set(keys(plan))) == len(plan.units)
 
 
+def test_a_preset_may_have_a_grid_of_its_own_that_the_spec_s_own_replaces(make_spec: SpecMaker) -> None:
+    kinds = ({}, {"preset": "loud"}, {"preset": "loud", "grid": [0.75]})
+    plan = planned(make_spec(*(editor("Early", label=str(number), **kind) for number, kind in enumerate(kinds))))
+    assert [entry.values for entry in plan.entries] == [(0.0, 0.5, 1.0), (0.0, 0.25), (0.75,)]
+
+
 def test_a_plan_survives_its_file(make_spec: SpecMaker, tmp_path: Path) -> None:
     plan = planned(make_spec(editor("Fade"), editor("NeedsMask"), anchors=["oracle"]))
-    path = tmp_path / "plan.json"
-    path.write_bytes(json_bytes(plan.as_dict()))
-    assert read_as(path, Plan, "") == plan
+    write_plan(tmp_path / "plan.parquet", plan)
+    (tmp_path / "plan.json").write_bytes(as_json(plan))
+    for name in ("plan.parquet", "plan.json"):
+        found = read_plan(tmp_path / name, "")
+        assert found == plan, name
+        assert [unit.identity for unit in found.units] == [unit.identity for unit in plan.units]
+        assert all(unit.settings is found.units[0].settings for unit in found.units if unit.entry == 0), "kept once"
     assert flaw_of_plan(plan) == ""
+
+
+def test_a_plan_is_written_and_read_in_parts(make_spec: SpecMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = planned(make_spec(editor("Fade"), seeds=[0, 1], anchors=["oracle"]))
+    few = replace(plan, units=tuple(unit for unit in plan.units if unit.sample != 1))
+    monkeypatch.setattr("bench.store.plans.SAMPLES_AT_A_TIME", 2)
+    for each in (plan, few):
+        write_plan(tmp_path / "plan.parquet", each)
+        assert pq.ParquetFile(tmp_path / "plan.parquet").num_row_groups == 2
+        assert read_plan(tmp_path / "plan.parquet", "") == each
 
 
 def test_a_key_depends_on_what_determines_the_result(make_spec: SpecMaker) -> None:

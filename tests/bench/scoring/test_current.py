@@ -201,7 +201,7 @@ def test_a_run_s_copy_of_a_source_is_checked_where_it_is_read(
     make_spec: SpecMaker, manifest_folder: Path, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     """Made again from the manifest; where that is gone, an error that names the folder."""
-    run, before = scored(make_spec(), tmp_path / "run")
+    run, before = scored(make_spec(editor("Fade", grid=[0.5, 1.0])), tmp_path / "run")
     folder = run.path / "samples" / run.plan.samples[0].digest[:24]
     pristine = (folder / "source.png").read_bytes()
     damage(folder / "source.png")

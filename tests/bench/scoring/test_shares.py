@@ -16,6 +16,7 @@ from bench import api, registry
 from bench.errors import RunError, ScoreError
 from bench.scoring import edits, read_scores
 from bench.scoring.score import score_share
+from bench.scoring.tables import read_table
 from bench.store import Run
 from bench.workers import executors
 from bench.workers.crew import Options
@@ -112,7 +113,7 @@ def test_a_worker_that_is_told_to_stop_keeps_what_it_has(run: Run, monkeypatch: 
     seen = batches(run, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         score_share(run.path, share=(0, 1), device="cpu", threads=1, enough=lambda: len(seen) == 2)
-    assert len(pd.read_parquet(run.scores / "pairs.parquet")) > 0
+    assert len(read_table(run, "pairs")) > 0
 
 
 @pytest.mark.slow

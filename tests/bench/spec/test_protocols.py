@@ -12,11 +12,9 @@ from bench.analysis.published import published
 from bench.errors import SpecError
 from bench.manifest.benchmarks import benchmarks
 from bench.spec import Spec, load_spec, shipped_specs
-from bench.spec.protocols import Protocol, protocol_of, protocols
+from bench.spec.protocols import Asked, Protocol, protocol_of, protocols
 
 EVERY = sorted(protocols())
-UNSCORED = {"viescore_overall", "imgedit_judge", "kris_judge", "rise_judge"}
-"""Judges, of which a protocol speaks whether they are registered or not."""
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -25,10 +23,9 @@ def test_a_protocol_names_what_exists(name: str) -> None:
     card = benchmarks()[protocol.manifest["benchmark"]].card
     assert protocol.manifest.get("split", next(iter(card.splits))) in card.splits
     asked = [each for column in protocol.columns for each in (column.metric, column.corrected) if each] + list(protocol.beside)
-    assert {each.name for each in asked} - UNSCORED <= registry.metrics().keys()
     for each in asked:
-        if each.registered:
-            inspect.signature(registry.load_metric(each.name)).bind(**each.params)
+        inspect.signature(registry.load_metric(each.name)).bind(**each.params)
+    assert {need for each in asked for need in each.needs} == protocol.needs.keys()
     assert all((column.metric is None) == bool(column.why) for column in protocol.columns)
     assert len({column.name for column in protocol.columns}) == len(protocol.columns)
     assert protocol.parts
@@ -60,7 +57,8 @@ def test_the_shipped_spec_of_a_protocol_has_its_keys(name: str) -> None:
     spec, protocol = load_spec(name), protocol_of(name)
     assert name in shipped_specs()
     assert (spec.protocol, spec.chain, spec.seeds) == (name, protocol.chain, list(protocol.seeds))
-    assert [item.model_dump() for item in spec.metrics] == protocol.metrics
+    settled = [item for item in protocol.metrics if not Asked(item["name"], item["params"]).needs]
+    assert [item.model_dump() for item in spec.metrics] == settled
     assert {key: spec.manifest.model_dump()[key] for key in protocol.manifest} == protocol.manifest
     assert Spec.model_validate(spec.resolved()) == spec
 
@@ -104,3 +102,37 @@ def test_metrics_that_are_not_registered_are_left_out(monkeypatch: pytest.Monkey
     assert gedit.metrics == [{"name": "psnr", "params": {}}]
     assert isinstance(gedit, Protocol)
     assert "(not registered)" in gedit.as_dict()["columns"]["overall"]
+
+
+def test_what_is_given_makes_columns_of_metrics_that_only_its_user_can_have(tmp_path: Path) -> None:
+    (tmp_path / "prompts.json").write_text("{}")
+    file = tmp_path / "mine.yaml"
+    file.write_text("name: mine\nprotocol: gedit-bench\ngiven: {prompts: prompts.json}\neditors: [copy]\n")
+    judge = {"server": "http://127.0.0.1:1/v1", "model": "gpt-4.1"}
+
+    def judged(spec: Spec) -> dict[str, dict[str, object]]:
+        return {item.name: item.params for item in spec.metrics if item.name.startswith("judge")}
+
+    assert judged(load_spec(file)) == {}, "half of what a metric needs is nothing"
+    whole = load_spec(file, [f"given.judge.{key}={value}" for key, value in judge.items()])
+    assert judged(whole) == {
+        "judge_prompts": {"form": "viescore", "judge": judge, "prompts": str(tmp_path / "prompts.json")},
+        "judge_vie": {"judge": judge},
+    }
+    assert Spec.model_validate(whole.resolved()) == whole
+    own = load_spec("gedit-bench", [f"given.judge.{key}={value}" for key, value in judge.items()])
+    assert judged(own) == {"judge_vie": {"judge": judge}}, "without the authors' words there is our own wording"
+
+
+def test_what_no_protocol_asks_for_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"given\.juge: did you mean 'judge'"):
+        load_spec("gedit-bench", ["given.juge=x"])
+    with pytest.raises(SpecError, match=r"given\.judge: no protocol of this spec asks for anything"):
+        load_spec("ci", ["given.judge=x"])
+
+
+def test_a_protocol_says_what_it_needs() -> None:
+    told = protocol_of("imgedit-bench").as_dict()
+    assert "prompts.json of github.com/PKU-YuanGroup/ImgEdit" in told["give it, as given.NAME"]["prompts"]
+    assert "judge_prompts (form: imgedit, judge: <judge>, prompts: <prompts>)" in told["columns"]["overall"]
+    assert "give it" not in str(protocol_of("pie-bench").as_dict())

@@ -326,7 +326,7 @@ def test_folders_that_are_no_runs_are_refused(tmp_path: Path) -> None:
         Run.create(tmp_path / "thesis")
     (tmp_path / "thesis" / "plan.json").write_text("{}")
     assert Run.create(tmp_path / "thesis").units.is_dir(), "of a run, whose units somebody deleted"
-    with pytest.raises(RunError, match=r"is not a run folder: no spec\.yaml, manifest\.json, plan\.json"):
+    with pytest.raises(RunError, match=r"is not a run folder: no spec\.yaml, manifest\.json, plan\.parquet"):
         Run.open(tmp_path / "nothing")
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="is a file"):

@@ -15,6 +15,7 @@ from fake_specs import ALL_METRICS, editor
 from fixtures_manifest import row, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plan_files import as_json, changed_plan
 
 from bench import api
 from bench.commands.export import export_run
@@ -25,7 +26,7 @@ from bench.store import Run
 from bench.store.shapes import read_as
 from bench.workers.crew import Options
 
-HEADS = ("plan.json", "manifest.json", "spec.yaml", "environment.json")
+HEADS = ("plan.parquet", "manifest.json", "spec.yaml", "environment.json")
 TABLES = ("scores/pairs.parquet", "scores/sets.parquet", "scores/set_pairs.parquet", "scores/cards.json")
 WRONG: tuple[Any, ...] = (None, True, -1, 1.5, 10**30, "", "../x", "\x00", [], [1], {}, {"a": 1})
 
@@ -183,24 +184,55 @@ def places(content: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ..
 @pytest.mark.parametrize(
     ("place", "value", "words"),
     [
-        (("units", 1, "key"), "../../x", "units[1].key: '../../x' (a string) is not the hash of its identity"),
-        (("units", 1, "identity", "params"), {"gain": 7.0}, "units[1].key"),
-        (("units", 0, "sample"), 99, "units[0]: no entry 0 or no sample 99"),
-        (("units", 0, "entry"), -1, "units[0]: no entry -1"),
-        (("units", 0, "seed"), 5, "units[0].identity: not that of sample 'sample-0' and seed 5"),
-        (("units", 0, "seed"), "0", "units[0].seed: expected a whole number, got '0'"),
-        (("units",), [], "units: empty"),
-        (("entries", 0, "values"), [], "entries[0].values: expected ascending knob values"),
+        (("samples", 0, "units", 1, "key"), "../../x", "units[1].key: '../../x' (a string) is not the hash of its identity"),
+        (("settings", 0, "params"), {"gain": 7.0}, "units[0].key"),
+        (("settings",), [], "settings: not one for each entry"),
+        (("samples", 0, "units", 0, "entry"), -1, "no entry -1"),
+        (("samples", 0, "units", 0, "seed"), 5, "units[0].key"),
+        (("samples", 0, "units", 0, "extra"), "[]", "extra: expected a mapping"),
+        (("samples", 0, "units", 0, "extra"), "{", "cannot be read"),
+        (("samples", 0, "id"), "other", "units[0].key"),
         (("samples", 0, "digest"), "../../x", "samples[0].digest: expected a digest"),
-        (("samples", 0, "has_mask"), "yes", "samples[0].has_mask: expected true or false"),
+        (("samples",), [], "samples: empty"),
+        (("entries", 0, "values"), [], "entries[0].values: expected ascending knob values"),
+        (("entries", 0, "anchor"), "yes", "entries[0].anchor: expected true or false"),
     ],
 )
 def test_a_plan_that_does_not_hold_together_is_named(run: Run, place: tuple[Any, ...], value: Any, words: str) -> None:
-    file = run.path / "plan.json"
-    file.write_text(json.dumps(change(json.loads(file.read_text()), place, value)))
+    file = run.path / "plan.parquet"
+    file.write_bytes(changed_plan(file.read_bytes(), lambda content: change(content, place, value)))
     with pytest.raises(RunError) as caught:
         _ = Run.open(run.path).plan
-    one_line(caught, words, "writes it anew")
+    one_line(caught, "plan.parquet", words, "writes it anew")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "words"),
+    [
+        (("units", 1, "key"), "../../x", "units[1].key: '../../x' (a string) is not the hash of its identity"),
+        (("units", 0, "sample"), 99, "units[0]: no entry 0 or no sample 99"),
+        (("units", 0, "identity", "seed"), 5, "units[0].key"),
+        (("units", 0, "identity", "sample_id"), "other", "units[0].identity: not that of sample 'sample-0' and seed 0"),
+        (("units", 0, "seed"), "0", "units[0].seed: expected a whole number, got '0'"),
+        (("units",), [], "units: empty"),
+    ],
+)
+def test_a_plan_of_before_is_looked_at_as_closely(run: Run, place: tuple[Any, ...], value: Any, words: str) -> None:
+    content = json.loads(as_json(run.plan))
+    (run.path / "plan.parquet").unlink()
+    file = run.path / "plan.json"
+    file.write_text(json.dumps(content))
+    assert Run.open(run.path).plan == run.plan
+    file.write_text(json.dumps(change(content, place, value)))
+    with pytest.raises(RunError) as caught:
+        _ = Run.open(run.path).plan
+    one_line(caught, "plan.json", words, "writes it anew")
+
+
+def test_a_file_of_another_table_is_no_plan(run: Run) -> None:
+    shutil.copy(run.scores / "pairs.parquet", run.path / "plan.parquet")
+    with pytest.raises(RunError, match=r"plan\.parquet cannot be read \(it is no plan of this version\)"):
+        _ = Run.open(run.path).plan
 
 
 @pytest.mark.slow
@@ -209,7 +241,7 @@ def test_a_plan_that_does_not_hold_together_is_named(run: Run, place: tuple[Any,
 def test_whatever_stands_in_a_run_file_it_is_read_or_refused_in_one_line(whole: Run, data: st.DataObject) -> None:
     """One value of a file is replaced by one of another kind: a reader takes it or raises an error that says where."""
     record = min(whole.units.glob("*/record.json")).relative_to(whole.path)
-    name = data.draw(st.sampled_from(["plan.json", "manifest.json", "environment.json", "scores/cards.json", str(record)]))
+    name = data.draw(st.sampled_from(["manifest.json", "environment.json", "scores/cards.json", str(record)]))
     content = json.loads((whole.path / name).read_text())
     place = data.draw(st.sampled_from(sorted(places(content), key=str)))
     odd = json.dumps(change(content, place, data.draw(st.sampled_from(WRONG)))).encode()

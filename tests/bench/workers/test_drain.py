@@ -57,7 +57,7 @@ def test_every_unit_becomes_a_record_with_its_edits(make_spec: SpecMaker, tmp_pa
         assert record.worker == {"device": "cpu", "dtype": "float32", "threads": 1, "batch": 1}
         assert record.peak_memory["mb"] >= 0
     assert list(run.claims.iterdir()) == []
-    assert {"spec.yaml", "environment.json", "manifest.json", "plan.json"} <= {path.name for path in run.path.iterdir()}
+    assert {"spec.yaml", "environment.json", "manifest.json", "plan.parquet"} <= {path.name for path in run.path.iterdir()}
 
 
 def test_the_same_spec_gives_the_same_bytes_and_another_seed_others(make_spec: SpecMaker, tmp_path: Path) -> None:

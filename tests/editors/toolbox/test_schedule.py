@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 from editors import DiffusionModel
 from editors.base import EditorError
 from editors.toolbox.diffusion import seeded
-from editors.toolbox.schedule import DiffusionSchedule, diffuse, noise_scheduler, posterior, share_of_steps
+from editors.toolbox.schedule import DiffusionSchedule, diffuse, noise_scheduler, posterior, posterior_inverse, share_of_steps
 
 TABLES = {
     "num_train_timesteps": 1000,
@@ -125,6 +126,15 @@ def test_the_last_ancestral_step_is_the_predicted_clean_latent(model: DiffusionM
     mean, variance = posterior(schedule, x, output, 1)
     assert variance == 0
     assert torch.allclose(mean, schedule.split(x, output, 1)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("v_prediction", [False, True])
+@pytest.mark.parametrize("level", [1, 2, 20])
+def test_the_inverse_of_an_ancestral_step(model: DiffusionModel, level: int, v_prediction: bool) -> None:
+    schedule = replace(model.diffusion_schedule(20), v_prediction=v_prediction)
+    x, output = model.noise(1, (1, 4, 8, 8)), model.noise(2, (1, 4, 8, 8))
+    mean, _ = posterior(schedule, x, output, level)
+    torch.testing.assert_close(posterior_inverse(schedule, mean, output, level), x, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("level", [0, 1, 10, 19])

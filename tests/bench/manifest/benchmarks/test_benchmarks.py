@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
+from benchmark_copies import write_json
 
 from bench.errors import ManifestError
 from bench.manifest import open_manifest
@@ -34,6 +36,22 @@ def test_an_empty_folder_is_refused(benchmark: Benchmark, tmp_path: Path) -> Non
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("benchmark", ALL)
+def test_a_folder_of_another_set_is_refused(benchmark: Benchmark, tmp_path: Path) -> None:
+    write_json(tmp_path / "mapping_file.json", {"1": {"prompt": "a cat"}})
+    with pytest.raises(ManifestError) as refusal:
+        open_manifest(ManifestRef(benchmark=benchmark.name, root=str(tmp_path)), partial=True)
+    assert str(tmp_path) in str(refusal.value)
+    assert "mapping_file.json" in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("benchmark", ALL)
+def test_an_adapter_is_small(benchmark: Benchmark) -> None:
+    file = Path(inspect.getfile(type(benchmark)))
+    assert len(file.read_text(encoding="utf-8").splitlines()) < 80
+
+
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no benchmark 'pie-bnch'; did you mean 'pie-bench'"):
         open_manifest(ManifestRef(benchmark="pie-bnch", root=str(tmp_path)))
@@ -43,3 +61,6 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
         open_manifest(ManifestRef(benchmark="pie-bench"))
     with pytest.raises(ManifestError, match="no such folder"):
         open_manifest(ManifestRef(benchmark="pie-bench", root=str(tmp_path / "none")))
+    (tmp_path / "PIE-Bench_v1.zip").write_bytes(b"PK")
+    with pytest.raises(ManifestError, match="a file; root is the folder of the unpacked copy of pie-bench"):
+        open_manifest(ManifestRef(benchmark="pie-bench", root=str(tmp_path / "PIE-Bench_v1.zip")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from fixtures_manifest import picture
 
 from bench.errors import ManifestError
 from bench.manifest import Manifest, open_manifest
+from bench.manifest.benchmarks.base import Split
+from bench.manifest.benchmarks.pie_bench import PieBench
 from bench.spec import ManifestRef
 
 PICTURES = {
@@ -90,6 +93,35 @@ def test_a_wrong_folder_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "annotation_images").mkdir()
     with pytest.raises(ManifestError, match=r"expected mapping_file.json of pie-bench, found annotation_images"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("given", ["annotation_images", "."])
+def test_a_folder_above_or_below_is_told_where_the_set_is(copy: Path, given: str) -> None:
+    inside = copy / "unpacked"
+    inside.mkdir()
+    for each in list(copy.iterdir()):
+        if each != inside:
+            each.rename(inside / each.name)
+    wrong = inside / given if given != "." else copy
+    with pytest.raises(ManifestError, match=r"expected mapping_file\.json of pie-bench, found") as refusal:
+        opened(wrong)
+    assert str(refusal.value).endswith(f"; root={inside} has mapping_file.json")
+
+
+def test_a_half_unpacked_copy_says_how_many_pictures_are_there(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = dataclasses.replace(PieBench.card, splits={"v1": Split(3, 3)})
+    monkeypatch.setattr(PieBench, "card", whole)
+    assert "3 of 3 rows" in open_manifest(ManifestRef(benchmark="pie-bench", root=str(copy))).about
+    (copy / "annotation_images" / PICTURES["111000000001"]).unlink()
+    first = f"annotation_images/{PICTURES['111000000001']}"
+    with pytest.raises(ManifestError, match=f"expected 3 picture files, found 2; {first} is the first that is not there"):
+        open_manifest(ManifestRef(benchmark="pie-bench", root=str(copy)))
+
+
+def test_more_rows_than_the_set_has_are_another_version(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PieBench, "card", dataclasses.replace(PieBench.card, splits={"v1": Split(2, 2)}))
+    with pytest.raises(ManifestError, match="pie-bench v1 has 2 rows, found 3; another version of the set"):
+        open_manifest(ManifestRef(benchmark="pie-bench", root=str(copy)), partial=True)
 
 
 def test_a_copy_is_looked_at_before_the_hub_is(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
