@@ -49,10 +49,12 @@ class Peer:
         return self._ready(pipeline).to(device)
 
     def over(self, model: Any) -> Any:
-        """The pipeline on the networks of a ``DiffusionModel``."""
+        """The pipeline on the networks of a ``DiffusionModel``, the VAE in the dtype of the others, as ``torch_dtype`` has it."""
         import diffusers
 
-        cls, shared = getattr(diffusers, self.pipeline), model.backbone.loaded
+        cls, shared = getattr(diffusers, self.pipeline), dict(model.backbone.loaded)
+        if model.vae.dtype != model.unet.dtype:
+            shared["vae"] = copy.deepcopy(model.vae).to(model.unet.dtype)
         others = dict.fromkeys(inspect.signature(cls).parameters.keys() & {"inverse_scheduler"})
         pipeline = cls(
             **shared,

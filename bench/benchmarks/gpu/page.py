@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ def check(extent: Extent) -> Checked:
             work = work_of(model.resolution, extent.values, extent.steps, extent.fit_steps)
             sweeps += paces(model, name, work, speed[dtype] if name != "imagic" else None)
         del model
+        gc.collect()
         torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated() / GIB
     model = _model(extent, DTYPE)
