@@ -61,7 +61,7 @@ class Ground:
         field = Field(plan, scores.pairs[~aside & shared], scores, points, ranked, sorted(common), coverage)
         has = [sample in had[label] for label, sample in zip(scores.pairs["editor"], scores.pairs["sample_id"], strict=True)]
         samples = [sample.id for sample in plan.samples]
-        whole = replace(field, pairs=scores.pairs[has], ranked=editors, common=samples)
+        whole = replace(field, pairs=scores.pairs[np.array(has, dtype=bool)], ranked=editors, common=samples)
         return cls(axes, had, field, whole, scores.pairs[aside | shared] if ranked else scores.pairs)
 
 
