@@ -152,9 +152,11 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
 
 
 def _words(value: Any) -> str:
-    """A list of names with commas, a tuple of statements with semicolons, numbers by name."""
+    """A list of names with commas, a tuple of statements with semicolons, numbers before their names and texts after them."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{number} {name}" for name, number in value.items() if number is not None) or "unknown"
+        known = {name: each for name, each in value.items() if each not in {None, ""}}
+        said = (f"{name} {each}" if isinstance(each, str) else f"{each} {name}" for name, each in known.items())
+        return ", ".join(said) or "unknown"
     return {list: ", ", tuple: "; "}[type(value)].join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
@@ -205,7 +207,8 @@ def print_findings(manifest: str, findings: Sequence[Finding]) -> None:
     """What is odd about a manifest, one line each, and how many there are."""
     for finding in findings:
         parts = (f"row {finding.row}" if finding.row else "", f"id {finding.id!r}" if finding.id else "", finding.field)
-        where = ": ".join(part for part in parts if part)
-        out.print(f"{finding.severity:7} {where or manifest}: {finding.message}", markup=False, highlight=False, soft_wrap=True)
+        where = ": ".join(part for part in parts if part) or manifest
+        said = finding.message if finding.message.startswith(where) else f"{where}: {finding.message}"
+        out.print(f"{finding.severity:7} {said}", markup=False, highlight=False, soft_wrap=True)
     errors = sum(finding.severity == "error" for finding in findings)
     out.print(f"{manifest}: {errors} errors, {len(findings) - errors} other findings", markup=False, soft_wrap=True)

@@ -501,3 +501,11 @@ def test_code_that_exits_inside_a_command_is_no_success(
         cli.main()
     assert caught.value.code == 2
     assert "called for an exit: SystemExit: 0 (test_cli.py, line " in capsys.readouterr().err
+
+
+def test_a_benchmarks_card_and_what_is_wrong_with_a_copy_are_said_once(etabench: Callable[..., Outcome], tmp_path: Path) -> None:
+    assert "\n  val: 100 rows, 40 pictures\n" in etabench("list", "manifests", "tedbench")[1]
+    assert "\n  action: 89 rows, hub BohanJia/CompBench_action, within train\n" in etabench("list", "manifests", "compbench")[1]
+    code, out, _ = etabench("lint", tmp_path, "--benchmark", "pie-bench")
+    assert (code, out.count(f"{tmp_path}: expected")) == (2, 1)
+    assert f"{tmp_path}: {tmp_path}" not in out
