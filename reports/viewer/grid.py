@@ -78,7 +78,8 @@ class Grid:
             for row in sample.rows:
                 start = self.of_row(number, row)
                 yield from ((f"{start}-{self.place[row.editor, float(value)]}", path) for value, path in row.edits)
-                yield from ((f"{start}-{self.place[row.editor, value]}-map", path) for value, path in row.maps.items())
+                shown = ((value, row.maps[value]) for value, _ in row.edits if value in row.maps)
+                yield from ((f"{start}-{self.place[row.editor, value]}-map", path) for value, path in shown)
                 editor = self.editors.index(row.editor)
                 yield from ((f"{start}-{editor}-{extra}", path) for extra, path in enumerate(row.extras.values()))
 
