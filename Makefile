@@ -25,7 +25,7 @@ study-demo: $(INSTALLED) ## let people vote on the edits of the demo: makes the 
 	test -f runs/demo-study/study.json || $(BIN)/etabench study make runs/demo --out runs/demo-study
 	$(BIN)/etabench study serve runs/demo-study --open
 
-test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each (about a quarter of an hour of two quiet cores)
+test: $(INSTALLED) ## run all tests, offline, in two processes of one thread each (about half an hour of two cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 quick: $(INSTALLED) ## before a commit: all tests that take less than a second or so, and every check of one editor (a minute and a half at most)

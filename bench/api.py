@@ -95,7 +95,7 @@ def run(
         folder.begin(resolved, planned, manifest, _as_given(spec, overrides))
         folder.share_samples()
         folder.write_json("environment.json", environment.describe(pick_device(resolved.device), resolved.dtype))
-        with progress("edit", len(keys), sum(folder.record(key) is not None for key in keys)) as advance:
+        with progress("edit", len(keys), sum(1 for _ in folder.records(keys))) as advance:
             for said in filter(None, (manifest.about, changed, _worn(worn, planned), *outlook)):
                 advance(0, said)
             execute(folder, planned, options, packing_along(folder, resolved.pack_above, advance))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from decoded import latents
 from torch import Tensor
 
 from editors import DiffusionModel, EditTask, MissingInput
@@ -31,15 +32,6 @@ def described(task: EditTask) -> EditTask:
 def editor(model: DiffusionModel, **params: Any) -> FlowEdit:
     given = {"steps": STEPS, "guidance": GUIDANCE, "source_guidance": SOURCE_GUIDANCE, **params}
     return FlowEdit(model, FlowEdit.resolve("", given))
-
-
-def latents(method: FlowEdit, task: EditTask, values: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """What is decoded in the end."""
-    seen: list[Tensor] = []
-    decode = DiffusionModel.decode
-    monkeypatch.setattr(DiffusionModel, "decode", lambda self, x: (seen.append(x), decode(self, x))[1])
-    method.render(method.prepare(task), values)
-    return seen[-1]
 
 
 def algorithm(model: DiffusionModel, task: EditTask, n_max: int, n_avg: int, n_min: int) -> Tensor:

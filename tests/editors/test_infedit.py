@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from decoded import latents
 from torch import Tensor
 
 from editors import DiffusionModel, EditTask, MissingInput
@@ -21,15 +22,6 @@ STEPS = 5
 
 def editor(model: DiffusionModel, **params: Any) -> InfEdit:
     return InfEdit(model, InfEdit.resolve("", {"steps": STEPS, "guidance": 3.0, **params}))
-
-
-def latents(method: InfEdit, task: EditTask, values: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """What is decoded in the end."""
-    seen: list[Tensor] = []
-    decode = DiffusionModel.decode
-    monkeypatch.setattr(DiffusionModel, "decode", lambda self, x: (seen.append(x), decode(self, x))[1])
-    method.render(method.prepare(task), values)
-    return seen[-1]
 
 
 @torch.no_grad()

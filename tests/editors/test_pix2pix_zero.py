@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from decoded import latents
 from torch import Tensor
 
 from editors import DiffusionModel, EditTask, MissingInput
@@ -20,15 +21,6 @@ STEPS, RATE = 4, 0.5
 def editor(model: DiffusionModel, **params: Any) -> Pix2PixZero:
     given = {"steps": STEPS, "guidance": 3.0, "attention_rate": RATE, "regularisation_steps": 0, **params}
     return Pix2PixZero(model, Pix2PixZero.resolve("", given))
-
-
-def latents(method: Pix2PixZero, task: EditTask, values: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """What is decoded in the end."""
-    seen: list[Tensor] = []
-    decode = DiffusionModel.decode
-    monkeypatch.setattr(DiffusionModel, "decode", lambda self, x: (seen.append(x), decode(self, x))[1])
-    method.render(method.prepare(task), values)
-    return seen[-1]
 
 
 def algorithm(model: DiffusionModel, task: EditTask, alpha: float) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from decoded import latents
 
 from editors import DiffusionModel, EditTask
 from editors.rf_inversion import RFInversion
@@ -24,15 +24,6 @@ def model(request: pytest.FixtureRequest, family_folders: dict[str, Path]) -> Di
 
 def editor(model: DiffusionModel, **params: Any) -> RFInversion:
     return RFInversion(model, RFInversion.resolve("", {"steps": STEPS, **params}))
-
-
-def latents(method: RFInversion, task: EditTask, values: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """What is decoded in the end."""
-    seen: list[Tensor] = []
-    decode = DiffusionModel.decode
-    monkeypatch.setattr(DiffusionModel, "decode", lambda self, x: (seen.append(x), decode(self, x))[1])
-    method.render(method.prepare(task), values)
-    return seen[-1]
 
 
 def test_both_algorithms(model: DiffusionModel, task: EditTask, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from decoded import latents
 from torch import Tensor
 
 from editors import DiffusionModel, EditTask, MissingInput
@@ -25,15 +26,6 @@ def model(request: pytest.FixtureRequest, family_folders: dict[str, Path]) -> Di
 
 def editor(model: DiffusionModel, **params: Any) -> RFSolver:
     return RFSolver(model, RFSolver.resolve("", {"steps": STEPS, "guidance": GUIDANCE, **params}))
-
-
-def latents(method: RFSolver, task: EditTask, values: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """What is decoded in the end."""
-    seen: list[Tensor] = []
-    decode = DiffusionModel.decode
-    monkeypatch.setattr(DiffusionModel, "decode", lambda self, x: (seen.append(x), decode(self, x))[1])
-    method.render(method.prepare(task), values)
-    return seen[-1]
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from decoded import latents
 from torch import Tensor
 
 from editors import DiffusionModel, EditorError, EditTask, MissingInput
@@ -18,15 +19,6 @@ from editors.turboedit import TurboEdit
 
 def editor(model: DiffusionModel, preset: str = "paper", **params: Any) -> TurboEdit:
     return TurboEdit(model, TurboEdit.resolve(preset, params))
-
-
-def latents(method: Any, task: EditTask, values: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    """What is decoded in the end."""
-    seen: list[Tensor] = []
-    decode = DiffusionModel.decode
-    monkeypatch.setattr(DiffusionModel, "decode", lambda self, x: (seen.append(x), decode(self, x))[1])
-    method.render(method.prepare(task), values)
-    return seen[-1]
 
 
 @torch.no_grad()
