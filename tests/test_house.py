@@ -29,7 +29,7 @@ STAIRS = (
     ("analysis", "bundles"),
     ("commands", "raters", "boards"),
     ("api",),
-    ("studies", "benchmarks"),
+    ("studies", "benchmarks", "baselines"),
     ("cli",),
     ("alias",),
 )

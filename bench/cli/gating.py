@@ -30,13 +30,13 @@ def baseline(
     trust: Trust = False,
 ) -> None:
     """Measure what chance does to a spec, by several draws of seeds and repeats, and write the baseline that `check` holds a run against."""
-    from bench import api
+    from bench import api, baselines
     from bench.analysis.check import spreads
     from bench.progress import shown
 
     overrides, options = settings or [], api.Options(workers=workers)
     path = file or Path(f"{api.open_spec(spec, overrides, trust=trust).name.replace('/', '-')}.json")
-    found = api.baseline(
+    found = baselines.baseline(
         spec,
         path,
         folder,

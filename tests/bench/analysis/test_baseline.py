@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fake_specs import ALL_METRICS, SpecMaker, editor, metric
 
-from bench import api
+from bench import api, baselines
 from bench.analysis.baseline import measure, write_baseline
 from bench.analysis.baseline_file import read_baseline
 from bench.analysis.check import Verdict, check
@@ -177,12 +177,12 @@ def test_runs_of_two_specs_are_no_baseline(make_spec: SpecMaker, run: Run, tmp_p
 
 def test_a_spec_is_run_with_draws_and_repeats_and_continued(spec_file: object, tmp_path: Path) -> None:
     path, folder = spec_file(FADE), tmp_path / "runs"  # type: ignore[operator]
-    found = api.baseline(path, tmp_path / "b.json", folder, seeds=3, repeats=1, options=INLINE)
+    found = baselines.baseline(path, tmp_path / "b.json", folder, seeds=3, repeats=1, options=INLINE)
     assert (found.draws, found.repeats) == (((0,), (1,), (2,)), ("batches of 4",))
     assert sorted(each.name for each in folder.iterdir()) == ["draw-1", "draw-2", "draw-3", "repeat-1"]
     assert Run(folder / "repeat-1").spec.batch == 4
     before = {file: file.stat().st_mtime_ns for file in folder.glob("*/units/*/record.json")}
-    api.baseline(path, tmp_path / "c.json", folder, seeds=3, repeats=1, options=INLINE)
+    baselines.baseline(path, tmp_path / "c.json", folder, seeds=3, repeats=1, options=INLINE)
     assert {file: file.stat().st_mtime_ns for file in folder.glob("*/units/*/record.json")} == before
     assert (tmp_path / "b.json").read_bytes() == (tmp_path / "c.json").read_bytes()
     assert held(Run(folder / "draw-2"), tmp_path / "b.json").exit_code == 0
